@@ -1,0 +1,142 @@
+// The configuration as plain values with their defaults. No parsing here: load.hpp fills it,
+// validate.hpp judges it. Read-only once loaded; shared by all threads as shared_ptr<config const>.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lull::config {
+
+using milliseconds = std::chrono::milliseconds;
+
+struct endpoint {
+    std::string host;  // name, IPv4 or IPv6 without brackets
+    std::uint16_t port = 0;
+    friend bool operator==(endpoint const&, endpoint const&) = default;
+};
+
+enum class auth_method : std::uint8_t { trust, scram_sha_256 };
+
+/// What happens to a write while its site is sealed.
+enum class write_policy : std::uint8_t { refuse, hold };
+
+/// What happens to transactions that still write when the drain timeout passes.
+enum class on_deadline : std::uint8_t { wait, cancel, terminate, abort };
+
+/// `auto` freezes where the cluster has a replica; `off` never does.
+enum class freeze_policy : std::uint8_t { automatic, off };
+
+struct listeners {
+    std::optional<endpoint> postgres;
+    std::optional<endpoint> migration;
+    std::optional<endpoint> http;
+    friend bool operator==(listeners const&, listeners const&) = default;
+};
+
+/// A role that Lull itself logs in with, over libpq.
+struct login_role {
+    std::string user;
+    std::string password;  // secret
+    std::string database = "postgres";
+    friend bool operator==(login_role const&, login_role const&) = default;
+};
+
+struct auth_query {
+    login_role role;
+    std::string query = "SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1 AND rolcanlogin "
+                        "AND (rolvaliduntil IS NULL OR rolvaliduntil > now())";
+    friend bool operator==(auth_query const&, auth_query const&) = default;
+};
+
+struct cluster {
+    std::string name;
+    endpoint primary;
+    std::vector<endpoint> replicas;
+    std::optional<login_role> control;  // probes, proof of sealing, pause and resume of replay
+    std::optional<lull::config::auth_query> auth_query;
+    milliseconds probe_interval{100};
+    milliseconds max_replica_lag{10'000};  // further behind: no reads from it
+    std::size_t pool_size = 20;            // server connections per (server, database, user), all workers together
+    friend bool operator==(cluster const&, cluster const&) = default;
+};
+
+/// A request that may pass while the site is sealed although its method is unsafe: it only reads.
+struct http_rule {
+    std::vector<std::string> methods;  // empty: any
+    std::string path;                  // glob: `*` within a segment, `**` across
+    bool allow = true;                 // false: refuse it, although safe
+    friend bool operator==(http_rule const&, http_rule const&) = default;
+};
+
+struct hold_limits {
+    std::size_t max_count = 1000;
+    std::size_t max_bytes = 64 * 1024 * 1024;
+    milliseconds max_age{60'000};
+    friend bool operator==(hold_limits const&, hold_limits const&) = default;
+};
+
+struct site {
+    std::string name;
+    std::string cluster;
+    std::vector<std::string> databases;
+    std::vector<std::string> hosts;
+    std::vector<endpoint> upstreams;
+    std::vector<std::string> migration_users;  // who may use the migration port; empty: everyone who can log in
+    write_policy writes = write_policy::refuse;
+    hold_limits hold;
+    std::vector<http_rule> http_rules;
+    freeze_policy freeze = freeze_policy::automatic;
+    bool report_read_only = true;  // ParameterStatus default_transaction_read_only follows the mode
+    milliseconds drain_timeout{30'000};
+    lull::config::on_deadline on_deadline = lull::config::on_deadline::wait;
+    milliseconds seal_timeout{60'000};  // from drained to sealed: proof, replicas, freeze
+    milliseconds retry_after{30'000};   // HTTP Retry-After where no end is announced
+    friend bool operator==(site const&, site const&) = default;
+};
+
+struct user {
+    std::string name;
+    std::string password;         // secret: plain text, or a SCRAM-SHA-256$... verifier; empty: by auth_query
+    std::string server_password;  // secret; empty: `password`, or the client's own SCRAM keys
+    friend bool operator==(user const&, user const&) = default;
+};
+
+struct limits {
+    std::size_t max_clients = 5000;               // PostgreSQL sessions
+    std::size_t max_http_clients = 5000;
+    std::size_t max_waiting_clients = 5000;       // for a server connection, all pools together
+    milliseconds query_wait_timeout{120'000};
+    milliseconds login_timeout{60'000};
+    milliseconds connect_timeout{10'000};         // to a server or an upstream
+    std::size_t max_statement_bytes = 1024 * 1024;  // Parse; a Query past max_parse_bytes is streamed
+    std::size_t max_parse_bytes = 16 * 1024;      // longer text is not parsed: unknown, therefore a write
+    std::size_t max_prepared_statements = 1000;   // per client
+    std::size_t max_server_prepared_statements = 200;  // per server connection
+    std::size_t max_pipeline = 4096;              // messages that a client may have unanswered
+    std::size_t max_http_head_bytes = 32 * 1024;
+    std::size_t max_http_headers = 100;
+    milliseconds http_head_timeout{30'000};
+    milliseconds http_idle_timeout{75'000};
+    friend bool operator==(limits const&, limits const&) = default;
+};
+
+struct config {
+    std::string file;  // where it came from
+    listeners listen;
+    auth_method auth = auth_method::scram_sha_256;
+    std::string admin_socket = "/run/lull/admin.sock";
+    std::string state_dir = "/var/lib/lull";
+    std::size_t workers = 0;  // 0: one a core
+    std::map<std::string, cluster> clusters;
+    std::map<std::string, site> sites;
+    std::map<std::string, user> users;
+    lull::config::limits limits;
+    friend bool operator==(config const&, config const&) = default;
+};
+
+}  // namespace lull::config

@@ -1,0 +1,91 @@
+// What a statement is, as far as Lull must know. Values only; made by sql_classifier, judged by policy.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lull::routing {
+
+/// Ordered by strictness: of several statements the greatest counts.
+///   read     only reads, and calls nothing outside the list of functions known to change nothing
+///   session  touches only the state of its own session (SET, PREPARE, LISTEN, BEGIN, ...)
+///   unknown  may write: calls a function that is not on the list, or could not be understood
+///   write    writes, or does what a READ ONLY transaction allows although it changes state
+enum class access : std::uint8_t { read, session, unknown, write };
+
+enum class statement_kind : std::uint8_t {
+    empty,
+    select,         // SELECT, VALUES, TABLE, also with functions that are not on the list
+    explain,        // of a read; EXPLAIN ANALYZE of a write is `dml`
+    show,
+    dml,            // INSERT UPDATE DELETE MERGE, also inside a CTE; SELECT INTO; SELECT FOR UPDATE/SHARE
+    ddl,            // everything that changes the schema, roles or settings of others
+    utility,        // VACUUM, ANALYZE, LOCK, NOTIFY, CHECKPOINT, LOAD, DO, CALL, ...
+    copy_in,
+    copy_out,       // COPY ... TO STDOUT of a read; to a file or program it is `utility`
+    begin,
+    commit,
+    rollback,
+    savepoint,
+    release,
+    rollback_to,
+    prepare_transaction,  // and COMMIT PREPARED, ROLLBACK PREPARED
+    set_transaction,      // SET TRANSACTION ..., and SET [SESSION|LOCAL] transaction_*
+    set,            // `name`, `local`; also a SELECT of one set_config() with constant arguments
+    reset,          // `name`, empty for RESET ALL
+    discard,        // `name`: "ALL", "PLANS", "SEQUENCES", "TEMP"
+    prepare,        // `name`; its access is that of the statement inside
+    execute,        // `name`; EXECUTE is unknown here, the session knows what was prepared
+    deallocate,     // `name`, empty for ALL
+    declare_cursor,
+    fetch,          // FETCH, MOVE
+    close_cursor,
+    listen,
+    unlisten,
+    notify,
+    unknown,        // not parsed: too long, too deep, bad syntax, unsafe encoding
+};
+
+enum class isolation : std::uint8_t { unspecified, read_uncommitted, read_committed, repeatable_read, serializable };
+
+struct begin_options {
+    lull::routing::isolation isolation = routing::isolation::unspecified;
+    std::optional<bool> read_only;
+    std::optional<bool> deferrable;
+    friend bool operator==(begin_options const&, begin_options const&) = default;
+};
+
+struct statement {
+    statement_kind kind = statement_kind::unknown;
+    lull::routing::access access = routing::access::unknown;
+    bool chain = false;       // COMMIT|ROLLBACK AND CHAIN
+    bool local = false;       // SET LOCAL, set_config(..., true)
+    bool to_default = false;  // SET x TO DEFAULT: like RESET x
+    bool pins = false;        // leaves state in the server session that cannot be carried to another one:
+                              // temporary tables, WITH HOLD cursors, LISTEN, session advisory locks, SQL PREPARE,
+                              // LOAD, set_config() with arguments that are not constants
+    begin_options begin;      // for begin and set_transaction
+    std::string command;      // PostgreSQL's own tag for "cannot execute %s in a read-only transaction"
+    std::string name;         // setting (as the server spells it: "timezone"), savepoint, prepared statement; lower case
+                              // unless quoted
+    std::string value;        // SET: the one constant as text, for those who must judge it; "" otherwise
+    std::uint32_t offset = 0; // where the statement stands in the text, in bytes; length 0: to its end
+    std::uint32_t length = 0;
+    friend bool operator==(statement const&, statement const&) = default;
+};
+
+/// Why an operation is what it is; for logs, metrics and DETAIL.
+enum class why : std::uint8_t { understood, function, too_long, too_deep, syntax_error, encoding, guard, node };
+
+struct operation {
+    lull::routing::access access = routing::access::unknown;  // the strictest of all
+    lull::routing::why why = routing::why::understood;
+    bool transaction_control = false;  // some statement begins or ends a transaction
+    std::string function;              // the first function that is not on the list, or that is denied
+    std::vector<statement> statements;
+    friend bool operator==(operation const&, operation const&) = default;
+};
+
+}  // namespace lull::routing
