@@ -1,0 +1,89 @@
+// What the control thread and the workers may say to each other. Both sides only post: every call returns at
+// once, may be made from any thread, and is carried out later on the receiver's own thread, in order.
+#pragma once
+
+#include "routing/snapshot.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lull {
+
+enum class worker_id : std::uint16_t {};
+
+enum class listener_kind : std::uint8_t { postgres, migration, http };
+
+/// A transaction, a statement or a request that sealing waits for.
+struct writer {
+    std::string protocol;  // "postgres" or "http"
+    std::uint64_t client = 0;
+    std::uint32_t server_pid = 0;  // PostgreSQL's backend; 0: none, or not known
+    std::string database;
+    std::string user;
+    std::string application_name;
+    std::string address;
+    std::string state;      // as in pg_stat_activity: "active", "idle in transaction"
+    std::string statement;  // the last one, cut to 200 bytes
+    routing::wall_time since;
+};
+
+struct site_load {
+    routing::site_id site{};
+    std::size_t clients = 0;
+    std::size_t writers = 0;  // all of them
+    std::size_t held = 0;
+    std::size_t held_bytes = 0;
+    std::uint64_t refused = 0;  // since the process started
+    std::vector<writer> longest;  // at most 50, oldest first
+};
+
+/// Sent after every snapshot that a worker took over, at once when the last writer of a site that is not
+/// read_write has ended, and each tick while some site is not read_write.
+struct worker_report {
+    worker_id worker{};
+    std::uint64_t snapshot_number = 0;  // the one the worker decides from
+    std::vector<site_load> sites;
+};
+
+enum class end_writers_how : std::uint8_t {
+    cancel,     // running statements get 57014, idle transactions are rolled back; sessions live on
+    terminate,  // their sessions get 57P01 and end
+};
+
+/// A worker as the control thread sees it.
+class worker_port {
+  public:
+    virtual ~worker_port() = default;
+    virtual void publish(std::shared_ptr<routing::snapshot const>) = 0;
+    virtual void end_writers(routing::site_id, end_writers_how) = 0;
+    /// Takes ownership of `fd`, a connected, non-blocking socket.
+    virtual void adopt(listener_kind, int fd, std::string peer_address) = 0;
+    /// The answer to control_port::find_secret: a password or verifier; nothing: no such user.
+    virtual void secret_found(std::uint64_t request, std::optional<std::string> secret, std::string error) = 0;
+    /// Sessions on it; for choosing the least loaded. Any thread.
+    virtual std::size_t load() const = 0;
+    /// graceful: idle sessions end now, others when their transaction does. Ends the worker's thread.
+    virtual void stop(bool graceful) = 0;
+    virtual void join() = 0;
+};
+
+/// The control thread as the workers see it.
+class control_port {
+  public:
+    virtual ~control_port() = default;
+    virtual void report(worker_report) = 0;
+    /// Ask the cluster's auth_query for a user; answered by worker_port::secret_found.
+    virtual void find_secret(worker_id, std::uint64_t request, std::string cluster, std::string user) = 0;
+    /// A connection to it failed or was lost: probe it now rather than at the next interval.
+    virtual void suspect(routing::backend_id) = 0;
+};
+
+/// Starts a worker thread that decides from `initial` until it is told otherwise. `control` outlives it.
+std::unique_ptr<worker_port> start_worker(worker_id, std::size_t workers,
+                                          std::shared_ptr<routing::snapshot const> initial, control_port& control);
+
+}  // namespace lull
