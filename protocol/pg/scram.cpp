@@ -1,0 +1,232 @@
+#include "protocol/pg/scram.hpp"
+
+#include "protocol/pg/scram_text.hpp"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include <algorithm>
+#include <functional>
+#include <optional>
+#include <utility>
+
+namespace lull::pg {
+namespace {
+
+using maybe_key = std::optional<scram_key>;
+
+template <class Range>
+void wipe(Range& secret) noexcept {
+    OPENSSL_cleanse(secret.data(), secret.size());
+}
+
+void wipe(scram_keys& keys) noexcept {
+    wipe(keys.client_key);
+    wipe(keys.server_key);
+}
+
+maybe_key hmac(bytes key, std::string_view message) noexcept {
+    scram_key digest;
+    auto const* const result = HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+                                    reinterpret_cast<unsigned char const*>(message.data()), message.size(),
+                                    reinterpret_cast<unsigned char*>(digest.data()), nullptr);
+    if (result == nullptr) return std::nullopt;
+    return digest;
+}
+
+maybe_key sha_256(bytes data) noexcept {
+    scram_key digest;
+    if (EVP_Digest(data.data(), data.size(), reinterpret_cast<unsigned char*>(digest.data()), nullptr,
+                   EVP_sha256(), nullptr) != 1)
+        return std::nullopt;
+    return digest;
+}
+
+void xor_into(scram_key& target, scram_key const& mask) noexcept {
+    std::transform(target.begin(), target.end(), mask.begin(), target.begin(), std::bit_xor<>());
+}
+
+// In constant time: how much of a guess was right must not show.
+bool equal(scram_key const& a, scram_key const& b) noexcept {
+    return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+// Hi() of RFC 5802 and the two keys made of it; `iterations` and `salt` are within bounds.
+std::optional<scram_keys> keys_of(std::string_view password, bytes salt, std::uint32_t iterations) noexcept {
+    scram_key salted;
+    if (PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()),
+                          reinterpret_cast<unsigned char const*>(salt.data()), static_cast<int>(salt.size()),
+                          static_cast<int>(iterations), EVP_sha256(), static_cast<int>(salted.size()),
+                          reinterpret_cast<unsigned char*>(salted.data())) != 1)
+        return std::nullopt;
+    maybe_key const client_key = hmac(salted, "Client Key");
+    maybe_key const server_key = hmac(salted, "Server Key");
+    wipe(salted);
+    if (!client_key || !server_key) return std::nullopt;
+    return scram_keys{*client_key, *server_key};
+}
+
+// What both sides sign.
+std::string auth_message(std::string_view client_first_bare, std::string_view server_first,
+                         std::string_view client_final_without_proof) {
+    std::string message;
+    message.reserve(client_first_bare.size() + server_first.size() + client_final_without_proof.size() + 2);
+    return message.append(client_first_bare)
+        .append(",")
+        .append(server_first)
+        .append(",")
+        .append(client_final_without_proof);
+}
+
+// A hash of the user's name under the process's secret, one for each purpose.
+scram_key mock_hash(std::string_view purpose, std::string_view user, bytes process_secret) {
+    // Without a digest nothing can log in anyway; zeros have no known preimage either.
+    return hmac(process_secret, std::string(purpose).append(user)).value_or(scram_key{});
+}
+
+}  // namespace
+
+verifier_result make_verifier(std::string_view password, bytes salt, std::uint32_t iterations) {
+    if (password.size() > max_password_bytes) return errc::scram_too_long;
+    if (salt.empty() || salt.size() > max_salt_bytes) return errc::scram_salt;
+    if (iterations < 1 || iterations > max_iterations) return errc::scram_iterations;
+    auto keys = keys_of(password, salt, iterations);
+    if (!keys) return errc::crypto_failed;
+    maybe_key const stored_key = sha_256(keys->client_key);
+    wipe(keys->client_key);
+    if (!stored_key) return errc::crypto_failed;
+    return scram_verifier{iterations, {salt.begin(), salt.end()}, *stored_key, keys->server_key};
+}
+
+std::array<std::byte, default_salt_bytes> salt_for(std::string_view user, bytes process_secret) {
+    scram_key const hash = mock_hash("salt:", user, process_secret);
+    std::array<std::byte, default_salt_bytes> salt;
+    std::copy_n(hash.begin(), salt.size(), salt.begin());
+    return salt;
+}
+
+scram_verifier mock_verifier(std::string_view user, bytes process_secret, std::uint32_t iterations) {
+    auto const salt = salt_for(user, process_secret);
+    return {iterations,
+            {salt.begin(), salt.end()},
+            mock_hash("stored key:", user, process_secret),
+            mock_hash("server key:", user, process_secret)};
+}
+
+scram_server::~scram_server() {
+    wipe(keys_);
+    wipe(verifier_.stored_key);
+    wipe(verifier_.server_key);
+}
+
+scram_result scram_server::start(std::string_view client_first, scram_verifier const& verifier,
+                                 std::string_view server_nonce) {
+    if (std::exchange(state_, state::failed) != state::idle) return errc::unexpected_message;
+    if (!scram_text::is_nonce(server_nonce)) return errc::scram_nonce;
+    auto const parsed = scram_text::parse_client_first(client_first);
+    if (auto const* const error = std::get_if<errc>(&parsed)) return *error;
+    auto const& message = std::get<scram_text::client_first>(parsed);
+
+    verifier_ = verifier;
+    client_first_bare_ = message.bare;
+    channel_binding_ = message.channel_binding;
+    nonce_ = std::string(message.nonce).append(server_nonce);
+    server_first_ = scram_text::format_server_first(nonce_, verifier_.salt, verifier_.iterations);
+    state_ = state::started;
+    return server_first_;
+}
+
+scram_result scram_server::finish(std::string_view client_final) {
+    if (std::exchange(state_, state::failed) != state::started) return errc::unexpected_message;
+    scram_result result = check_final(client_final);
+    if (std::holds_alternative<std::string>(result)) state_ = state::succeeded;
+    return result;
+}
+
+scram_result scram_server::check_final(std::string_view client_final) {
+    auto const parsed = scram_text::parse_client_final(client_final);
+    if (auto const* const error = std::get_if<errc>(&parsed)) return *error;
+    auto const& message = std::get<scram_text::client_final>(parsed);
+    if (message.channel_binding != channel_binding_) return errc::scram_channel_binding;
+    if (message.nonce != nonce_) return errc::scram_nonce;
+
+    std::string const signed_text = auth_message(client_first_bare_, server_first_, message.without_proof);
+    maybe_key const client_signature = hmac(verifier_.stored_key, signed_text);
+    maybe_key const server_signature = hmac(verifier_.server_key, signed_text);
+    if (!client_signature || !server_signature) return errc::crypto_failed;
+    scram_key client_key = message.proof;
+    xor_into(client_key, *client_signature);
+    maybe_key const stored_key = sha_256(client_key);
+    if (!stored_key) return errc::crypto_failed;
+    if (!equal(*stored_key, verifier_.stored_key)) return errc::scram_wrong_proof;
+
+    keys_ = {client_key, verifier_.server_key};
+    wipe(client_key);
+    return scram_text::format_server_final(*server_signature);
+}
+
+scram_client::scram_client(std::string password, std::string nonce)
+    : has_keys_(false), password_(std::move(password)), nonce_(std::move(nonce)) {}
+
+scram_client::scram_client(scram_keys const& keys, std::string nonce)
+    : has_keys_(true), nonce_(std::move(nonce)), keys_(keys) {}
+
+scram_client::~scram_client() {
+    wipe(password_);
+    wipe(keys_);
+}
+
+scram_result scram_client::client_first(std::string_view user) {
+    if (std::exchange(state_, state::failed) != state::idle) return errc::unexpected_message;
+    if (!scram_text::is_nonce(nonce_)) return errc::scram_nonce;
+    if (password_.size() > max_password_bytes || user.size() > max_scram_message_bytes)
+        return errc::scram_too_long;
+    client_first_bare_ = scram_text::format_client_first_bare(user, nonce_);
+    state_ = state::sent_first;
+    return std::string(scram_text::no_channel_binding).append(client_first_bare_);
+}
+
+scram_result scram_client::on_server_first(std::string_view server_first) {
+    if (std::exchange(state_, state::failed) != state::sent_first) return errc::unexpected_message;
+    scram_result result = make_final(server_first);
+    if (std::holds_alternative<std::string>(result)) state_ = state::sent_final;
+    return result;
+}
+
+scram_result scram_client::make_final(std::string_view server_first) {
+    auto const parsed = scram_text::parse_server_first(server_first);
+    if (auto const* const error = std::get_if<errc>(&parsed)) return *error;
+    auto const& message = std::get<scram_text::server_first>(parsed);
+    // The server must have added something of its own, or an old exchange could be played to us again.
+    if (message.nonce.size() <= nonce_.size() || !message.nonce.starts_with(nonce_)) return errc::scram_nonce;
+
+    if (!has_keys_) {
+        auto const keys = keys_of(password_, message.salt, message.iterations);
+        if (!keys) return errc::crypto_failed;
+        keys_ = *keys;
+    }
+    std::string client_final = scram_text::format_client_final_without_proof(message.nonce);
+    std::string const signed_text = auth_message(client_first_bare_, server_first, client_final);
+    maybe_key const stored_key = sha_256(keys_.client_key);
+    if (!stored_key) return errc::crypto_failed;
+    maybe_key const client_signature = hmac(*stored_key, signed_text);
+    maybe_key const server_signature = hmac(keys_.server_key, signed_text);
+    if (!client_signature || !server_signature) return errc::crypto_failed;
+    server_signature_ = *server_signature;
+    scram_key proof = keys_.client_key;
+    xor_into(proof, *client_signature);
+    scram_text::append_proof(client_final, proof);
+    return client_final;
+}
+
+boost::system::error_code scram_client::verify_server_final(std::string_view server_final) {
+    if (std::exchange(state_, state::failed) != state::sent_final) return errc::unexpected_message;
+    auto const parsed = scram_text::parse_server_final(server_final);
+    if (auto const* const error = std::get_if<errc>(&parsed)) return *error;
+    if (!equal(std::get<scram_key>(parsed), server_signature_)) return errc::scram_server_signature;
+    state_ = state::succeeded;
+    return {};
+}
+
+}  // namespace lull::pg
