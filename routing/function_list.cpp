@@ -1,0 +1,38 @@
+#include "routing/function_list.hpp"
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+
+namespace lull::routing {
+namespace {
+
+struct listed {
+    std::string_view name;
+    function_class means;
+};
+
+constexpr listed builtins[] = {
+#include "routing/function_list.inc"
+};
+static_assert(std::is_sorted(std::begin(builtins), std::end(builtins),
+                             [](listed const& a, listed const& b) { return a.name < b.name; }));
+
+// Extensions that leave the session: other connections, files, tables repaired behind the back of MVCC.
+constexpr std::string_view denied_prefixes[] = {"dblink", "pg_file_", "heap_force_",
+                                                "postgres_fdw_disconnect"};
+
+}  // namespace
+
+function_class class_of_builtin(std::string_view name) {
+    auto const* at = std::lower_bound(std::begin(builtins), std::end(builtins), name,
+                                      [](listed const& a, std::string_view b) { return a.name < b; });
+    return at != std::end(builtins) && at->name == name ? at->means : function_class::unknown;
+}
+
+bool is_denied_anywhere(std::string_view name) {
+    return std::any_of(std::begin(denied_prefixes), std::end(denied_prefixes),
+                       [&](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
+}  // namespace lull::routing

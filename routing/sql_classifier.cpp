@@ -1,0 +1,219 @@
+#include "routing/sql_classifier.hpp"
+
+#include "routing/function_list.hpp"
+#include "routing/sql_normalizer.hpp"
+#include "routing/sql_walk.h"
+
+#include <algorithm>
+#include <random>
+
+namespace lull::routing {
+namespace {
+
+// The C side numbers the same things; a new enumerator on one side must not shift the other.
+static_assert(static_cast<int>(access::write) == LULL_WRITE &&
+              static_cast<int>(access::unknown) == LULL_UNKNOWN);
+static_assert(static_cast<int>(statement_kind::unknown) == LULL_UNKNOWN_KIND);
+static_assert(static_cast<int>(statement_kind::select) == LULL_SELECT &&
+              static_cast<int>(statement_kind::copy_out) == LULL_COPY_OUT &&
+              static_cast<int>(statement_kind::begin) == LULL_BEGIN &&
+              static_cast<int>(statement_kind::rollback_to) == LULL_ROLLBACK_TO &&
+              static_cast<int>(statement_kind::set) == LULL_SET &&
+              static_cast<int>(statement_kind::discard) == LULL_DISCARD &&
+              static_cast<int>(statement_kind::declare_cursor) == LULL_DECLARE_CURSOR &&
+              static_cast<int>(statement_kind::notify) == LULL_NOTIFY);
+static_assert(static_cast<int>(isolation::serializable) == LULL_SERIALIZABLE);
+static_assert(static_cast<int>(function_class::unknown) == LULL_FUNCTION_UNKNOWN &&
+              static_cast<int>(function_class::lock) == LULL_FUNCTION_LOCK &&
+              static_cast<int>(function_class::denied) == LULL_FUNCTION_DENIED);
+
+std::optional<bool> option_of(lull_sql_option o) {
+    if (o == LULL_UNSET) return std::nullopt;
+    return o == LULL_ON;
+}
+
+bool controls_transaction(statement_kind k) {
+    return k == statement_kind::begin || k == statement_kind::commit || k == statement_kind::rollback ||
+           k == statement_kind::prepare_transaction;
+}
+
+statement to_statement(lull_sql_statement const& in) {
+    statement out;
+    out.kind = in.too_deep ? statement_kind::unknown : static_cast<statement_kind>(in.kind);
+    out.access = static_cast<access>(in.access);
+    out.chain = in.chain;
+    out.local = in.local;
+    out.to_default = in.to_default;
+    out.pins = in.pins;
+    out.begin.isolation = static_cast<isolation>(in.isolation);
+    out.begin.read_only = option_of(in.read_only);
+    out.begin.deferrable = option_of(in.deferrable);
+    out.command = in.command;
+    out.name = in.name;
+    out.value = in.value;
+    out.offset = static_cast<std::uint32_t>(in.offset);
+    out.length = static_cast<std::uint32_t>(in.length);
+    return out;
+}
+
+struct collector {
+    std::vector<std::string> const& allowed;
+    operation op;
+    bool constants_matter = false;
+
+    void add(lull_sql_statement const& in) {
+        op.access = op.statements.empty() ? static_cast<access>(in.access)
+                                          : std::max(op.access, static_cast<access>(in.access));
+        if (op.function.empty()) op.function = in.function;
+        if (in.too_deep)
+            op.why = why::too_deep;
+        else if (in.unknown_node && op.why != why::too_deep)
+            op.why = why::node;
+        else if (*in.function && op.why == why::understood)
+            op.why = why::function;
+        constants_matter = constants_matter || in.constants_matter;
+        op.statements.push_back(to_statement(in));
+        op.transaction_control = op.transaction_control || controls_transaction(op.statements.back().kind);
+    }
+
+    bool is_allowed(std::string_view schema, std::string_view name) const {
+        return std::any_of(allowed.begin(), allowed.end(), [&](std::string_view entry) {
+            if (schema.empty()) return entry == name;
+            if (!entry.starts_with(schema) || entry.size() <= schema.size() || entry[schema.size()] != '.')
+                return false;
+            entry.remove_prefix(schema.size() + 1);
+            return entry == "*" || entry == name;
+        });
+    }
+
+    function_class class_of(char const* schema, std::string_view name) const {
+        std::string_view const in_schema = schema ? schema : "";
+        if (in_schema.empty() || in_schema == "pg_catalog") {
+            if (auto const found = class_of_builtin(name); found != function_class::unknown) return found;
+        }
+        if (is_denied_anywhere(name)) return function_class::denied;
+        return is_allowed(in_schema, name) ? function_class::read : function_class::unknown;
+    }
+};
+
+// Called from C: nothing may be thrown through it, so running out of memory ends the process here.
+void on_statement(void* context, lull_sql_statement const* s) noexcept {
+    static_cast<collector*>(context)->add(*s);
+}
+lull_sql_function on_function(void* context, char const* schema, char const* name) noexcept {
+    return static_cast<lull_sql_function>(static_cast<collector*>(context)->class_of(schema, name));
+}
+
+operation not_understood(why reason) {
+    operation op;
+    op.access = access::unknown;
+    op.why = reason;
+    op.statements.emplace_back();
+    return op;
+}
+
+std::uint64_t seed_or_random(std::uint64_t seed) {
+    if (seed != 0) return seed;
+    std::random_device source;
+    return (static_cast<std::uint64_t>(source()) << 32) | source();
+}
+
+bool has_high_bit(std::string_view sql) {
+    return std::any_of(sql.begin(), sql.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0x80) != 0; });
+}
+
+}  // namespace
+
+sql_classifier::sql_classifier(classifier_limits limits)
+    : limits_(std::move(limits)),
+      cache_(limits_.cache_entries, limits_.cache_bytes, seed_or_random(limits_.cache_seed)),
+      key_(limits_.max_key_bytes) {
+    text_.reserve(limits_.max_parse_bytes + 1);
+    for (std::size_t i = 0; i < refusals_.size(); ++i)
+        refusals_[i] = std::make_shared<operation const>(not_understood(static_cast<why>(i)));
+}
+
+std::shared_ptr<operation const> const& sql_classifier::refused(why reason) {
+    return refusals_[static_cast<std::size_t>(reason)];
+}
+
+std::shared_ptr<operation const> const& sql_classifier::classify(std::string_view sql, text_facts facts) {
+    // Both facts change what bytes mean to the server only where such bytes are; elsewhere the verdict is the
+    // same.
+    if ((!facts.standard_conforming_strings && sql.find('\\') != std::string_view::npos) ||
+        (facts.unsafe_encoding && has_high_bit(sql))) {
+        ++stats_.unsafe_text;
+        return refused(why::encoding);
+    }
+    if (sql.size() <= limits_.max_key_bytes) {
+        if (auto const* hit = cache_.find(sql, key_space::exact)) {
+            ++stats_.exact_hits;
+            return *hit;
+        }
+    }
+    if (sql.size() > limits_.max_parse_bytes) {
+        ++stats_.too_long;
+        return refused(why::too_long);
+    }
+    scanned const scan = scan_sql(sql, key_);
+    if (scan.dangerous) {
+        ++stats_.guard_trips;
+        return refused(why::guard);
+    }
+    std::string_view normal_key;
+    if (scan.form == key_form::changed) {
+        normal_key = {key_.data(), scan.key_bytes};
+        if (auto const* hit = cache_.find(normal_key, key_space::normalised)) {
+            ++stats_.normalised_hits;
+            return *hit;
+        }
+    }
+    return parse(sql, normal_key);
+}
+
+std::shared_ptr<operation const> const& sql_classifier::parse(std::string_view sql,
+                                                              std::string_view normal_key) {
+    // The parser ends at the first NUL; PostgreSQL's protocol cannot carry one.
+    if (sql.find('\0') != std::string_view::npos) {
+        ++stats_.syntax_errors;
+        return refused(why::syntax_error);
+    }
+    ++stats_.parses;
+    stats_.parsed_bytes += sql.size();
+    stats_.longest_parse = std::max<std::uint64_t>(stats_.longest_parse, sql.size());
+
+    text_.assign(sql);
+    collector found{limits_.allowed_functions, {}, false};
+    bool const parsed = lull_sql_classify(text_.c_str(), static_cast<int>(limits_.max_depth), on_function,
+                                          on_statement, &found);
+    bool share = false;
+    if (!parsed) {
+        ++stats_.syntax_errors;
+        found.op = not_understood(why::syntax_error);
+    } else if (found.op.statements.empty()) {
+        found.op.access = access::read;
+        found.op.statements.push_back({.kind = statement_kind::empty,
+                                       .access = access::read,
+                                       .begin = {},
+                                       .command = {},
+                                       .name = {},
+                                       .value = {}});
+    } else {
+        if (found.op.why == why::too_deep) ++stats_.too_deep;
+        // Offsets differ between texts that differ in their constants, so those of one statement name the
+        // whole text.
+        share = found.op.statements.size() == 1 && !found.constants_matter;
+        if (share) found.op.statements[0].offset = found.op.statements[0].length = 0;
+    }
+
+    uncached_ = std::make_shared<operation const>(std::move(found.op));
+    verdict_cache::verdict const* kept = nullptr;
+    if (share && !normal_key.empty())
+        kept = cache_.put(normal_key, key_space::normalised, uncached_);
+    else if (sql.size() <= limits_.max_key_bytes)
+        kept = cache_.put(sql, key_space::exact, uncached_);
+    return kept ? *kept : uncached_;
+}
+
+}  // namespace lull::routing
