@@ -1,0 +1,308 @@
+// The one list of all keys: what each is called in YAML, which member it fills, its bounds and its sentence.
+// The reader, the printer, the differ and the list of keys all walk it, so that none can forget a key. For
+// config/*.cpp only.
+//
+// A visitor has: field(key, member, spec) for text, counts, times, addresses, lists and choices; flag(key,
+// bool, yes, no, spec); section(key, fn); optional_section(key, optional, about, fn(element)); named(key,
+// map, about, kind, fn(element)); list(key, vector, about, fn(element, visitor)).
+#pragma once
+
+#include "config/model.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace lull::config {
+
+/// What one key may hold and means.
+struct spec {
+    std::string_view about;
+    std::uint64_t least = 0;  // of counts, bytes, milliseconds
+    std::uint64_t most = UINT64_MAX;
+    std::size_t longest = 4096;  // of a text, in bytes
+    bool required = false;
+    bool restart = false;            // a change takes effect with the next start
+    bool secret = false;             // never shown
+    bool bytes = false;              // a size, not a count
+    std::string_view note = {};      // the default in words, where the value cannot say it
+    std::string_view example = {};   // for fixes
+    std::string_view file_key = {};  // of a secret: the key that names a file instead
+};
+
+enum class name_kind : std::uint8_t { word, role };
+
+template <class E>
+struct choice {
+    std::string_view name;
+    E value;
+};
+
+inline constexpr std::array<choice<auth_method>, 2> auth_methods{
+    {{"scram-sha-256", auth_method::scram_sha_256}, {"trust", auth_method::trust}}};
+inline constexpr std::array<choice<write_policy>, 2> write_policies{
+    {{"refuse", write_policy::refuse}, {"hold", write_policy::hold}}};
+inline constexpr std::array<choice<freeze_policy>, 2> freeze_policies{
+    {{"auto", freeze_policy::automatic}, {"off", freeze_policy::off}}};
+inline constexpr std::array<choice<on_deadline>, 4> deadline_choices{{{"wait", on_deadline::wait},
+                                                                      {"cancel", on_deadline::cancel},
+                                                                      {"terminate", on_deadline::terminate},
+                                                                      {"abort", on_deadline::abort}}};
+
+constexpr auto const& choices_of(auth_method) {
+    return auth_methods;
+}
+constexpr auto const& choices_of(write_policy) {
+    return write_policies;
+}
+constexpr auto const& choices_of(freeze_policy) {
+    return freeze_policies;
+}
+constexpr auto const& choices_of(on_deadline) {
+    return deadline_choices;
+}
+
+inline constexpr std::uint64_t second = 1000, minute = 60 * second, hour = 60 * minute, day = 24 * hour;
+inline constexpr std::uint64_t kilobyte = 1024, megabyte = 1024 * kilobyte, gigabyte = 1024 * megabyte;
+inline constexpr std::size_t longest_name = 63;  // NAMEDATALEN - 1, in bytes
+
+template <class Role, class V>
+void visit_role(Role& role, V& v) {
+    v.field("user", role.user,
+            spec{.about = "The role that Lull logs in with.", .longest = longest_name, .required = true});
+    v.field("password", role.password,
+            spec{.about = "Its password.",
+                 .longest = 1024,
+                 .secret = true,
+                 .note = "none",
+                 .file_key = "password_file"});
+    v.field("database", role.database,
+            spec{.about = "The database it connects to.", .longest = longest_name});
+}
+
+template <class Cluster, class V>
+void visit_cluster(Cluster& c, V& v) {
+    v.field("primary", c.primary,
+            spec{.about = "Where the server that takes writes listens.",
+                 .required = true,
+                 .restart = true,
+                 .example = "127.0.0.1:5432"});
+    v.field(
+        "replicas", c.replicas,
+        spec{.about =
+                 "Streaming replicas: they serve reads, and one of them is frozen while a site is sealed.",
+             .restart = true,
+             .example = "127.0.0.1:5433"});
+    v.optional_section("control", c.control,
+                       "The role for probes, the proof of sealing and the pausing of replay; without it "
+                       "replicas serve no reads.",
+                       [&](auto& role) { visit_role(role, v); });
+    v.optional_section(
+        "auth_query", c.auth_query,
+        "Asks the server for the passwords of users that are not listed under users.", [&](auto& q) {
+            visit_role(q.role, v);
+            v.field("query", q.query,
+                    spec{.about = "Returns one row, name and password verifier, for the user name $1.",
+                         .longest = 8192});
+        });
+    v.field("pool_size", c.pool_size,
+            spec{.about = "Server connections for each server, database and user, all workers together.",
+                 .least = 1,
+                 .most = 10'000});
+    v.field(
+        "probe_interval", c.probe_interval,
+        spec{.about = "How often each server is asked whether it lives, what it is and how far it has come.",
+             .least = 10,
+             .most = minute});
+    v.field(
+        "max_replica_lag", c.max_replica_lag,
+        spec{.about = "A replica further behind than this serves no reads.", .least = 1, .most = 7 * day});
+}
+
+template <class Rule, class V>
+void visit_http_rule(Rule& r, V& v) {
+    v.field("methods", r.methods,
+            spec{.about = "The request methods that the rule is for.",
+                 .longest = 32,
+                 .note = "any method",
+                 .example = "POST"});
+    v.field("path", r.path,
+            spec{.about = "The path, where * stands for anything within a segment and ** for anything.",
+                 .longest = 2048,
+                 .required = true,
+                 .example = "/search"});
+    v.flag(
+        "action", r.allow, "allow", "refuse",
+        spec{
+            .about =
+                "Whether such a request passes while the site is sealed; the first rule that fits decides."});
+}
+
+template <class Site, class V>
+void visit_site(Site& s, V& v) {
+    v.field("cluster", s.cluster,
+            spec{.about = "The cluster that holds the site's databases.",
+                 .longest = longest_name,
+                 .restart = true,
+                 .note = "the only cluster"});
+    v.field("databases", s.databases,
+            spec{.about = "The databases of the site; a database belongs to one site only.",
+                 .longest = longest_name,
+                 .note = "the site's name"});
+    v.field("hosts", s.hosts,
+            spec{.about = "Host names of the website, without ports; a host belongs to one site only.",
+                 .longest = 253,
+                 .example = "shop.example"});
+    v.field("upstreams", s.upstreams,
+            spec{.about = "Where the website's application servers listen.", .example = "127.0.0.1:8000"});
+    v.section("migration", [&] {
+        v.field("users", s.migration_users,
+                spec{.about = "Who may use the migration port.",
+                     .longest = longest_name,
+                     .note = "everyone who can log in"});
+    });
+    v.field("writes", s.writes,
+            spec{.about = "What happens to a write while the site is sealed: an error at once, or waiting "
+                          "until it reopens."});
+    v.section("hold", [&] {
+        v.field("max_count", s.hold.max_count,
+                spec{.about = "Writes that may wait at one time; further ones are refused.",
+                     .least = 1,
+                     .most = 1'000'000});
+        v.field("max_bytes", s.hold.max_bytes,
+                spec{.about = "Memory for all waiting writes.",
+                     .least = kilobyte,
+                     .most = 64 * gigabyte,
+                     .bytes = true});
+        v.field("max_age", s.hold.max_age,
+                spec{.about = "A write that has waited this long is refused.", .least = 1, .most = day});
+    });
+    v.list("http_rules", s.http_rules,
+           "Requests that pass or are refused while sealed whatever their method says.",
+           [](auto& rule, auto& visitor) { visit_http_rule(rule, visitor); });
+    v.field("freeze", s.freeze,
+            spec{.about = "Whether a replica is frozen while the site is sealed, so that reads go on beside "
+                          "a migration."});
+    v.flag(
+        "report_read_only", s.report_read_only, "true", "false",
+        spec{.about = "Whether clients see default_transaction_read_only change when the site is sealed."});
+    v.section("drain", [&] {
+        v.field("timeout", s.drain_timeout,
+                spec{.about = "How long transactions that have written may take to end when sealing begins.",
+                     .most = day});
+        v.field("on_deadline", s.on_deadline,
+                spec{.about = "What happens to those that have not ended by then: wait on, cancel the "
+                              "statement, terminate the "
+                              "session, or abort the sealing."});
+    });
+    v.field("seal_timeout", s.seal_timeout,
+            spec{.about = "How long proof, replicas and freezing may take once no writer is left.",
+                 .least = 100,
+                 .most = hour});
+    v.field("retry_after", s.retry_after,
+            spec{.about = "What refused requests are told in Retry-After where no end is announced.",
+                 .least = second,
+                 .most = day});
+}
+
+template <class User, class V>
+void visit_user(User& u, V& v) {
+    v.field("password", u.password,
+            spec{.about = "The password, or its SCRAM-SHA-256 verifier as pg_authid has it.",
+                 .longest = 1024,
+                 .secret = true,
+                 .note = "by auth_query",
+                 .file_key = "password_file"});
+    v.field("server_password", u.server_password,
+            spec{.about = "The password for the server, where it is another one.",
+                 .longest = 1024,
+                 .secret = true,
+                 .note = "password, or the client's own SCRAM keys",
+                 .file_key = "server_password_file"});
+}
+
+template <class Limits, class V>
+void visit_limits(Limits& l, V& v) {
+    v.field("max_clients", l.max_clients,
+            spec{.about = "PostgreSQL clients at one time.", .least = 1, .most = 1'000'000});
+    v.field("max_http_clients", l.max_http_clients,
+            spec{.about = "HTTP clients at one time.", .least = 1, .most = 1'000'000});
+    v.field("max_waiting_clients", l.max_waiting_clients,
+            spec{.about = "Clients that may wait for a server connection, all pools together.",
+                 .most = 1'000'000});
+    v.field("query_wait_timeout", l.query_wait_timeout,
+            spec{.about = "How long a client may wait for a server connection.", .least = 1, .most = day});
+    v.field("login_timeout", l.login_timeout,
+            spec{.about = "How long a client may take to log in.", .least = 1, .most = hour});
+    v.field(
+        "connect_timeout", l.connect_timeout,
+        spec{.about = "How long connecting to a server or an upstream may take.", .least = 1, .most = hour});
+    v.field("max_statement_bytes", l.max_statement_bytes,
+            spec{.about = "The longest text of a prepared statement.",
+                 .least = 64,
+                 .most = gigabyte,
+                 .bytes = true});
+    v.field("max_parse_bytes", l.max_parse_bytes,
+            spec{.about = "Longer statements are not parsed and count as writes.",
+                 .least = 64,
+                 .most = 64 * megabyte,
+                 .bytes = true});
+    v.field("max_prepared_statements", l.max_prepared_statements,
+            spec{.about = "Prepared statements for each client.", .least = 1, .most = 1'000'000});
+    v.field("max_server_prepared_statements", l.max_server_prepared_statements,
+            spec{.about = "Prepared statements for each server connection.", .least = 1, .most = 1'000'000});
+    v.field("max_pipeline", l.max_pipeline,
+            spec{.about = "Messages that a client may send ahead of their answers.",
+                 .least = 1,
+                 .most = 1'000'000});
+    v.field("max_http_head_bytes", l.max_http_head_bytes,
+            spec{.about = "The longest head of a request or a response.",
+                 .least = kilobyte,
+                 .most = megabyte,
+                 .bytes = true});
+    v.field("max_http_headers", l.max_http_headers,
+            spec{.about = "Header fields of a request or a response.", .least = 1, .most = 10'000});
+    v.field("http_head_timeout", l.http_head_timeout,
+            spec{.about = "How long the head of a request may take to arrive.", .least = 1, .most = hour});
+    v.field("http_idle_timeout", l.http_idle_timeout,
+            spec{.about = "How long a connection may stay open without a request.", .least = 1, .most = day});
+}
+
+template <class Config, class V>
+void visit(Config& c, V& v) {
+    v.section("listen", [&] {
+        v.field("postgres", c.listen.postgres,
+                spec{.about = "Where applications connect with the PostgreSQL protocol.",
+                     .restart = true,
+                     .example = "127.0.0.1:6432"});
+        v.field("migration", c.listen.migration,
+                spec{.about = "Where the migration connects: writes pass here while a site is sealed.",
+                     .restart = true,
+                     .example = "127.0.0.1:6433"});
+        v.field("http", c.listen.http,
+                spec{.about = "Where browsers, or the web server in front, connect.",
+                     .restart = true,
+                     .example = "127.0.0.1:8080"});
+    });
+    v.field("auth", c.auth,
+            spec{.about = "How PostgreSQL clients prove who they are; trust believes everyone."});
+    v.field(
+        "admin_socket", c.admin_socket,
+        spec{.about = "The Unix socket of status, maintenance and reload.", .longest = 107, .restart = true});
+    v.field("state_dir", c.state_dir,
+            spec{.about = "The folder that remembers which sites are sealed, over restarts and crashes.",
+                 .restart = true});
+    v.field(
+        "workers", c.workers,
+        spec{.about = "Threads that serve clients; 0 is one for each core.", .most = 256, .restart = true});
+    v.named("clusters", c.clusters, "PostgreSQL primaries, each with its replicas.", name_kind::word,
+            [&](auto& cluster) { visit_cluster(cluster, v); });
+    v.named("sites", c.sites, "What is sealed and reopened as one: databases and the website on them.",
+            name_kind::word, [&](auto& site) { visit_site(site, v); });
+    v.named("users", c.users, "Roles that may log in at Lull.", name_kind::role,
+            [&](auto& user) { visit_user(user, v); });
+    v.section("limits", [&] { visit_limits(c.limits, v); });
+}
+
+}  // namespace lull::config
