@@ -1,0 +1,10 @@
+-- The role that Lull itself logs in with (`control` of a cluster), with the least rights that it needs.
+-- Run once on the primary, in the database that `control.database` names (replicas get it by replication):
+--   psql -d postgres -v password=SECRET -f deploy/control-role.sql
+CREATE ROLE lull LOGIN PASSWORD :'password';
+-- Who still writes, for whom, since when (pg_stat_activity of everybody), and how far replicas are.
+GRANT pg_monitor TO lull;
+-- `--on-deadline cancel|terminate`. It cannot touch superusers' sessions.
+GRANT pg_signal_backend TO lull;
+-- Freezing a replica for the length of a window.
+GRANT EXECUTE ON FUNCTION pg_wal_replay_pause(), pg_wal_replay_resume() TO lull;

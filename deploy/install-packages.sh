@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 packages that a task needs and that are missing. Says nothing and asks nobody where
+# none is missing; uses sudo only for apt-get, and only when not root.
+#   deploy/install-packages.sh build|demo|test ...
+set -euo pipefail
+
+build=(g++ cmake ninja-build libboost1.81-dev libssl-dev libpq-dev libpg-query-dev postgresql-server-dev-15
+  libyaml-cpp-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev)
+demo=(postgresql-15 postgresql-client-15 python3-psycopg2 curl)
+test=(doctest-dev postgresql-15 postgresql-client-15 python3-psycopg2 python3-psycopg python3-pytest python3-yaml
+  python3-websockets)
+
+wanted=()
+for group in "$@"; do
+  case $group in
+    build) wanted+=("${build[@]}") ;;
+    demo) wanted+=("${demo[@]}") ;;
+    test) wanted+=("${test[@]}") ;;
+    *) echo "usage: $0 build|demo|test ..." >&2; exit 2 ;;
+  esac
+done
+
+missing=()
+for package in "${wanted[@]}"; do
+  status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+  [[ $status == installed ]] || [[ " ${missing[*]-} " == *" $package "* ]] || missing+=("$package")
+done
+((${#missing[@]})) || exit 0
+
+echo "==> Installing ${#missing[@]} missing packages: ${missing[*]}"
+as_root=()
+if [[ $(id -u) != 0 ]]; then
+  command -v sudo >/dev/null || { echo "error: not root and no sudo; install them yourself: apt-get install ${missing[*]}" >&2; exit 1; }
+  as_root=(sudo)
+fi
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0)
+
+"${apt[@]}" update
+
+# The server package would create and start a cluster of its own on port 5432, which nobody here asked for.
+no_cluster=/etc/postgresql-common/createcluster.d/lull-no-main-cluster.conf
+if [[ " ${missing[*]} " == *" postgresql-15 "* && ! -e $no_cluster ]]; then
+  "${as_root[@]}" mkdir -p "${no_cluster%/*}"
+  echo 'create_main_cluster = false' | "${as_root[@]}" tee "$no_cluster" >/dev/null
+  trap '"${as_root[@]}" rm -f "$no_cluster"' EXIT
+fi
+"${apt[@]}" install -y --no-install-recommends "${missing[@]}"
+echo "==> Packages installed"

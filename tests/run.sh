@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Builds and runs the tests; installs what is missing first. The last line sums up: N passed, N failed, N skipped.
+#   tests/run.sh [unit|integration|asan|all] [pytest arguments]      default: all
+#
+#   unit         doctest, include rules and replays of the fuzz corpora, -Werror (preset ci)
+#   integration  pytest against the real binary, a real primary and a real standby (preset ci)
+#   asan         the unit tests and the replays again under AddressSanitizer and UndefinedBehaviorSanitizer (preset asan)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+part=${1:-all}
+shift || true
+case $part in unit | integration | asan | all) ;; *) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;; esac
+runs() { [[ $part == "$1" || $part == all ]]; }
+
+deploy/install-packages.sh build demo test
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+failed=0
+
+ctest_in() { # PRESET CTEST_ARGUMENTS...
+  local preset=$1
+  shift
+  echo "==> Running the tests of build/$preset"
+  ctest --test-dir "build/$preset" --output-on-failure --test-output-size-passed 1000000 --timeout 300 \
+    --output-junit "$results/$preset.xml" "$@" || failed=1
+}
+
+if runs unit || runs integration; then deploy/build.sh ci all; fi
+if runs unit; then ctest_in ci; fi
+if runs integration; then
+  echo "==> Running the integration tests"
+  LULL_BINARY=${LULL_BINARY:-$PWD/build/ci/proxy/lull} /usr/bin/python3 -m pytest tests/integration -v --tb=short --durations=10 \
+    -p no:cacheprovider --junitxml="$results/integration.xml" "$@" || failed=1
+fi
+if runs asan; then
+  # The sanitizers watch the layers where bytes from outside are read; the drivers meet them through the real binary above.
+  cmake --preset asan >/dev/null
+  mapfile -t targets < <(ninja -C build/asan -t targets all | grep -oE '^(unit|fuzz)_\w+(: phony$)' | cut -d: -f1 | sort -u)
+  deploy/build.sh asan "${targets[@]}"
+  ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 ctest_in asan --tests-regex '^(unit|fuzz)_'
+fi
+
+/usr/bin/python3 tests/sum_up.py "$results"/*.xml || failed=1
+exit "$failed"
