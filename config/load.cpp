@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <filesystem>
 #include <iterator>
 #include <sstream>
@@ -194,6 +195,15 @@ std::string_view line_of(std::string_view text, int number) {
     return text.substr(0, text.find('\n'));
 }
 
+/// Within the text: what is missed at the end is missed after the last byte.
+position place_of(YAML::Mark const& mark, std::string_view text) {
+    if (mark.is_null()) return {1, 1};
+    while (text.ends_with('\n')) text.remove_suffix(1);
+    int const last = static_cast<int>(std::count(text.begin(), text.end(), '\n'));
+    if (mark.line <= last) return {mark.line + 1, mark.column + 1};
+    return {last + 1, static_cast<int>(line_of(text, last).size()) + 1};
+}
+
 std::size_t utf8_length(std::string_view rest) {
     auto const byte = [&](std::size_t i) {
         return i < rest.size() ? static_cast<unsigned char>(rest[i]) : 0u;
@@ -239,7 +249,9 @@ std::vector<issue> check_bytes(std::string const& name, std::string_view text) {
 
 std::variant<std::shared_ptr<node const>, issue> parse_tree(std::string const& name, std::string_view text) {
     try {
-        std::istringstream in{std::string(text)};
+        // The end marker ends what is complete and is an error inside of quotes; without it yaml-cpp takes a
+        // quote that is never closed for closed where the file ends.
+        std::istringstream in{std::string(text) + "\n...\n"};
         YAML::Parser parser(in);
         tree_builder builder;
         // The second call finds the end, or a second document, which the builder refuses.
@@ -249,14 +261,17 @@ std::variant<std::shared_ptr<node const>, issue> parse_tree(std::string const& n
     } catch (refused const& r) {
         return issue{name, r.line, r.column, "", r.message, r.fix};
     } catch (YAML::Exception const& e) {
-        bool const placed = !e.mark.is_null();
-        int const line = placed ? e.mark.line : 0;
+        auto const at = place_of(e.mark, text);
         return issue{name,
-                     line + 1,
-                     placed ? e.mark.column + 1 : 1,
+                     at.line,
+                     at.column,
                      "",
                      "not valid YAML: " + e.msg,
-                     syntax_fix(e.msg, line_of(text, line))};
+                     syntax_fix(e.msg, line_of(text, at.line - 1))};
+    } catch (std::exception const& e) {
+        // yaml-cpp converts numbers in directives with the standard library, which throws its own.
+        return issue{
+            name, 1, 1, "", std::string("not valid YAML: ") + e.what(), "remove lines that begin with %"};
     }
 }
 

@@ -1,0 +1,182 @@
+#include "config/validate.hpp"
+
+#include "tests/unit/config/support.hpp"
+
+using namespace lull::config;
+using namespace config_test;
+
+namespace {
+
+/// A configuration with these sites, and clusters main and other.
+std::string with_sites(std::string const& sites) {
+    return "listen: {postgres: 127.0.0.1:6432, migration: 127.0.0.1:6433, http: 127.0.0.1:8080}\n"
+           "clusters:\n"
+           "  main: {primary: 127.0.0.1:5432, control: {user: lull}}\n"
+           "  other: {primary: 127.0.0.1:5532, control: {user: lull}}\n"
+           "users: {app: {password: secret}}\n"
+           "sites:\n" +
+           sites;
+}
+
+std::string with_password(std::string const& password) {
+    return std::string(smallest.substr(0, smallest.find("users"))) + "users: {app: {password: '" + password +
+           "'}}\n";
+}
+
+std::vector<warning> warnings_of(std::string const& text) {
+    std::vector<warning> out;
+    (void)good(text, &out);
+    for (auto const& w : out) CHECK_FALSE(w.fix.empty());
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("somebody must be able to connect, to something") {
+    auto const issues = bad("auth: trust\n");
+    REQUIRE(issues.size() == 3);
+    CHECK(issues[0].path == "listen");
+    CHECK(issues[1].path == "clusters");
+    CHECK(issues[2].path == "sites");
+    CHECK(one("listen: {migration: 127.0.0.1:1}\nclusters: {main: {primary: 127.0.0.1:5432}}\nsites: {shop: "
+              "{}}\n")
+              .path == "listen");
+}
+
+TEST_CASE("a site names a cluster that exists") {
+    auto const e = one(with_sites("  shop: {cluster: mian}\n"));
+    CHECK(e.path == "sites.shop.cluster");
+    CHECK(e.line == 7);
+    CHECK(e.column == 19);
+    CHECK(e.message == "no cluster is called \"mian\"");
+    CHECK(e.fix == "did you mean main?");
+    auto const unnamed = one(with_sites("  shop: {}\n"));
+    CHECK(unnamed.path == "sites.shop.cluster");
+    CHECK(unnamed.line == 7);
+    CHECK(unnamed.fix == "add `cluster: main`");
+}
+
+TEST_CASE("a database and a host belong to one site") {
+    auto const e = one(
+        with_sites("  a: {cluster: main, databases: [x, y]}\n  b: {cluster: other, databases: [z, y]}\n"));
+    CHECK(e.path == "sites.b.databases[1]");
+    CHECK(e.message == "the database \"y\" is already at sites.a.databases[1] (line 7)");
+    CHECK(e.line == 8);
+    CHECK(e.column == 38);
+    // By default a site's database is called like the site.
+    CHECK(has(one(with_sites("  a: {cluster: main, databases: b}\n  b: {cluster: other}\n")).message,
+              "the database \"b\""));
+    auto const host =
+        one(with_sites("  a: {cluster: main, hosts: a.example, upstreams: 127.0.0.1:1}\n"
+                       "  b: {cluster: main, hosts: A.EXAMPLE., upstreams: 127.0.0.1:2}\n"));
+    CHECK(host.message == "the host \"a.example\" is already at sites.a.hosts[0] (line 7)");
+}
+
+TEST_CASE("hosts are names, and requests reach something") {
+    auto const host = [](std::string const& h) {
+        return one(with_sites("  a: {cluster: main, upstreams: 127.0.0.1:1, hosts: ['" + h + "']}\n"));
+    };
+    CHECK(has(host("http://a.example").message, "URL"));
+    CHECK(has(host("a.example:80").message, "port"));
+    CHECK(has(host("*.example").message, "wildcard"));
+    CHECK(has(host("a b").message, "not a host name"));
+    CHECK(has(host("a..b").message, "not a host name"));
+    CHECK(has(one(with_sites("  a: {cluster: main, hosts: a.example}\n")).message, "no upstreams"));
+    CHECK(has(one(with_sites("  a: {cluster: main, upstreams: 127.0.0.1:1}\n")).message, "no hosts"));
+}
+
+TEST_CASE("Lull does not connect to itself and listens once on each address") {
+    auto const self = one(
+        "listen: {postgres: 0.0.0.0:5432}\nclusters: {main: {primary: 127.0.0.1:5432}}\nsites: {shop: {}}\n");
+    CHECK(self.path == "clusters.main.primary");
+    CHECK(has(self.message, "connect to itself"));
+    CHECK(has(one(with_sites("  a: {cluster: main, hosts: a, upstreams: localhost:8080}\n")).message,
+              "connect to itself"));
+    CHECK(has(one("listen: {postgres: 127.0.0.1:1, http: 127.0.0.1:1}\nclusters: {main: {primary: "
+                  "127.0.0.1:5432}}\nsites: {shop: {}}\n")
+                  .message,
+              "the address of listen.postgres"));
+}
+
+TEST_CASE("a server stands in one place only") {
+    std::string const rest = "listen: {postgres: 127.0.0.1:6432}\nsites: {shop: {cluster: a}}\n";
+    CHECK(one(rest + "clusters: {a: {primary: 127.0.0.1:1, replicas: [127.0.0.1:1]}}\n").path ==
+          "clusters.a.replicas[0]");
+    CHECK(one(rest + "clusters: {a: {primary: 127.0.0.1:1}, b: {primary: 127.0.0.1:1}}\n").path ==
+          "clusters.b.primary");
+}
+
+TEST_CASE("rules are made of methods and paths") {
+    auto const rule = [](std::string const& r) {
+        return one(with_sites("  a: {cluster: main, http_rules: [{" + r + "}]}\n"));
+    };
+    CHECK(has(rule("methods: [post], path: /a").fix, "write POST"));
+    CHECK(has(rule("methods: ['P T'], path: /a").message, "not a method"));
+    CHECK(has(rule("methods: [POST]").message, "path is missing"));
+    CHECK(has(rule("path: search").fix, "begin it with /"));
+    CHECK(has(rule("path: '/a?b'").fix, "before the ?"));
+    CHECK(has(rule("path: /a, action: deny").message, "not one of allow or refuse"));
+}
+
+TEST_CASE("passwords that cannot work are refused") {
+    std::string const keys = std::string(43, 'A') + "=:" + std::string(43, 'B') + "=";
+    CHECK(good(with_password("SCRAM-SHA-256$4096:c2FsdA==$" + keys)).users.at("app").password.size() > 90);
+    for (std::string const& garbled :
+         {"SCRAM-SHA-256$" + keys, "SCRAM-SHA-256$4096:c2FsdA==$" + keys.substr(1),
+          "SCRAM-SHA-256$x:c2FsdA==$" + keys, std::string("SCRAM-SHA-256$"), "SCRAM-SHA-256$4096:$" + keys,
+          "SCRAM-SHA-256$4096:c2FsdA==$" + keys + "A"})
+        CHECK(has(one(with_password(garbled)).message, "cut or garbled"));
+    CHECK(has(one(with_password("md5" + std::string(32, 'a'))).message, "md5"));
+    CHECK_FALSE(has(to_string(one(with_password("SCRAM-SHA-256$sekret"))), "sekret"));
+}
+
+TEST_CASE("limits fit each other") {
+    CHECK(one(std::string(smallest) + "limits: {max_statement_bytes: 1kB}\n").path ==
+          "limits.max_parse_bytes");
+}
+
+TEST_CASE("what follows from a key that could not be read is not told again") {
+    auto const e =
+        one("listen: {postgres: nowhere}\nclusters: {main: {primary: 127.0.0.1:5432}}\nsites: {shop: {}}\n");
+    CHECK(e.path == "listen.postgres");
+    CHECK(one("listen: {postgres: 127.0.0.1:1}\nclusters: {main: {}}\nsites: {shop: {}}\n").path ==
+          "clusters.main.primary");
+}
+
+TEST_CASE("what is probably not meant is warned of") {
+    CHECK(warnings_of(std::string(smallest)).empty());
+    std::string const base = "clusters: {main: {primary: 127.0.0.1:5432, control: {user: lull}}}\n";
+    std::string const local = "listen: {postgres: 127.0.0.1:6432}\n";
+    auto const first = [](std::string const& text) {
+        auto const w = warnings_of(text);
+        REQUIRE(w.size() == 1);
+        return w[0].path;
+    };
+    CHECK(first(local + base + "sites: {shop: {}}\n") == "auth");
+    CHECK(first("listen: {postgres: 0.0.0.0:6432}\nauth: trust\nsites: {shop: {}}\n" + base) ==
+          "listen.postgres");
+    CHECK(first(local + base + "sites: {shop: {}}\nusers: {app: {}}\n") == "users.app");
+    CHECK(first(local + base + "auth: trust\nsites: {shop: {migration: {users: [a]}}}\n") ==
+          "sites.shop.migration.users");
+    CHECK(first(local + base + "auth: trust\nsites: {shop: {hosts: a, upstreams: 127.0.0.1:8000}}\n") ==
+          "sites.shop.hosts");
+    CHECK(first(local + base + "auth: trust\nstate_dir: state\nsites: {shop: {}}\n") == "state_dir");
+    CHECK(first(local + "auth: trust\nclusters: {main: {primary: 127.0.0.1:5432}}\nsites: {shop: {}}\n") ==
+          "clusters.main");
+    CHECK(first(std::string(smallest.substr(0, smallest.find("users"))) +
+                "users: {app: {password: (redacted)}}\n") == "users.app.password");
+}
+
+TEST_CASE("a configuration made in code is judged too") {
+    config c;
+    c.listen.postgres = endpoint{"127.0.0.1", 6432};
+    c.clusters["main"].primary = endpoint{"127.0.0.1", 5432};
+    c.sites["shop"];
+    fill_defaults(c);
+    CHECK(c.sites["shop"].cluster == "main");
+    CHECK(c.sites["shop"].databases == std::vector<std::string>{"shop"});
+    CHECK(validate(c).issues.empty());
+    c.sites["shop"].cluster = "gone";
+    REQUIRE(validate(c).issues.size() == 1);
+    CHECK(validate(c).issues[0].line == 0);
+}
