@@ -7,7 +7,7 @@
 // decomposed accents or full-width letters) therefore does not match a verifier that PostgreSQL made of it.
 //
 // Bounds: messages 8 KiB; salts 1 KiB; iterations 1 to max_iterations wherever the work would be ours.
-// Working with a password costs `iterations` times two SHA-256 rounds (about 2 ms for 4096) on the calling
+// Working with a password costs `iterations` times two SHA-256 rounds (1 to 2 ms for 4096) on the calling
 // thread; working with verifiers and keys costs microseconds.
 #pragma once
 
