@@ -66,6 +66,7 @@ struct statement {
     bool pins = false;        // leaves state in the server session that cannot be carried to another one:
                               // temporary tables, WITH HOLD cursors, LISTEN, session advisory locks, SQL PREPARE,
                               // LOAD, set_config() with arguments that are not constants
+    bool may_set = false;     // calls set_config(), but is no plain SET: may change any setting, also leave READ ONLY
     begin_options begin;      // for begin and set_transaction
     std::string command;      // PostgreSQL's own tag for "cannot execute %s in a read-only transaction"
     std::string name;         // setting (as the server spells it: "timezone"), savepoint, prepared statement; lower case

@@ -45,6 +45,7 @@ statement to_statement(lull_sql_statement const& in) {
     out.local = in.local;
     out.to_default = in.to_default;
     out.pins = in.pins;
+    out.may_set = in.may_set;
     out.begin.isolation = static_cast<isolation>(in.isolation);
     out.begin.read_only = option_of(in.read_only);
     out.begin.deferrable = option_of(in.deferrable);
@@ -128,7 +129,7 @@ bool has_high_bit(std::string_view sql) {
 sql_classifier::sql_classifier(classifier_limits limits)
     : limits_(std::move(limits)),
       cache_(limits_.cache_entries, limits_.cache_bytes, seed_or_random(limits_.cache_seed)),
-      key_(limits_.max_key_bytes) {
+      key_(limits_.max_parse_bytes) {
     text_.reserve(limits_.max_parse_bytes + 1);
     for (std::size_t i = 0; i < refusals_.size(); ++i)
         refusals_[i] = std::make_shared<operation const>(not_understood(static_cast<why>(i)));
@@ -156,16 +157,27 @@ std::shared_ptr<operation const> const& sql_classifier::classify(std::string_vie
         ++stats_.too_long;
         return refused(why::too_long);
     }
+    // The parser ends at the first NUL; PostgreSQL's protocol cannot carry one.
+    if (sql.find('\0') != std::string_view::npos) {
+        ++stats_.syntax_errors;
+        return refused(why::syntax_error);
+    }
     scanned const scan = scan_sql(sql, key_);
     if (scan.dangerous) {
         ++stats_.guard_trips;
         return refused(why::guard);
     }
     std::string_view normal_key;
-    if (scan.form == key_form::changed) {
+    if (scan.form == key_form::changed && scan.key_bytes <= limits_.max_key_bytes) {
         normal_key = {key_.data(), scan.key_bytes};
         if (auto const* hit = cache_.find(normal_key, key_space::normalised)) {
             ++stats_.normalised_hits;
+            // Always the same constants (LIMIT 20): the second time it gets a shorter way.
+            if (sql.size() <= limits_.max_key_bytes && cache_.seen_before(sql)) {
+                uncached_ = *hit;
+                if (auto const* kept = cache_.put(sql, key_space::exact, uncached_)) return *kept;
+                return uncached_;
+            }
             return *hit;
         }
     }
@@ -174,11 +186,6 @@ std::shared_ptr<operation const> const& sql_classifier::classify(std::string_vie
 
 std::shared_ptr<operation const> const& sql_classifier::parse(std::string_view sql,
                                                               std::string_view normal_key) {
-    // The parser ends at the first NUL; PostgreSQL's protocol cannot carry one.
-    if (sql.find('\0') != std::string_view::npos) {
-        ++stats_.syntax_errors;
-        return refused(why::syntax_error);
-    }
     ++stats_.parses;
     stats_.parsed_bytes += sql.size();
     stats_.longest_parse = std::max<std::uint64_t>(stats_.longest_parse, sql.size());

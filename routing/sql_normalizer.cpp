@@ -1,6 +1,7 @@
 #include "routing/sql_normalizer.hpp"
 
 #include <array>
+#include <cstring>
 
 namespace lull::routing {
 namespace {
@@ -31,13 +32,20 @@ constexpr std::array<byte_class, 256> classes = [] {
     return t;
 }();
 
+constexpr std::array<bool, 256> in_name = [] {
+    std::array<bool, 256> t{};
+    for (std::size_t i = 0; i < t.size(); ++i)
+        t[i] = classes[i] == byte_class::ident || classes[i] == byte_class::digit || i == '$';
+    return t;
+}();
+
 byte_class class_of(char c) {
     return classes[static_cast<unsigned char>(c)];
 }
 
 class scanner {
   public:
-    scanner(std::string_view sql, std::span<char> out) : in_(sql), out_(out) {}
+    scanner(std::string_view sql, char* out) : in_(sql), out_(out) {}
 
     scanned run() {
         while (at_ < in_.size() && !result_.dangerous) token();
@@ -51,11 +59,14 @@ class scanner {
   private:
     char peek(std::size_t ahead = 0) const { return at_ + ahead < in_.size() ? in_[at_ + ahead] : '\0'; }
 
-    void put(char c) {
-        if (written_ == out_.size()) keyed_ = false;
-        if (keyed_) out_[written_++] = c;
-    }
+    // No bound to check: every token writes at most as many bytes as it has.
+    void put(char c) { out_[written_++] = c; }
     void copy() { put(in_[at_++]); }
+    void copy_to(std::size_t end) {
+        std::memcpy(out_ + written_, in_.data() + at_, end - at_);
+        written_ += end - at_;
+        at_ = end;
+    }
     void no_key() { keyed_ = false; }
 
     void token() {
@@ -95,11 +106,9 @@ class scanner {
 
     void identifier() {
         std::size_t const begin = at_;
-        while (at_ < in_.size()) {
-            auto const k = class_of(in_[at_]);
-            if (k != byte_class::ident && k != byte_class::digit && in_[at_] != '$') break;
-            copy();
-        }
+        std::size_t end = at_ + 1;
+        while (end < in_.size() && in_name[static_cast<unsigned char>(in_[end])]) ++end;
+        copy_to(end);
         if (peek() != '\'') return;
         // E'', B'', X'', N'': only E changes how the string is read; a name right before a quote is left to
         // the parser.
@@ -129,13 +138,18 @@ class scanner {
 
     // At a quote. Without escapes '' needs no care: it ends this string and begins the next.
     void skip_string(bool escapes) {
+        if (!escapes) {
+            std::size_t const close = in_.find('\'', at_ + 1);
+            at_ = close == std::string_view::npos ? in_.size() : close + 1;
+            if (close == std::string_view::npos) no_key();  // unterminated
+            return;
+        }
         ++at_;
         while (at_ < in_.size()) {
             char const c = in_[at_++];
-            if (escapes && c == '\\' && at_ < in_.size()) {
+            if (c == '\\' && at_ < in_.size()) {
                 ++at_;
             } else if (c == '\'') {
-                if (!escapes) return;
                 if (peek() == '\'')
                     ++at_;
                 else if (!continues())
@@ -165,14 +179,16 @@ class scanner {
     }
 
     void quoted_identifier() {
-        copy();
-        while (at_ < in_.size()) {
-            char const c = in_[at_];
-            if (class_of(c) == byte_class::control) no_key();
-            copy();
-            if (c == '"') return;
+        std::size_t end = at_ + 1;
+        while (end < in_.size() && in_[end] != '"') {
+            if (class_of(in_[end]) == byte_class::control) no_key();
+            ++end;
         }
-        no_key();
+        if (end == in_.size())
+            no_key();  // unterminated
+        else
+            ++end;
+        copy_to(end);
     }
 
     void dollar() {
@@ -271,7 +287,7 @@ class scanner {
     }
 
     std::string_view in_;
-    std::span<char> out_;
+    char* out_;
     std::size_t at_ = 0;
     std::size_t written_ = 0;
     std::size_t run_begin_ = 0;  // the run of operator characters last met, as the lexer sees it
@@ -284,7 +300,8 @@ class scanner {
 }  // namespace
 
 scanned scan_sql(std::string_view sql, std::span<char> buffer) {
-    return scanner(sql, buffer).run();
+    if (buffer.size() < sql.size()) return {};
+    return scanner(sql, buffer.data()).run();
 }
 
 }  // namespace lull::routing

@@ -15,7 +15,7 @@ namespace lull::routing {
 enum class key_form : std::uint8_t {
     same,     // nothing was replaced: the text is its own key
     changed,  // the key is in the buffer
-    none,     // cannot be normalised, or would not fit: only the exact text is a key
+    none,     // cannot be normalised: only the exact text is a key
 };
 
 struct scanned {
@@ -28,7 +28,7 @@ struct scanned {
     bool hinted = false;
 };
 
-/// Writes at most buffer.size() bytes, never more than sql.size().
+/// The buffer must hold at least sql.size() bytes; the key is never longer.
 [[nodiscard]] scanned scan_sql(std::string_view sql, std::span<char> buffer);
 
 }  // namespace lull::routing

@@ -7,6 +7,8 @@
 
 /* The order matters: pg_query.h, its internals with postgres.h, and only then the rest of PostgreSQL. */
 /* clang-format off */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wignored-attributes" /* clang does not know PostgreSQL's gnu_printf */
 #include <pg_query.h>
 #undef PG_VERSION
 #undef PG_VERSION_NUM
@@ -14,6 +16,7 @@
 #include <pg_query_internal.h>
 #include <nodes/parsenodes.h>
 #include <nodes/primnodes.h>
+#pragma GCC diagnostic pop
 /* clang-format on */
 
 #include <stdio.h>
@@ -28,7 +31,7 @@ struct walk {
     lull_sql_lookup lookup;
     void* context;
     enum lull_sql_access access;
-    bool too_deep, unknown_node, pins, constants_matter;
+    bool too_deep, unknown_node, pins, may_set, constants_matter;
     bool writes;                /* a data-modifying CTE */
     LockClauseStrength locking; /* of the first locking clause met; LCS_NONE: none */
     const char* denied;
@@ -110,9 +113,8 @@ static void walk_function(struct walk* w, const FuncCall* f) {
             break;
         case LULL_FUNCTION_SET_CONFIG:
             raise_to(&w->access, LULL_SESSION);
-            w->constants_matter = true;
+            w->may_set = w->constants_matter = true;
             if (list_length(f->args) != 3 || boolean_of(list_nth(f->args, 2)) != LULL_ON) w->pins = true;
-            if (!w->unlisted) w->unlisted = name;
             break;
         case LULL_FUNCTION_DENIED:
             raise_to(&w->access, LULL_WRITE);
@@ -405,6 +407,7 @@ static void copy_findings(struct lull_sql_statement* out, const struct walk* w) 
     out->too_deep |= w->too_deep;
     out->unknown_node |= w->unknown_node;
     out->pins |= w->pins;
+    out->may_set |= w->may_set;
     out->constants_matter |= w->constants_matter;
     if (w->denied)
         out->function = w->denied;
@@ -986,7 +989,7 @@ static void classify_explain(struct lull_sql_statement* out, const struct walk* 
     classify(out, fresh, s->query);
     bool reads = out->access == LULL_READ;
     if (!runs) {
-        out->pins = false;
+        out->pins = out->may_set = false;
         if (!reads) out->access = LULL_UNKNOWN;
     }
     if (!runs || out->kind == LULL_SELECT || out->kind == LULL_DECLARE_CURSOR || out->kind == LULL_EXECUTE)

@@ -78,6 +78,7 @@ struct lull_sql_statement {
     enum lull_sql_isolation isolation;
     enum lull_sql_option read_only, deferrable;
     bool chain, local, to_default, pins;
+    bool may_set;          /* calls set_config() without being a SET */
     bool constants_matter; /* its class may differ for a text with other constants */
     bool too_deep;         /* given up: access is unknown */
     bool unknown_node;     /* a node that the walk does not know: access is at least unknown */

@@ -29,7 +29,10 @@ std::size_t cost_of(operation const& op) {
 }  // namespace
 
 verdict_cache::verdict_cache(std::size_t entries, std::size_t max_bytes, std::uint64_t seed)
-    : slots_(std::bit_ceil(std::max<std::size_t>(entries, ways))), max_bytes_(max_bytes), seed_(seed) {}
+    : slots_(std::bit_ceil(std::max<std::size_t>(entries, ways))),
+      seen_(slots_.size()),
+      max_bytes_(max_bytes),
+      seed_(seed) {}
 
 // 16 bytes a step, two multiplications; folded with the seed so that collisions cannot be prepared in
 // advance.
@@ -60,6 +63,15 @@ verdict_cache::verdict const* verdict_cache::find(std::string_view key, key_spac
     if (!e) return nullptr;
     e->used = true;
     return &e->value;
+}
+
+bool verdict_cache::seen_before(std::string_view text) {
+    std::uint64_t const hash = hash_of(text, key_space::exact);
+    std::uint32_t& place = seen_[hash & (seen_.size() - 1)];
+    auto const mark = static_cast<std::uint32_t>(hash >> 32);
+    bool const seen = place == mark;
+    place = mark;
+    return seen;
 }
 
 void verdict_cache::drop(entry& e) {

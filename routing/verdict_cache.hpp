@@ -29,6 +29,10 @@ class verdict_cache {
     /// when the entry alone would exceed the bound; otherwise it lives until the next put().
     verdict const* put(std::string_view key, key_space space, verdict value);
 
+    /// Was this text asked about lately? Remembers it. May err either way; it only tells what is worth an
+    /// entry.
+    bool seen_before(std::string_view text);
+
     std::size_t size() const { return count_; }
     std::size_t bytes() const { return bytes_; }
 
@@ -49,6 +53,7 @@ class verdict_cache {
     void drop(entry& e);
 
     std::vector<entry> slots_;
+    std::vector<std::uint32_t> seen_;  // marks of texts, one a place
     std::size_t max_bytes_;
     std::size_t bytes_ = 0;
     std::size_t count_ = 0;

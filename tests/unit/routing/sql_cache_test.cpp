@@ -1,0 +1,238 @@
+// The literal-free key, the cache behind it, and who may not share a verdict.
+#include "routing/sql_classifier.hpp"
+#include "routing/sql_normalizer.hpp"
+#include "routing/verdict_cache.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+using namespace lull::routing;
+
+namespace {
+
+using a = lull::routing::access;
+
+// The key, or "-" where there is none. Placeholders are shown as # and @.
+std::string key_of(std::string const& sql) {
+    std::vector<char> buffer(sql.size());
+    scanned const s = scan_sql(sql, buffer);
+    if (s.form == key_form::none) return "-";
+    std::string key(buffer.data(), s.key_bytes);
+    if (s.form == key_form::same) CHECK(key == sql);
+    for (char& c : key) c = c == '\x01' ? '#' : c == '\x02' ? '@' : c;
+    return key;
+}
+
+std::shared_ptr<operation const> some(a strictest) {
+    operation op;
+    op.access = strictest;
+    op.statements.emplace_back();
+    return std::make_shared<operation const>(op);
+}
+
+}  // namespace
+
+TEST_CASE("constants become placeholders; anything doubtful has no key") {
+    CHECK(key_of("select 1, 2.5, 'a', x1, $1 from t2") == "select #, #, @, x1, $1 from t2");
+    CHECK(key_of("select 'it''s', \"a'b\" , ''") == "select @@, \"a'b\" , @");
+    CHECK(key_of("select -1+2") == "select -#+#");
+    CHECK(key_of("select 1 /* trace='x' */") == "select #  ");
+    CHECK(key_of("/* a */select/**/1") == " select #");
+    CHECK(key_of("select a[1:2]") == "select a[#:#]");
+    CHECK(key_of("select caf\xc3\xa9"
+                 "1 from t") ==
+          "select caf\xc3\xa9"
+          "1 from t");
+    for (char const* sql : {"select e'a'",
+                            "select E'a'",
+                            "select b'1'",
+                            "select x'1'",
+                            "select n'a'",
+                            "select U&'a'",
+                            "select U&\"a\"",
+                            "select U&\"a\" uescape '!'",
+                            "select $$a$$",
+                            "select $a$b$a$",
+                            "select $1a",
+                            "select 1e5",
+                            "select 1from t",
+                            "select .5",
+                            "select t.5",
+                            "select 1.",
+                            "select 1..2",
+                            "select 1$2",
+                            "select 0x1f",
+                            "select 1_000",
+                            "select 1 -- x",
+                            "select 1 /* /* */ */",
+                            "select 'a",
+                            "select \"a",
+                            "select /* a",
+                            "select \x01",
+                            "select \x02",
+                            "select \"a\x01\"",
+                            "select 1 /*lull: primary*/",
+                            "select 1 /* lull:primary */",
+                            "select 'a' 'b\x7f'\x7f"})
+        CHECK_MESSAGE(key_of(sql) == "-", sql);
+    std::vector<char> small(4);
+    CHECK(scan_sql("select 1", small).form == key_form::none);
+    std::vector<char> large(64);
+    CHECK(scan_sql("select 1 /* lull:x */", large).hinted);
+}
+
+TEST_CASE("texts that differ in constants share one parse") {
+    sql_classifier classifier;
+    for (int i = 0; i < 1000; ++i) {
+        auto const& op =
+            classifier.classify("SELECT abalance FROM accounts WHERE aid = " + std::to_string(i) +
+                                " AND b = 'x" + std::to_string(i) + "';");
+        CHECK(op->access == a::read);
+        CHECK(op->statements[0].length == 0);
+    }
+    CHECK(classifier.stats().parses == 1);
+    CHECK(classifier.stats().normalised_hits == 999);
+    CHECK(classifier.cached() == 1);
+}
+
+TEST_CASE("a text that comes again with the same constants gets an exact entry") {
+    sql_classifier classifier;
+    for (int i = 0; i < 10; ++i) (void)classifier.classify("select a from t limit 20");
+    CHECK(classifier.stats().parses == 1);
+    CHECK(classifier.stats().normalised_hits == 2);
+    CHECK(classifier.stats().exact_hits == 7);
+}
+
+TEST_CASE("where constants decide, nothing is shared") {
+    sql_classifier classifier;
+    auto set = [&](char const* sql) { return *classifier.classify(sql); };
+    CHECK(set("set a.b = 'x'").statements[0].value == "x");
+    CHECK(set("set a.b = 'y'").statements[0].value == "y");
+    CHECK(set("select set_config('a.b', 'x', true)").statements[0].name == "a.b");
+    CHECK(set("select set_config('transaction_read_only', 'off', true)").statements[0].kind ==
+          statement_kind::set_transaction);
+    CHECK(set("select f(), set_config('a', 'b', '0')").statements[0].pins);
+    CHECK_FALSE(set("select f(), set_config('a', 'b', '1')").statements[0].pins);
+    CHECK(set("explain (analyze 0) delete from t").access == a::unknown);
+    CHECK(set("explain (analyze 1) delete from t").access == a::write);
+    CHECK(set("prepare transaction 'a'").statements[0].name == "a");
+    CHECK(set("prepare transaction 'b'").statements[0].name == "b");
+    CHECK(set("select U&\"n!0065xtval\"  uescape '!' ('s')").access == a::write);
+    CHECK(set("select U&\"n!0065xtval\"  uescape '?' ('s')").access == a::unknown);
+    // Places differ with the length of the constants.
+    CHECK(set("select 1; select 2").statements[1].offset == 9);
+    CHECK(set("select 100; select 2").statements[1].offset == 11);
+    CHECK(classifier.stats().normalised_hits == 0);
+}
+
+TEST_CASE("a syntax error poisons only itself") {
+    sql_classifier classifier;
+    CHECK(classifier.classify("select 1 from t limit 'x' 'y' 7 7")->why == why::syntax_error);
+    CHECK(classifier.classify("select interval(1) '1 day'")->access == a::read);
+    CHECK(classifier.classify("select interval(1.5) '1 day'")->access ==
+          a::read);  // shares the key; the server refuses it
+    CHECK(classifier.classify("select char(1.5) 'x'")->why == why::syntax_error);
+    CHECK(classifier.classify("select char(1) 'x'")->access == a::read);
+    CHECK(classifier.classify("select char(1.5) 'x'")->why ==
+          why::syntax_error);  // its own exact entry still stands
+}
+
+TEST_CASE("a text that spells a key of another is not taken for it") {
+    sql_classifier classifier;
+    CHECK(classifier.classify("select a from t where b = 1 and c = 'x'")->access == a::read);
+    CHECK(classifier.classify("select a from t where b = \x01 and c = \x02")->why == why::syntax_error);
+    CHECK(classifier.classify("select a from t where b = 2 and c = 'y'")->access == a::read);
+    // A NUL inside a constant would end the text for the parser.
+    std::string const with_nul("select a from t where b = 2 and c = '\0'", 39);
+    CHECK(classifier.classify(with_nul)->why == why::syntax_error);
+}
+
+TEST_CASE("the facts of the session are not forgotten by the cache") {
+    sql_classifier classifier;
+    std::string const sql = "select 'a\\'; drop table x; --'";
+    CHECK(classifier.classify(sql)->access == a::write);
+    CHECK(classifier.classify(sql, {.standard_conforming_strings = false})->why == why::encoding);
+    CHECK(classifier.classify(sql)->access == a::write);
+}
+
+TEST_CASE("the cache is bounded in entries and bytes and keeps what is used") {
+    verdict_cache cache(64, 1 << 20, 42);
+    auto const hot = some(a::read);
+    cache.put("hot", key_space::exact, hot);
+    for (int i = 0; i < 10000; ++i) {
+        cache.put("cold" + std::to_string(i), key_space::exact, some(a::write));
+        REQUIRE(cache.find("hot", key_space::exact) != nullptr);
+        REQUIRE(cache.size() <= 64);
+    }
+    CHECK(*cache.find("hot", key_space::exact) == hot);
+    CHECK(cache.find("hot", key_space::normalised) == nullptr);
+
+    verdict_cache narrow(4096, 8192, 42);
+    for (int i = 0; i < 1000; ++i) {
+        narrow.put(std::string(100, 'x') + std::to_string(i), key_space::exact, some(a::read));
+        REQUIRE(narrow.bytes() <= 8192);
+    }
+    CHECK(narrow.size() > 5);
+    CHECK(narrow.put(std::string(10000, 'x'), key_space::exact, some(a::read)) == nullptr);
+    CHECK(narrow.put("same", key_space::exact, some(a::read)) != nullptr);
+    CHECK((*narrow.put("same", key_space::exact, some(a::write)))->access == a::write);
+    CHECK((*narrow.find("same", key_space::exact))->access == a::write);
+}
+
+TEST_CASE("keys that fall on one set, even with one hash, are told apart") {
+    // One set of four: every key collides.
+    verdict_cache cache(4, 1 << 20, 1);
+    std::vector<std::string> const keys = {"", "a", "b", "ab"};
+    for (auto const& key : keys) cache.put(key, key_space::exact, some(key == "b" ? a::write : a::read));
+    for (auto const& key : keys) {
+        auto const* hit = cache.find(key, key_space::exact);
+        REQUIRE(hit != nullptr);
+        CHECK(((*hit)->access == a::write) == (key == "b"));
+    }
+    CHECK(cache.find("c", key_space::exact) == nullptr);
+    cache.put("c", key_space::exact, some(a::read));
+    CHECK(cache.size() == 4);
+}
+
+TEST_CASE("texts longer than a key are parsed each time, and a kept verdict outlives its entry") {
+    sql_classifier classifier({.cache_entries = 4, .max_key_bytes = 64, .allowed_functions = {}});
+    std::string const sql = "select " + std::string(100, 'x') + " from t";
+    auto const kept = classifier.classify(sql);
+    (void)classifier.classify(sql);
+    CHECK(classifier.stats().parses == 2);
+    for (int i = 0; i < 100; ++i) (void)classifier.classify("select a" + std::to_string(i));
+    CHECK(classifier.cached() <= 4);
+    CHECK(kept->access == a::read);
+    // The key of a long text with long constants is short.
+    for (int i = 0; i < 3; ++i)
+        (void)classifier.classify("select '" + std::string(100, static_cast<char>('a' + i)) + "'");
+    CHECK(classifier.stats().normalised_hits == 2);
+}
+
+TEST_CASE("settings that a client may change while its site is sealed") {
+    for (char const* name :
+         {"work_mem", "search_path", "application_name", "timezone", "datestyle", "enable_seqscan", "role",
+          "statement_timeout", "app.user", "default_transaction_isolation", "default_transaction_deferrable"})
+        CHECK_MESSAGE(is_harmless_setting(name, ""), name);
+    for (char const* name :
+         {"", "transaction_read_only", "transaction_isolation", "transaction_deferrable",
+          "session_authorization", "session_preload_libraries", "local_preload_libraries",
+          "dynamic_library_path", "session_replication_role", "backslash_quote", "transform_null_equals",
+          "allow_system_table_mods", "lo_compat_privileges", "is_superuser", "nosuch"})
+        CHECK_FALSE_MESSAGE(is_harmless_setting(name, "on"), name);
+    for (char const* value : {"on", "ON", "true", "1", "yes"}) {
+        CHECK(is_harmless_setting("default_transaction_read_only", value));
+        CHECK(is_harmless_setting("standard_conforming_strings", value));
+    }
+    for (char const* value : {"", "off", "0", "false", "o", "on off"}) {
+        CHECK_FALSE(is_harmless_setting("default_transaction_read_only", value));
+        CHECK_FALSE(is_harmless_setting("standard_conforming_strings", value));
+    }
+    for (char const* value : {"UTF8", "utf-8", "SQL_ASCII", "Latin1", "ISO-8859-15", "WIN1252", "EUC_JP"})
+        CHECK_MESSAGE(is_harmless_setting("client_encoding", value), value);
+    for (char const* value : {"", "SJIS", "shift_jis", "BIG5", "GBK", "UHC", "GB18030", "JOHAB",
+                              "SHIFT_JIS_2004", "WIN932", "win950"})
+        CHECK_FALSE_MESSAGE(is_harmless_setting("client_encoding", value), value);
+}
