@@ -109,13 +109,13 @@ class row_writer {
                     T const element;
                     fn(element);
                 });
-            for (auto const& [name, element] : elements) {
-                section(name, [&] {
+            for (auto const& entry : elements) {
+                section(entry.first, [&] {
                     row r;
                     r.segments = path_;
                     r.element = true;
                     rows_.push_back(std::move(r));
-                    fn(element);
+                    fn(entry.second);
                 });
             }
         });

@@ -148,6 +148,6 @@ TEST_CASE("the example has every key with its default, and no other") {
         if (!in_words) CHECK_MESSAGE(it->second.front() == k.default_value, k.path);
         if (k.path == "clusters.*.auth_query.query") CHECK(it->second.front() == k.default_value);
     }
-    for (auto const& [path, values] : written)
-        CHECK_MESSAGE((described.contains(path) || sections.contains(path)), path);
+    for (auto const& entry : written)
+        CHECK_MESSAGE((described.contains(entry.first) || sections.contains(entry.first)), entry.first);
 }
