@@ -42,6 +42,7 @@ struct backend {
     bool healthy = false;
     /// Everything committed on the primary before this instant has been replayed here.
     instant fresh_through{};
+    config::milliseconds max_lag{10'000};  // of the cluster: further behind, no reads from it
     /// Replay is paused for this site: nobody else may read here.
     std::optional<site_id> frozen_for;
 };
@@ -59,6 +60,8 @@ struct site {
     std::optional<wall_time> until;     // expected end
     backend_id primary{};
     std::vector<backend_id> replicas;
+    /// Set when a window ends: replicas that have not replayed the migration are not read from by anybody.
+    instant fresh_floor{};
 };
 
 struct snapshot {
