@@ -26,11 +26,24 @@ constexpr std::size_t most_bytes = 1024 * 1024;
 constexpr std::size_t most_nodes = 200'000;
 constexpr std::size_t most_depth = 32;
 
+/// Right behind the last byte that is not a newline.
+position end_of(std::string_view text) {
+    while (text.ends_with('\n')) text.remove_suffix(1);
+    auto const last = text.rfind('\n');
+    return {static_cast<int>(std::count(text.begin(), text.end(), '\n')) + 1,
+            static_cast<int>(text.size() - (last == std::string_view::npos ? 0 : last + 1)) + 1};
+}
+
+/// What is missed at the end is missed at `end`, not in the end marker that the text was given.
+position place_of(YAML::Mark const& mark, position end) {
+    if (mark.is_null()) return {1, 1};
+    return mark.line < end.line ? position{mark.line + 1, mark.column + 1} : end;
+}
+
 /// Thrown by the handler below through yaml-cpp, which knows no other way to be stopped; caught in
 /// parse_tree.
 struct refused {
-    int line;
-    int column;
+    position at;
     std::string message;
     std::string fix;
 };
@@ -39,23 +52,33 @@ struct refused {
 /// keys given twice, and recurse as deep as the text wants.
 class tree_builder final : public YAML::EventHandler {
   public:
+    explicit tree_builder(position end) : end_(end) {}
+
     std::shared_ptr<node const> root;
 
     void OnDocumentStart(YAML::Mark const& mark) override {
         if (root)
-            throw refused{mark.line + 1, mark.column + 1, "a second document begins here",
+            throw refused{place_of(mark, end_), "a second document begins here",
                           "keep one document: remove the line with --- and what follows it"};
     }
     void OnDocumentEnd() override {}
 
     void OnNull(YAML::Mark const& mark, YAML::anchor_t anchor) override {
-        done(made(mark, node::form::empty), anchor, mark);
+        auto nothing = made(mark, node::form::empty);
+        // yaml-cpp notices only at what follows; what lacks its value is the key.
+        if (!open_.empty() && open_.back().key) {
+            nothing->line = open_.back().key->line;
+            nothing->column = open_.back().key->column;
+        } else if (open_.empty()) {
+            nothing->line = nothing->column = 1;
+        }
+        done(std::move(nothing), anchor, mark);
     }
 
     void OnAlias(YAML::Mark const& mark, YAML::anchor_t anchor) override {
         auto const found = anchors_.find(anchor);
         if (found == anchors_.end())
-            throw refused{mark.line + 1, mark.column + 1, "an alias inside of what it stands for",
+            throw refused{place_of(mark, end_), "an alias inside of what it stands for",
                           "write the value itself"};
         if (open_.size() + found->second->height > most_depth) throw too_deep(mark);
         done(found->second, YAML::NullAnchor, mark);
@@ -89,23 +112,24 @@ class tree_builder final : public YAML::EventHandler {
         std::shared_ptr<node const> key;  // of a map: read, its value is still to come
     };
 
-    static refused too_deep(YAML::Mark const& mark) {
-        return {mark.line + 1, mark.column + 1, "nested more than " + std::to_string(most_depth) + " deep",
+    refused too_deep(YAML::Mark const& mark) const {
+        return {place_of(mark, end_), "nested more than " + std::to_string(most_depth) + " deep",
                 "no setting of lull is deeper than five levels: check indentation and brackets"};
     }
 
-    static void refuse_tag(YAML::Mark const& mark, std::string const& tag) {
+    void refuse_tag(YAML::Mark const& mark, std::string const& tag) const {
         // "?" and "!" are yaml-cpp's own for plain and quoted.
         if (tag.empty() || tag == "?" || tag == "!") return;
-        throw refused{mark.line + 1, mark.column + 1, "the tag " + shown(tag),
+        throw refused{place_of(mark, end_), "the tag " + shown(tag),
                       "remove it; put a value that begins with ! in quotes"};
     }
 
-    static std::shared_ptr<node> made(YAML::Mark const& mark, node::form form) {
+    std::shared_ptr<node> made(YAML::Mark const& mark, node::form form) const {
         auto out = std::make_shared<node>();
         out->is = form;
-        out->line = mark.line + 1;
-        out->column = mark.column + 1;
+        auto const at = place_of(mark, end_);
+        out->line = at.line;
+        out->column = at.column;
         return out;
     }
 
@@ -142,7 +166,7 @@ class tree_builder final : public YAML::EventHandler {
             into.items.push_back(std::move(child));
         } else if (!parent.key) {
             if (child->is != node::form::text)
-                throw refused{mark.line + 1, mark.column + 1, "a key that is not a text",
+                throw refused{place_of(mark, end_), "a key that is not a text",
                               "write `key: value`; a key stands before its colon on one line"};
             parent.key = std::move(child);
         } else {
@@ -150,6 +174,7 @@ class tree_builder final : public YAML::EventHandler {
         }
     }
 
+    position end_;
     std::vector<level> open_;
     std::unordered_map<YAML::anchor_t, std::shared_ptr<node const>> anchors_;
 };
@@ -193,15 +218,6 @@ std::string_view line_of(std::string_view text, int number) {
         text.remove_prefix(end + 1);
     }
     return text.substr(0, text.find('\n'));
-}
-
-/// Within the text: what is missed at the end is missed after the last byte.
-position place_of(YAML::Mark const& mark, std::string_view text) {
-    if (mark.is_null()) return {1, 1};
-    while (text.ends_with('\n')) text.remove_suffix(1);
-    int const last = static_cast<int>(std::count(text.begin(), text.end(), '\n'));
-    if (mark.line <= last) return {mark.line + 1, mark.column + 1};
-    return {last + 1, static_cast<int>(line_of(text, last).size()) + 1};
 }
 
 std::size_t utf8_length(std::string_view rest) {
@@ -248,20 +264,21 @@ std::vector<issue> check_bytes(std::string const& name, std::string_view text) {
 }
 
 std::variant<std::shared_ptr<node const>, issue> parse_tree(std::string const& name, std::string_view text) {
+    auto const end = end_of(text);
     try {
         // The end marker ends what is complete and is an error inside of quotes; without it yaml-cpp takes a
         // quote that is never closed for closed where the file ends.
         std::istringstream in{std::string(text) + "\n...\n"};
         YAML::Parser parser(in);
-        tree_builder builder;
+        tree_builder builder(end);
         // The second call finds the end, or a second document, which the builder refuses.
         while (parser.HandleNextDocument(builder)) {
         }
         return builder.root;
     } catch (refused const& r) {
-        return issue{name, r.line, r.column, "", r.message, r.fix};
+        return issue{name, r.at.line, r.at.column, "", r.message, r.fix};
     } catch (YAML::Exception const& e) {
-        auto const at = place_of(e.mark, text);
+        auto const at = place_of(e.mark, end);
         return issue{name,
                      at.line,
                      at.column,

@@ -204,6 +204,8 @@ TEST_CASE("wrong shapes are named, not guessed") {
     CHECK(has(one("- a\n- b\n").message, "found a list"));
     CHECK(has(one("text\n").message, "found a single value"));
     CHECK(has(one("").message, "empty"));
+    CHECK(one("").line == 1);
+    CHECK(one(std::string(smallest) + "\nworkers:\n\n").line == 6);
     CHECK(has(one("# only a comment\n").message, "empty"));
 }
 
