@@ -1,0 +1,499 @@
+-- One statement a line, for test_oracle.py. A section says what the classifier and a real server must make of its lines:
+--   refused   the server refuses it in a READ ONLY transaction (25006); the classifier: write, with the server's word for it
+--   hidden    the same, but the text does not show the write; the classifier: unknown or write
+--   escapes   READ ONLY does not refuse it although it changes state, or it fails for another reason; the classifier: unknown or write
+--   reads     the server runs it in a READ ONLY transaction; the classifier: read
+--   session   the state of the session only; the classifier: session
+--: refused
+INSERT INTO t VALUES (10, 'x')
+INSERT INTO t (a) SELECT 11
+INSERT INTO t DEFAULT VALUES
+INSERT INTO t VALUES (1, 'x') ON CONFLICT (a) DO NOTHING
+INSERT INTO t VALUES (1, 'x') ON CONFLICT (a) DO UPDATE SET b = excluded.b RETURNING a
+INSERT INTO v VALUES (12, 'x')
+INSERT INTO part VALUES (1)
+UPDATE t SET b = 'y'
+UPDATE t SET b = 'y' WHERE a = 1 RETURNING *
+UPDATE t SET (a, b) = (SELECT 1, 'z')
+UPDATE t SET b = s.b FROM u s WHERE s.a = t.a
+UPDATE ONLY t SET b = 'y' WHERE false
+DELETE FROM t
+DELETE FROM t USING u WHERE t.a = u.a
+DELETE FROM t WHERE a = 1 RETURNING *
+MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN UPDATE SET b = u.b
+MERGE INTO t USING u ON t.a = u.a WHEN NOT MATCHED THEN INSERT VALUES (u.a, u.b)
+MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE
+WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x
+WITH x AS (SELECT 1 AS a) UPDATE t SET b = 'y' FROM x WHERE x.a = t.a
+WITH x AS (SELECT 1 AS a) DELETE FROM t USING x WHERE x.a = t.a
+WITH x AS (SELECT 1 AS a) MERGE INTO t USING x ON t.a = x.a WHEN MATCHED THEN DELETE
+WITH x AS (INSERT INTO t VALUES (20) RETURNING a) SELECT * FROM x
+WITH x AS (UPDATE t SET b = 'y' RETURNING a) SELECT * FROM x
+WITH x AS (DELETE FROM t RETURNING a) SELECT * FROM x
+WITH x AS (DELETE FROM t RETURNING a) INSERT INTO u SELECT a FROM x
+WITH x AS (DELETE FROM t RETURNING a), y AS (INSERT INTO u SELECT a FROM x) SELECT 1
+SELECT * FROM t FOR UPDATE
+SELECT * FROM t FOR NO KEY UPDATE
+SELECT * FROM t FOR SHARE
+SELECT * FROM t FOR KEY SHARE
+SELECT * FROM t FOR UPDATE NOWAIT
+SELECT * FROM t FOR UPDATE SKIP LOCKED
+SELECT * FROM t JOIN u USING (a) FOR SHARE OF t
+SELECT * FROM (SELECT * FROM t FOR UPDATE) x
+SELECT * FROM t WHERE a IN (SELECT a FROM u FOR UPDATE)
+WITH x AS (SELECT * FROM t FOR UPDATE) SELECT * FROM x
+SELECT * INTO n FROM t
+SELECT 1 AS a INTO TEMP n
+SELECT 1 AS a INTO UNLOGGED n UNION SELECT 2
+CREATE TABLE n AS SELECT 1
+CREATE TABLE n AS TABLE t WITH NO DATA
+CREATE TABLE IF NOT EXISTS n AS VALUES (1)
+CREATE TABLE n AS EXECUTE p
+CREATE TEMP TABLE n AS SELECT 1
+CREATE MATERIALIZED VIEW n AS SELECT 1
+REFRESH MATERIALIZED VIEW mv
+REFRESH MATERIALIZED VIEW mv WITH NO DATA
+DROP MATERIALIZED VIEW mv
+ALTER MATERIALIZED VIEW mv RENAME TO n
+ALTER MATERIALIZED VIEW mv SET SCHEMA other
+TRUNCATE t
+TRUNCATE TABLE t, u RESTART IDENTITY CASCADE
+COPY t FROM STDIN
+COPY t (a) FROM STDIN WITH (FORMAT csv)
+COPY t FROM '/nonexistent/x'
+COPY t FROM PROGRAM 'true'
+COPY (INSERT INTO t VALUES (30) RETURNING a) TO STDOUT
+COPY (DELETE FROM t RETURNING a) TO STDOUT
+COPY (SELECT nextval('seq')) TO STDOUT
+COPY (SELECT * FROM t FOR UPDATE) TO STDOUT
+SELECT nextval('seq')
+SELECT pg_catalog.nextval('seq'::regclass)
+SELECT setval('seq', 5)
+SELECT setval('seq', 5, false)
+SELECT a, nextval('seq') FROM t
+SELECT 1 WHERE nextval('seq') > 0
+SELECT * FROM nextval('seq')
+VALUES (nextval('seq'))
+SELECT coalesce(nextval('seq'), 1)
+SELECT CASE WHEN true THEN nextval('seq') END
+SELECT ARRAY[nextval('seq')]
+SELECT (SELECT nextval('seq'))
+SELECT 1 ORDER BY nextval('seq')
+SELECT 1 LIMIT nextval('seq')
+SELECT U&"n\0065xtval"('seq')
+SELECT "nextval"('seq')
+SELECT sum(nextval('seq')) OVER () FROM t
+SELECT * FROM t, LATERAL (SELECT nextval('seq')) x
+EXPLAIN ANALYZE INSERT INTO t VALUES (40)
+EXPLAIN (ANALYZE) UPDATE t SET b = 'z'
+EXPLAIN (ANALYZE true) DELETE FROM t
+EXPLAIN (ANALYZE 1, VERBOSE) MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DELETE
+EXPLAIN ANALYZE SELECT * FROM t FOR UPDATE
+EXPLAIN ANALYZE SELECT nextval('seq')
+EXPLAIN ANALYZE WITH x AS (DELETE FROM t RETURNING a) SELECT * FROM x
+SELECT 1; INSERT INTO t VALUES (50)
+INSERT INTO t VALUES (50); SELECT 1
+SELECT 1; SELECT nextval('seq'); SELECT 2
+/* SELECT */ DELETE FROM t
+/* /* nested */ SELECT 1; */ DELETE FROM t
+SELECT 'a\'; DELETE FROM t; --'
+CREATE TABLE n (a int)
+CREATE TABLE IF NOT EXISTS n (a int PRIMARY KEY, b text DEFAULT 'x' CHECK (b <> ''))
+CREATE TABLE n (LIKE t INCLUDING ALL)
+CREATE TABLE n PARTITION OF part FOR VALUES IN (9)
+CREATE TABLE n OF composite
+CREATE TEMP TABLE n (a int)
+CREATE UNLOGGED TABLE n (a int)
+CREATE FOREIGN TABLE n (a int) SERVER srv
+DROP TABLE t
+DROP TABLE IF EXISTS nosuch
+DROP FOREIGN TABLE IF EXISTS nosuch
+ALTER TABLE t ADD COLUMN c int
+ALTER TABLE t DROP COLUMN b
+ALTER TABLE t ALTER COLUMN b TYPE varchar
+ALTER TABLE t ALTER COLUMN b SET DEFAULT 'q'
+ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID
+ALTER TABLE t RENAME TO n
+ALTER TABLE t RENAME COLUMN a TO n
+ALTER TABLE t RENAME CONSTRAINT t_pkey TO n
+ALTER TABLE t OWNER TO postgres
+ALTER TABLE t SET SCHEMA other
+ALTER TABLE t ENABLE ROW LEVEL SECURITY
+ALTER TABLE t REPLICA IDENTITY FULL
+ALTER TABLE t SET (fillfactor = 50)
+ALTER TABLE t CLUSTER ON t_pkey
+ALTER TABLE t DISABLE TRIGGER ALL
+ALTER TABLE part ATTACH PARTITION u FOR VALUES IN (7)
+ALTER TABLE ALL IN TABLESPACE pg_default SET TABLESPACE pg_default
+ALTER FOREIGN TABLE IF EXISTS nosuch ADD COLUMN a int
+CREATE INDEX n ON t (b)
+CREATE UNIQUE INDEX IF NOT EXISTS n ON t (lower(b)) WHERE a > 0
+CREATE INDEX CONCURRENTLY n ON t (b)
+DROP INDEX t_b
+DROP INDEX CONCURRENTLY t_b
+ALTER INDEX t_b RENAME TO n
+ALTER INDEX t_b SET (fillfactor = 50)
+ALTER INDEX ALL IN TABLESPACE pg_default SET TABLESPACE pg_default
+CREATE SEQUENCE n
+CREATE TEMP SEQUENCE n
+ALTER SEQUENCE seq RESTART
+ALTER SEQUENCE seq OWNER TO postgres
+ALTER SEQUENCE seq RENAME TO n
+DROP SEQUENCE seq
+CREATE VIEW n AS SELECT 1
+CREATE OR REPLACE TEMP VIEW n AS SELECT 1
+CREATE RECURSIVE VIEW n (a) AS SELECT 1
+ALTER VIEW v RENAME TO n
+ALTER VIEW v ALTER COLUMN a SET DEFAULT 1
+DROP VIEW v
+CREATE RULE n AS ON INSERT TO v DO INSTEAD NOTHING
+ALTER RULE n ON v RENAME TO m
+DROP RULE IF EXISTS n ON v
+CREATE TRIGGER n BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION tf()
+CREATE CONSTRAINT TRIGGER n AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION tf()
+ALTER TRIGGER n ON t RENAME TO m
+ALTER TRIGGER n ON t DEPENDS ON EXTENSION plpgsql
+DROP TRIGGER IF EXISTS n ON t
+CREATE EVENT TRIGGER n ON ddl_command_start EXECUTE FUNCTION etf()
+ALTER EVENT TRIGGER n DISABLE
+ALTER EVENT TRIGGER n RENAME TO m
+DROP EVENT TRIGGER IF EXISTS n
+CREATE FUNCTION n() RETURNS int LANGUAGE sql AS 'SELECT 1'
+CREATE OR REPLACE FUNCTION pg_temp.n() RETURNS int LANGUAGE sql AS 'SELECT 1'
+CREATE PROCEDURE n() LANGUAGE sql AS ''
+ALTER FUNCTION writes() STABLE
+ALTER FUNCTION writes() RENAME TO n
+ALTER FUNCTION writes() SET search_path = a
+ALTER FUNCTION writes() OWNER TO postgres
+ALTER PROCEDURE proc() SECURITY DEFINER
+ALTER ROUTINE writes() RENAME TO n
+DROP FUNCTION writes()
+DROP PROCEDURE IF EXISTS nosuch()
+DROP ROUTINE IF EXISTS nosuch()
+CREATE AGGREGATE n (int) (SFUNC = int4pl, STYPE = int)
+ALTER AGGREGATE n(int) RENAME TO m
+DROP AGGREGATE IF EXISTS n(int)
+CREATE OPERATOR @@@@ (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl)
+ALTER OPERATOR + (int, int) OWNER TO postgres
+ALTER OPERATOR + (int, int) SET (RESTRICT = NONE)
+DROP OPERATOR IF EXISTS @@@@ (int, int)
+CREATE OPERATOR CLASS n FOR TYPE int USING btree AS STORAGE int
+ALTER OPERATOR CLASS int4_ops USING btree RENAME TO n
+DROP OPERATOR CLASS IF EXISTS n USING btree
+CREATE OPERATOR FAMILY n USING btree
+ALTER OPERATOR FAMILY integer_ops USING btree RENAME TO n
+ALTER OPERATOR FAMILY integer_ops USING btree DROP FUNCTION 1 (int, int)
+DROP OPERATOR FAMILY IF EXISTS n USING btree
+CREATE TYPE n AS (a int)
+CREATE TYPE n AS ENUM ('a')
+CREATE TYPE n AS RANGE (subtype = int)
+CREATE TYPE n
+ALTER TYPE composite ADD ATTRIBUTE z int
+ALTER TYPE composite RENAME ATTRIBUTE a TO z
+ALTER TYPE mood ADD VALUE 'z'
+ALTER TYPE mood RENAME VALUE 'a' TO 'z'
+ALTER TYPE mood OWNER TO postgres
+ALTER TYPE composite SET SCHEMA other
+DROP TYPE IF EXISTS nosuch
+CREATE DOMAIN n AS int CHECK (value > 0)
+ALTER DOMAIN dom SET NOT NULL
+ALTER DOMAIN dom RENAME TO n
+DROP DOMAIN dom
+CREATE CAST (int AS mood) WITHOUT FUNCTION
+DROP CAST IF EXISTS (int AS mood)
+CREATE COLLATION n FROM "C"
+ALTER COLLATION "C" REFRESH VERSION
+ALTER COLLATION "C" RENAME TO n
+DROP COLLATION IF EXISTS n
+CREATE CONVERSION n FOR 'UTF8' TO 'LATIN1' FROM utf8_to_iso8859_1
+ALTER CONVERSION utf8_to_iso_8859_1 RENAME TO n
+DROP CONVERSION IF EXISTS n
+CREATE TEXT SEARCH CONFIGURATION n (COPY = simple)
+ALTER TEXT SEARCH CONFIGURATION simple RENAME TO n
+ALTER TEXT SEARCH CONFIGURATION simple ADD MAPPING FOR word WITH simple
+DROP TEXT SEARCH CONFIGURATION IF EXISTS n
+CREATE TEXT SEARCH DICTIONARY n (TEMPLATE = simple)
+ALTER TEXT SEARCH DICTIONARY simple (StopWords = english)
+DROP TEXT SEARCH DICTIONARY IF EXISTS n
+CREATE TEXT SEARCH PARSER n (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype)
+ALTER TEXT SEARCH PARSER "default" RENAME TO n
+DROP TEXT SEARCH PARSER IF EXISTS n
+CREATE TEXT SEARCH TEMPLATE n (LEXIZE = dsimple_lexize)
+ALTER TEXT SEARCH TEMPLATE simple RENAME TO n
+DROP TEXT SEARCH TEMPLATE IF EXISTS n
+CREATE SCHEMA n
+CREATE SCHEMA n CREATE TABLE x (a int)
+ALTER SCHEMA other RENAME TO n
+ALTER SCHEMA other OWNER TO postgres
+DROP SCHEMA other
+CREATE DATABASE n
+ALTER DATABASE postgres SET default_transaction_read_only = off
+ALTER DATABASE postgres CONNECTION LIMIT 5
+ALTER DATABASE postgres OWNER TO postgres
+ALTER DATABASE template1 RENAME TO n
+ALTER DATABASE postgres REFRESH COLLATION VERSION
+DROP DATABASE IF EXISTS nosuch
+CREATE TABLESPACE n LOCATION '/nonexistent'
+ALTER TABLESPACE pg_default SET (seq_page_cost = 1)
+ALTER TABLESPACE pg_default RENAME TO n
+DROP TABLESPACE IF EXISTS nosuch
+CREATE ROLE n
+CREATE USER n
+CREATE GROUP n
+ALTER ROLE app NOLOGIN
+ALTER USER app PASSWORD 'x'
+ALTER ROLE app SET default_transaction_read_only = off
+ALTER ROLE app RENAME TO n
+ALTER GROUP app ADD USER postgres
+DROP ROLE IF EXISTS nosuch
+DROP USER IF EXISTS nosuch
+DROP GROUP IF EXISTS nosuch
+DROP OWNED BY app
+REASSIGN OWNED BY app TO postgres
+GRANT SELECT ON t TO app
+GRANT app TO postgres
+REVOKE SELECT ON t FROM app
+REVOKE app FROM postgres
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO app
+GRANT SET ON PARAMETER work_mem TO app
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO app
+CREATE POLICY n ON t USING (true)
+ALTER POLICY n ON t RENAME TO m
+ALTER POLICY n ON t USING (false)
+DROP POLICY IF EXISTS n ON t
+CREATE EXTENSION IF NOT EXISTS plpgsql
+ALTER EXTENSION plpgsql UPDATE
+ALTER EXTENSION plpgsql ADD FUNCTION writes()
+ALTER EXTENSION plpgsql SET SCHEMA public
+DROP EXTENSION IF EXISTS nosuch
+CREATE FOREIGN DATA WRAPPER n
+ALTER FOREIGN DATA WRAPPER fdw OPTIONS (ADD a 'b')
+ALTER FOREIGN DATA WRAPPER fdw OWNER TO postgres
+DROP FOREIGN DATA WRAPPER IF EXISTS nosuch
+CREATE SERVER n FOREIGN DATA WRAPPER fdw
+ALTER SERVER srv OPTIONS (ADD a 'b')
+ALTER SERVER srv RENAME TO n
+DROP SERVER IF EXISTS nosuch
+CREATE USER MAPPING FOR app SERVER srv
+ALTER USER MAPPING FOR app SERVER srv OPTIONS (ADD a 'b')
+DROP USER MAPPING IF EXISTS FOR app SERVER srv
+IMPORT FOREIGN SCHEMA x FROM SERVER srv INTO public
+CREATE LANGUAGE n HANDLER plpgsql_call_handler
+ALTER LANGUAGE plpgsql RENAME TO n
+DROP LANGUAGE IF EXISTS nosuch
+CREATE TRANSFORM FOR int LANGUAGE sql (FROM SQL WITH FUNCTION prsd_lextype(internal))
+DROP TRANSFORM IF EXISTS FOR int LANGUAGE sql
+CREATE ACCESS METHOD n TYPE TABLE HANDLER heap_tableam_handler
+DROP ACCESS METHOD IF EXISTS nosuch
+CREATE PUBLICATION n FOR TABLE t
+ALTER PUBLICATION pub ADD TABLE u
+ALTER PUBLICATION pub RENAME TO n
+DROP PUBLICATION IF EXISTS nosuch
+CREATE SUBSCRIPTION n CONNECTION 'host=127.0.0.1' PUBLICATION x WITH (connect = false)
+ALTER SUBSCRIPTION n DISABLE
+ALTER SUBSCRIPTION n RENAME TO m
+DROP SUBSCRIPTION IF EXISTS nosuch
+CREATE STATISTICS n ON a, b FROM t
+ALTER STATISTICS st SET STATISTICS 10
+ALTER STATISTICS st RENAME TO n
+DROP STATISTICS IF EXISTS nosuch
+COMMENT ON TABLE t IS 'x'
+COMMENT ON COLUMN t.a IS NULL
+SECURITY LABEL ON TABLE t IS 'x'
+ALTER LARGE OBJECT 1 OWNER TO postgres
+--: hidden
+SELECT writes()
+SELECT a, writes() FROM t
+SELECT 1 FROM t WHERE writes() > 0
+SELECT * FROM writes()
+DO $$ BEGIN INSERT INTO t VALUES (60); END $$
+DO 'BEGIN DELETE FROM t; END'
+CALL proc()
+EXECUTE w
+EXPLAIN ANALYZE EXECUTE w
+EXPLAIN ANALYZE SELECT writes()
+COPY (SELECT writes()) TO STDOUT
+SELECT query_to_xml('SELECT writes()', true, true, '')
+SELECT ts_stat('SELECT to_tsvector(writes()::text)')
+SELECT other.writes()
+SELECT 1 OPERATOR(other.!!!) 2
+SELECT row_writes(t) FROM t
+SELECT sum_writes(a) FROM t
+--: escapes
+SELECT lo_import('/nonexistent/x')
+SELECT loread(1, 1)
+SELECT pg_read_file('/nonexistent/x')
+SELECT pg_ls_dir('.')
+SELECT pg_notify('a', 'b')
+SELECT pg_logical_emit_message(true, 'a', 'b')
+SELECT txid_current()
+SELECT pg_current_xact_id()
+SELECT pg_stat_reset()
+SELECT pg_reload_conf()
+SELECT pg_rotate_logfile()
+SELECT pg_create_restore_point('x')
+SELECT pg_switch_wal()
+SELECT pg_create_physical_replication_slot('x')
+SELECT pg_drop_replication_slot('x')
+SELECT pg_replication_origin_create('x')
+SELECT pg_backup_start('x')
+SELECT pg_terminate_backend(0)
+SELECT pg_cancel_backend(0)
+SELECT pg_promote()
+SELECT pg_wal_replay_pause()
+SELECT pg_export_snapshot()
+SELECT brin_summarize_new_values('t_b')
+SELECT gin_clean_pending_list('t_b')
+SELECT pg_import_system_collations('pg_catalog')
+SELECT table_to_xml('t', true, true, '')
+SELECT dblink('host=127.0.0.1', 'DELETE FROM t')
+SELECT ts_rewrite('a'::tsquery, 'SELECT ''a''::tsquery, ''b''::tsquery')
+SELECT nosuch()
+COPY t TO '/nonexistent/x'
+COPY t TO PROGRAM 'false'
+NOTIFY n
+NOTIFY n, 'payload'
+LOCK TABLE t
+LOCK TABLE t IN ACCESS SHARE MODE
+VACUUM
+VACUUM (ANALYZE) t
+ANALYZE
+ANALYZE t
+CLUSTER t USING t_pkey
+REINDEX TABLE t
+REINDEX INDEX t_b
+CHECKPOINT
+LOAD 'plpgsql'
+PREPARE TRANSACTION 'x'
+COMMIT PREPARED 'x'
+ROLLBACK PREPARED 'x'
+ALTER SYSTEM SET work_mem = '8MB'
+ALTER SYSTEM RESET work_mem
+EXPLAIN INSERT INTO t VALUES (70)
+EXPLAIN DELETE FROM t
+EXPLAIN SELECT writes()
+EXPLAIN CREATE TABLE n AS SELECT 1
+EXPLAIN ANALYZE CREATE TABLE n AS SELECT 1
+PREPARE q AS INSERT INTO t VALUES (80)
+PREPARE q AS SELECT nextval('seq')
+DECLARE c CURSOR FOR SELECT nextval('seq')
+EXECUTE p
+EXECUTE nosuch
+SELECT 0x1F + 1_000
+SELECT FROM WHERE
+--: reads
+SELECT 1
+SELECT
+TABLE t
+VALUES (1, 'a'), (2, 'b')
+SELECT * FROM t
+SELECT t.*, u.b AS c FROM t LEFT JOIN u USING (a) WHERE t.a > 0 ORDER BY 1 DESC NULLS LAST LIMIT 5 OFFSET 0
+SELECT DISTINCT ON (a) a, b FROM t ORDER BY a, b
+SELECT count(*), sum(a), avg(a), string_agg(b, ',' ORDER BY b), array_agg(DISTINCT a) FILTER (WHERE a > 0) FROM t
+SELECT a, count(*) FROM t GROUP BY ROLLUP (a), GROUPING SETS ((a), ()) HAVING count(*) > 0
+SELECT grouping(a) FROM t GROUP BY CUBE (a)
+SELECT rank() OVER (PARTITION BY b ORDER BY a ROWS BETWEEN 1 PRECEDING AND CURRENT ROW), lag(a) OVER w FROM t WINDOW w AS (ORDER BY a)
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY a) FROM t
+SELECT a FROM t UNION SELECT a FROM u EXCEPT ALL SELECT 3 INTERSECT SELECT 4
+WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r
+WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n % 3 + 1 FROM r) SEARCH DEPTH FIRST BY n SET o CYCLE n SET c USING p SELECT * FROM r
+WITH x AS MATERIALIZED (SELECT 1) SELECT * FROM x
+SELECT * FROM generate_series(1, 3) WITH ORDINALITY AS g(n, o)
+SELECT * FROM ROWS FROM (generate_series(1, 2), unnest(ARRAY[1, 2])) x
+SELECT * FROM json_to_record('{"a": 1}') AS x(a int)
+SELECT * FROM t TABLESAMPLE bernoulli (50) REPEATABLE (1)
+SELECT * FROM t, LATERAL (SELECT t.a + 1) x
+SELECT * FROM XMLTABLE('/a' PASSING ('<a/>'::xml) COLUMNS b text PATH 'b' DEFAULT 'x')
+SELECT xmlelement(name a, xmlattributes(1 AS b), 'c'), xmlforest(1 AS x), xmlconcat('<a/>'::xml), xmlpi(name p), xmlparse(content 'x'), xmlserialize(content '<a/>'::xml AS text), '<a/>'::xml IS DOCUMENT
+SELECT CASE a WHEN 1 THEN 'x' ELSE 'y' END, coalesce(b, ''), nullif(a, 1), greatest(1, 2), least(1, 2) FROM t
+SELECT a IS NULL, b IS NOT NULL, true IS UNKNOWN, a IS DISTINCT FROM 1, a BETWEEN SYMMETRIC 3 AND 1, b LIKE 'x%' ESCAPE '!', b SIMILAR TO 'a', b ~* 'x' FROM t
+SELECT a = ANY (ARRAY[1, 2]), a IN (1, 2), a IN (SELECT 1), EXISTS (SELECT 1), ARRAY(SELECT 1), a > ALL (SELECT 0), (a, b) = (1, 'x') FROM t
+SELECT (ARRAY[1, 2, 3])[1:2], ('{"a": 1}'::jsonb)->'a', (c).a FROM comp
+SELECT ROW(1, 2), (1, 2), ARRAY[[1], [2]], '{}'::int[]
+SELECT current_date, current_timestamp(3), localtime, current_user, session_user, current_schema, current_catalog
+SELECT now(), statement_timestamp(), clock_timestamp(), timeofday(), random(), gen_random_uuid(), pg_sleep(0)
+SELECT extract(year FROM now()), date_trunc('day', now()), age(now()), now() AT TIME ZONE 'UTC', interval '1 day', (now(), now()) OVERLAPS (now(), now())
+SELECT substring('abc' FROM 2 FOR 1), position('a' IN 'b'), trim(BOTH 'x' FROM 'xax'), overlay('abc' PLACING 'x' FROM 1), normalize('a'), 'a' IS NORMALIZED, collation for ('a')
+SELECT lower('A'), upper('a'), length('abc'), md5('x'), format('%s', 1), regexp_replace('a', 'b', 'c'), to_char(now(), 'YYYY'), encode('x', 'hex')
+SELECT b COLLATE "C" FROM t ORDER BY b USING <
+SELECT 1 OPERATOR(pg_catalog.+) 2, -1, @ -5, 2 ^ 3, 'a' || 'b'
+SELECT '1'::int, CAST('2' AS numeric(5, 2)), int '3', 't'::regclass, 'a'::mood, 1::dom
+SELECT to_json(t), row_to_json(t), jsonb_build_object('a', a), jsonb_agg(b) FROM t GROUP BY t, a
+SELECT to_tsvector('english', 'a cat') @@ to_tsquery('cat'), ts_rank(to_tsvector('a'), 'a'::tsquery)
+SELECT pg_is_in_recovery(), pg_backend_pid(), version(), current_setting('work_mem'), pg_typeof(1), inet_server_port()
+SELECT pg_relation_size('t'), pg_database_size('postgres'), pg_size_pretty(1024::bigint), pg_total_relation_size('t')
+SELECT has_table_privilege('t', 'SELECT'), pg_get_viewdef('v'), obj_description('t'::regclass), to_regclass('t'), format_type(23, -1)
+SELECT pg_last_wal_replay_lsn(), txid_current_if_assigned(), pg_current_snapshot(), pg_postmaster_start_time()
+SELECT * FROM pg_stat_activity
+SELECT * FROM pg_locks
+SELECT * FROM pg_settings
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE pg_catalog.pg_table_is_visible(c.oid)
+SELECT * FROM information_schema.tables
+SELECT 'it''s', E'a\'b\n', $$dollar$$, $tag$ $$ $tag$, U&'\0061', B'101', X'1F', N'n', "a" FROM t
+SELECT 'a' -- 'b' ; DELETE FROM t
+SELECT 1 /* nested /* comment */ ; DELETE FROM t */
+SELECT ';', '--', '/*' FROM t
+((SELECT 1))
+SELECT 1; SELECT 2;
+SELECT 1 FROM t WHERE 'nextval(''seq'')' = b
+EXPLAIN SELECT * FROM t
+EXPLAIN (ANALYZE, BUFFERS, FORMAT json) SELECT * FROM t
+EXPLAIN (ANALYZE false) SELECT 1
+COPY t TO STDOUT
+COPY t (a) TO STDOUT WITH (FORMAT csv, HEADER)
+COPY (SELECT * FROM t) TO STDOUT
+SHOW work_mem
+SHOW ALL
+SHOW TRANSACTION ISOLATION LEVEL
+SHOW TIME ZONE
+DECLARE c CURSOR FOR SELECT * FROM t
+DECLARE c BINARY SCROLL CURSOR WITH HOLD FOR SELECT 1
+--: session
+BEGIN
+START TRANSACTION READ ONLY
+COMMIT
+END AND CHAIN
+ROLLBACK
+ABORT
+SAVEPOINT a
+RELEASE SAVEPOINT a
+ROLLBACK TO SAVEPOINT a
+SET work_mem = '8MB'
+SET LOCAL search_path = public, other
+SET TIME ZONE 'UTC'
+SET NAMES 'UTF8'
+SET ROLE app
+SET SESSION AUTHORIZATION app
+SET TRANSACTION ISOLATION LEVEL SERIALIZABLE
+SET TRANSACTION READ WRITE
+SET transaction_read_only = off
+SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE
+SET default_transaction_read_only = off
+SET XML OPTION document
+SET SCHEMA 'public'
+SET a.b TO 'c'
+SET CONSTRAINTS ALL DEFERRED
+RESET work_mem
+RESET transaction_read_only
+RESET ALL
+SELECT set_config('a.b', 'c', false)
+SELECT pg_catalog.set_config('search_path', '', false)
+SELECT set_config('a.b', 'c', false), 1
+SELECT currval('seq')
+SELECT lastval()
+SELECT setseed(0.5)
+SELECT pg_advisory_lock(1)
+SELECT pg_try_advisory_lock(1), pg_advisory_unlock(1), pg_advisory_unlock_all()
+SELECT pg_advisory_xact_lock(1)
+LISTEN l
+UNLISTEN *
+PREPARE q AS SELECT * FROM t WHERE a = $1
+DEALLOCATE p
+DEALLOCATE ALL
+FETCH 1 FROM nosuch
+MOVE ALL IN nosuch
+CLOSE ALL
+DISCARD PLANS
+DISCARD SEQUENCES
+DISCARD TEMP
+DISCARD ALL
