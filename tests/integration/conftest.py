@@ -1,0 +1,99 @@
+"""Real servers, made once: a primary and a hot standby; and the real binary, one a module unless a test needs its own.
+
+    /usr/bin/python3 -m pytest tests/integration [-k ...]
+
+LULL_BINARY names the binary; without it the newest of build/{ci,release,debug}/proxy/lull is taken.
+"""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness import cluster as cluster_module  # noqa: E402
+from harness import lull as lull_module  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    servers = cluster_module.Cluster()
+    try:
+        yield servers.start()
+    finally:
+        servers.remove()
+
+
+@pytest.fixture(scope="session")
+def primary(cluster):
+    return cluster.primary
+
+
+@pytest.fixture(scope="session")
+def standby(cluster):
+    return cluster.standby
+
+
+@pytest.fixture(scope="session")
+def pg_primary(cluster):
+    return cluster.primary
+
+
+@pytest.fixture(scope="module")
+def shared_lull(cluster):
+    """One for all tests of a module that change nothing of its configuration."""
+    one = lull_module.Lull(cluster)
+    try:
+        yield one.start()
+    finally:
+        one.remove()
+
+
+@pytest.fixture
+def tables(cluster):
+    """The tables as at first, replayed on the standby."""
+    cluster.reset("shop", "held")
+
+
+@pytest.fixture
+def lull(shared_lull, tables):
+    """The module's Lull, every site read_write, and the tables as at first. What a test leaves is put right."""
+    if not shared_lull.alive:
+        if shared_lull.process is not None:
+            shared_lull.process = None
+        shared_lull.start()
+    shared_lull.open_all()
+    yield shared_lull
+    assert shared_lull.alive, f"lull died during the test:\n{shared_lull.log()[-5000:]}"
+    shared_lull.open_all()
+
+
+@pytest.fixture
+def make_lull(cluster, tables):
+    """Starts Lulls with a configuration of their own: make_lull({...changes...}, replicas=True, start=True)."""
+    made = []
+
+    def make(change=None, replicas=True, start=True):
+        one = lull_module.Lull(cluster, change, replicas)
+        made.append(one)
+        return one.start() if start else one
+
+    yield make
+    problems = []
+    for one in made:
+        try:
+            one.remove()
+        except AssertionError as error:
+            problems.append(str(error))
+    assert not problems, "\n".join(problems)
+
+
+def pytest_runtest_makereport(item, call):
+    """A failing test shows the end of what its Lulls logged."""
+    if call.when != "call" or call.excinfo is None:
+        return
+    for name in ("shared_lull", "lull"):
+        one = item.funcargs.get(name) if hasattr(item, "funcargs") else None
+        if one is not None:
+            item.add_report_section("call", "lull's log", one.log()[-4000:])
+            return
