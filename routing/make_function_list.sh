@@ -39,6 +39,8 @@ insert into rule select 'session', unnest(array[
     'pg\_stat\_clear\_snapshot']);
 insert into rule select 'lock', unnest(array['pg\_advisory\_%', 'pg\_try\_advisory\_%']);
 insert into rule values ('set_config', 'set\_config');
+-- Refused by a standby, or of the primary only: left unknown, so that they are not sent to one.
+insert into rule select 'unknown', unnest(array['pg\_current\_wal\_%', 'pg\_walfile\_%']);
 -- Volatile, reviewed: they tell the time, draw numbers, wait, or look.
 insert into rule select 'read', unnest(array[
     'clock\_timestamp', 'timeofday', 'random', 'gen\_random\_uuid', 'pg\_sleep', 'pg\_sleep\_for', 'pg\_sleep\_until',
@@ -63,11 +65,11 @@ with callable as (
 ), classed as (
     select name,
            (select r.class from rule r where c.name like r.pattern
-            order by array_position(array['denied', 'set_config', 'lock', 'session', 'read'], r.class) limit 1) as class,
+            order by array_position(array['denied', 'set_config', 'unknown', 'lock', 'session', 'read'], r.class) limit 1) as class,
            bool_and(steady) as steady
     from callable c group by name
 )
 select format('{"%s", function_class::%s},', name, coalesce(class, 'read'))
-from classed where class is not null or steady
+from classed where class <> 'unknown' or (class is null and steady)
 order by name collate "C";
 SQL

@@ -74,6 +74,7 @@ constexpr row table[] = {
     {"select txid_current()", k::select, a::write, "txid_current()"},
     {"explain select nextval('s')", k::explain, a::unknown, "EXPLAIN"},
     {"explain analyze select nextval('s')", k::explain, a::write, "nextval()"},
+    {"select pg_current_wal_lsn()", k::select, a::unknown, "SELECT"},  // a standby refuses it
     // Functions of the session.
     {"select currval('s')", k::select, a::session, "SELECT"},
     {"select pg_advisory_lock(1)", k::select, a::session, "SELECT", "", true},
@@ -283,6 +284,8 @@ TEST_CASE("set_config() that is no plain SET says so") {
     check("select set_config(is_local => true, setting_name => 'a', new_value => 'b')", true, a::session);
     check("insert into t select set_config('a', 'b', false)", true, a::write);
     check("explain analyze select set_config('a', 'b', false)", true, a::session);
+    check("update pg_catalog.pg_settings set setting = 'off' where name = 'transaction_read_only'", true,
+          a::write);
     check("prepare p as select set_config('a', 'b', false)", true, a::session);
     check("create table t as select set_config('a', 'b', false)", true, a::write);
 }
