@@ -106,7 +106,7 @@ clusters:
   main:
     primary: 127.0.0.1:$primary
     replicas: [127.0.0.1:$standby]
-    control: {user: lull, password: $control_password, database: postgres}
+    control: {user: lull, password: "$control_password", database: postgres}
 sites:
   shop:
     databases: [shop]
@@ -116,8 +116,8 @@ sites:
     writes: refuse
     http_rules: [{methods: [POST], path: /search, action: allow}]
 users:
-  shop_app: {password: $app_password}
-  shop_owner: {password: $owner_password}
+  shop_app: {password: "$app_password"}
+  shop_owner: {password: "$owner_password"}
 YAML
 mkdir -m 0700 "$folder/state"
 export LULL_SOCKET=$folder/lull.sock

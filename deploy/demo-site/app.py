@@ -79,7 +79,7 @@ class Shop(BaseHTTPRequestHandler):
             return None
         text = "The shop is being updated. You can look at everything; comments open again when it is done."
         reason, until = self.headers.get("X-Read-Only-Reason"), self.headers.get("X-Read-Only-Until")
-        return text + (f" Reason: {reason}." if reason else "") + (f" Expected end: {until}." if until else "")
+        return text + (f" Reason: {reason}." if reason else "") + (f" Expected end: {until[11:16]} UTC." if until else "")
 
     def get(self, url):
         parts = url.path.strip("/").split("/")

@@ -20,7 +20,7 @@ button:disabled, input:disabled, textarea:disabled { opacity:.55; cursor:not-all
 .notice p { max-width:64rem; margin:0 auto; padding:.6rem 1.25rem }
 .grid { display:grid; grid-template-columns:repeat(auto-fill,minmax(14rem,1fr)); gap:1rem; padding:0; list-style:none }
 .card { background:#fff; border:1px solid var(--line); border-radius:.6rem; padding:1rem }
-.card h2 { font-size:1.02rem; margin:0 0 .35rem }
+.card h1 { margin:.2rem 0 .6rem } .card h2 { font-size:1.02rem; margin:0 0 .35rem }
 .price { font-weight:600 } .soft { color:var(--soft); font-size:.88rem }
 .sku { font:.8rem ui-monospace,"DejaVu Sans Mono",monospace; background:#e7f4f1; color:var(--brand); padding:.1rem .4rem; border-radius:.3rem }
 .comment { border-top:1px solid var(--line); padding:.7rem 0 } .comment p { margin:.15rem 0 0; white-space:pre-wrap }
