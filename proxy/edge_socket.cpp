@@ -1,0 +1,133 @@
+#include "proxy/edge_socket.hpp"
+
+#include <unistd.h>
+
+namespace lull {
+
+#ifndef LULL_PUBLIC_ASIO_ONLY
+
+namespace asio_detail = boost::asio::detail;
+
+struct edge_socket::state {
+    struct operation : asio_detail::reactor_op {
+        operation(state& owner, bool read)
+            : reactor_op(boost::system::error_code(), &operation::perform, &operation::complete), owner(owner), read(read) {}
+
+        // The reactor asks twice: when the wait begins (not ready: that is the contract) and after an event.
+        static status perform(asio_detail::reactor_op* base) {
+            return static_cast<operation*>(base)->arming ? not_done : done;
+        }
+        static void complete(void* scheduler, asio_detail::operation* base, boost::system::error_code const&, std::size_t) {
+            auto* self = static_cast<operation*>(base);
+            state& s = self->owner;
+            self->queued = false;
+            if (!s.alive) {
+                s.release();
+                return;
+            }
+            if (scheduler == nullptr) return;  // the io_context is being destroyed
+            if (self->read)
+                s.events->on_readable();
+            else
+                s.events->on_writable();
+        }
+
+        state& owner;
+        bool const read;
+        bool queued = false;
+        bool arming = false;
+    };
+
+    state(boost::asio::io_context& io, int fd, socket_events& events)
+        : reactor(boost::asio::use_service<asio_detail::reactor>(io)), fd(fd), events(&events), reader(*this, true),
+          writer(*this, false) {
+        reactor.init_task();
+        reactor.register_descriptor(fd, data);
+    }
+
+    void start(operation& op, int kind) {
+        if (op.queued) return;
+        op.queued = true;
+        op.arming = true;
+        op.ec_ = {};
+        reactor.start_op(kind, fd, data, &op, true, true);
+        op.arming = false;
+    }
+
+    // Freed when the owner is gone and the reactor holds no operation of ours any more.
+    void release() {
+        if (!alive && !reader.queued && !writer.queued) delete this;
+    }
+
+    asio_detail::reactor& reactor;
+    int fd;
+    socket_events* events;
+    asio_detail::reactor::per_descriptor_data data{};
+    operation reader;
+    operation writer;
+    bool alive = true;
+};
+
+edge_socket::edge_socket(boost::asio::io_context& io, int fd, socket_events& events) : state_(new state(io, fd, events)) {}
+
+edge_socket::~edge_socket() {
+    state_->alive = false;
+    state_->reactor.deregister_descriptor(state_->fd, state_->data, true);
+    ::close(state_->fd);
+    state_->reactor.cleanup_descriptor_data(state_->data);
+    state_->release();
+}
+
+int edge_socket::fd() const { return state_->fd; }
+void edge_socket::wait_readable() { state_->start(state_->reader, asio_detail::reactor::read_op); }
+void edge_socket::wait_writable() { state_->start(state_->writer, asio_detail::reactor::write_op); }
+
+#else
+
+struct edge_socket::state {
+    using descriptor = boost::asio::posix::stream_descriptor;
+
+    state(boost::asio::io_context& io, int fd, socket_events& events) : socket(io, fd), events(&events) {}
+
+    void start(bool read) {
+        bool& queued = read ? reading : writing;
+        if (queued) return;
+        queued = true;
+        socket.async_wait(read ? descriptor::wait_read : descriptor::wait_write,
+                          [this, read](boost::system::error_code const&) {
+                              (read ? reading : writing) = false;
+                              if (!alive)
+                                  release();
+                              else if (read)
+                                  events->on_readable();
+                              else
+                                  events->on_writable();
+                          });
+    }
+    void release() {
+        if (!alive && !reading && !writing) delete this;
+    }
+
+    descriptor socket;
+    socket_events* events;
+    bool alive = true;
+    bool reading = false;
+    bool writing = false;
+};
+
+edge_socket::edge_socket(boost::asio::io_context& io, int fd, socket_events& events) : state_(new state(io, fd, events)) {}
+
+edge_socket::~edge_socket() {
+    state_->alive = false;
+    boost::system::error_code ignored;
+    state_->socket.close(ignored);
+    state_->release();
+}
+
+int edge_socket::fd() const { return state_->socket.native_handle(); }
+void edge_socket::wait_readable() { state_->start(true); }
+void edge_socket::wait_writable() { state_->start(false); }
+
+#endif
+
+}  // namespace lull

@@ -1,0 +1,447 @@
+#include "proxy/pg_client.hpp"
+
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_pool.hpp"
+#include "proxy/pg_server.hpp"
+#include "proxy/pg_service.hpp"
+
+#include <boost/asio/post.hpp>
+
+namespace lull {
+
+namespace {
+
+// So that one client's stream does not starve the others of its worker.
+constexpr int blocks_a_turn = 8;
+
+std::span<std::byte const> bytes_of(std::string const& text) {
+    return {reinterpret_cast<std::byte const*>(text.data()), text.size()};
+}
+
+}  // namespace
+
+pg_client::pg_client(pg_service& service, int fd, std::string peer, bool migration)
+    : service_(service), peer_(std::move(peer)), migration_(migration), since_(service.context().now),
+      since_wall_(std::chrono::system_clock::now()) {
+    socket_.emplace(service.io(), fd, *this);
+    login_.emplace(service.context().snapshot, migration, service.new_login(), service.verifiers());
+}
+
+pg_client::~pg_client() {
+    if (was_writer_ && site_) service_.writer_changed(*site_, false);
+}
+
+void pg_client::start() {
+    armed_ = true;
+    socket_->wait_readable();
+}
+
+void pg_client::refuse(std::string_view sqlstate, std::string_view message) {
+    std::string text;
+    pg::write_error_response(text, {.severity = "FATAL", .sqlstate = sqlstate, .message = message});
+    closing_ = true;
+    flush_text(text);
+}
+
+/// Everything that happens to a session: the core decides, both sides are sent to, then the rest follows.
+template <class Event>
+void pg_client::event(Event&& what) {
+    session_step step = service_.step();
+    what(step);
+    send(step);
+    follow(step);
+}
+
+void pg_client::send(session_step& step) {
+    if (server_ && !step.server.empty()) server_->send(step.server);
+    if (!step.client.empty() && socket_) {
+        switch (out_.send(socket_->fd(), step.client)) {
+            case outbox::result::sent: break;
+            case outbox::result::later:
+                socket_->wait_writable();
+                if (server_) server_->pause_reading();
+                break;
+            case outbox::result::failed: pending_.close_client = true; break;
+        }
+    }
+}
+
+void pg_client::follow(session_step& step) {
+    if (step.release && server_) {
+        pg_server& server = *server_;
+        server_ = nullptr;
+        server.unlink();
+        server.pool().release(server);
+    }
+    if (step.discard && server_) {
+        pg_server& server = *server_;
+        server_ = nullptr;
+        server.unlink();
+        server.pool().lost(server, {});
+    }
+    if (step.cancel_server && server_) server_->cancel();
+    note_writer();
+    if (pending_.close_client) step.close_client = true;
+    pending_.close_client = false;
+    if (step.close_client) {
+        drop_wish();
+        close();
+    }
+    if (session_->finished()) return finish();
+    if (waiting_in_ && (!session_->waits_for_server() || step.want)) drop_wish();
+    if (step.want) acquire(*step.want);
+    if (step.retry_input) pump();
+    if (stop_when_idle_ && session_ && session_->idle() && !closing_) {
+        std::string text;
+        pg::write_error_response(text, {.severity = "FATAL",
+                                        .sqlstate = pg::sqlstate::admin_shutdown,
+                                        .message = "terminating connection due to administrator command"});
+        closing_ = true;
+        flush_text(text);
+    }
+}
+
+/// The last byte is out, or never will be: the client's side is over, the session ends what it began.
+void pg_client::close() {
+    if (!out_.empty() && socket_) {
+        closing_ = true;
+        return;
+    }
+    gone();
+}
+
+void pg_client::gone() {
+    socket_.reset();
+    armed_ = false;
+    in_.clear();
+    if (!session_) return finish();
+    if (finished_) return;
+    drop_wish();
+    event([&](session_step& step) { session_->on_client_gone(step); });
+    if (session_->finished()) finish();
+}
+
+void pg_client::finish() {
+    if (finished_) return;
+    finished_ = true;
+    drop_wish();
+    socket_.reset();
+    service_.remove(*this);
+}
+
+void pg_client::note_writer() {
+    bool const writes = session_ && session_->writes();
+    if (writes == was_writer_ || !site_) return;
+    was_writer_ = writes;
+    service_.writer_changed(*site_, writes);
+}
+
+void pg_client::acquire(server_wish const& wish) {
+    session_identity const& who = session_->identity();
+    pool_use const use = who.migration ? pool_use::migration : wish.guarded ? pool_use::guarded : pool_use::normal;
+    pg_pool& pool = service_.pool({wish.backend, who.site, who.database, who.user, use});
+    if (!service_.may_wait()) {
+        std::string error;
+        pg::write_error_response(error, {.sqlstate = pg::sqlstate::too_many_connections,
+                                         .message = "too many clients wait for a server connection",
+                                         .hint = "The limit is limits.max_waiting_clients."});
+        return refused(std::move(error));
+    }
+    waiting_in_ = &pool;
+    service_.waiting(+1);
+    if (pg_server* server = pool.acquire(*this, credentials_)) granted(*server);
+}
+
+void pg_client::drop_wish() {
+    if (!waiting_in_) return;
+    pg_pool& pool = *waiting_in_;
+    waiting_in_ = nullptr;
+    service_.waiting(-1);
+    pool.cancel(*this);
+}
+
+void pg_client::granted(pg_server& server) {
+    if (waiting_in_) service_.waiting(-1);
+    waiting_in_ = nullptr;
+    server_ = &server;
+    server.link(*this);
+    event([&](session_step& step) { session_->on_linked(server.state(), step); });
+}
+
+void pg_client::refused(std::string error) {
+    if (waiting_in_) service_.waiting(-1);
+    waiting_in_ = nullptr;
+    event([&](session_step& step) { session_->on_no_server(std::move(error), step); });
+}
+
+void pg_client::choose_again() {
+    if (waiting_in_) service_.waiting(-1);
+    waiting_in_ = nullptr;
+    event([&](session_step& step) { session_->on_choose_again(step); });
+}
+
+bool pg_client::wants_input() const {
+    if (!socket_ || closing_ || finished_) return false;
+    if (login_) return login_->needs() == pg_login_core::need::input;
+    return session_->takes_input() && !(server_ && server_->congested());
+}
+
+void pg_client::on_readable() {
+    service_.touch_clock();
+    armed_ = false;
+    if (!wants_input()) {
+        // Somebody who waits and hangs up has to be noticed; what he sends can wait.
+        char peek;
+        ssize_t const n = ::recv(socket_->fd(), &peek, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return gone();
+        readable_ = true;
+        return;
+    }
+    read();
+}
+
+void pg_client::read() {
+    readable_ = false;
+    bool drained = false;  // the next bytes will make an edge
+    for (int turn = 0; !drained && wants_input(); ++turn) {
+        if (turn == blocks_a_turn) {
+            boost::asio::post(service_.io(), [this, alive = std::weak_ptr<bool>(alive_)] {
+                if (alive.lock() && socket_ && !armed_) read();
+            });
+            return;
+        }
+        std::span<std::byte> const block = service_.block();
+        ssize_t const n = ::recv(socket_->fd(), block.data(), block.size(), MSG_DONTWAIT);
+        if (n == 0) return gone();
+        if (n < 0) {
+            if (errno == EINTR) continue;
+            if (errno != EAGAIN) return gone();
+            drained = true;
+            break;
+        }
+        drained = static_cast<std::size_t>(n) < block.size();
+        feed(block.first(static_cast<std::size_t>(n)));
+        if (finished_ || !socket_) return;
+    }
+    if (!drained) {
+        readable_ = true;
+        return;
+    }
+    // Waited for also while nothing is wanted: the end of the connection has to be seen.
+    armed_ = true;
+    socket_->wait_readable();
+}
+
+/// Bytes that have just been read, behind those that wait.
+void pg_client::feed(std::span<std::byte const> fresh) {
+    if (login_) {
+        in_.append(reinterpret_cast<char const*>(fresh.data()), fresh.size());
+        return log_in();
+    }
+    if (!in_.empty()) {
+        in_.append(reinterpret_cast<char const*>(fresh.data()), fresh.size());
+        return pump();
+    }
+    session_step step = service_.step();
+    std::size_t const used = session_->on_client(fresh, step);
+    send(step);
+    if (used < fresh.size())
+        in_.assign(reinterpret_cast<char const*>(fresh.data()) + used, fresh.size() - used);
+    follow(step);
+}
+
+/// Feeds what waits for as long as it is taken.
+void pg_client::pump() {
+    pump_again_ = true;
+    if (pumping_) return;
+    pumping_ = true;
+    while (pump_again_ && session_ && !finished_) {
+        pump_again_ = false;
+        if (!session_->takes_input()) break;
+        session_step step = service_.step();
+        std::size_t const used = session_->on_client(bytes_of(in_), step);
+        send(step);
+        in_.erase(0, used);
+        if (in_.empty() && in_.capacity() > 4096) in_.shrink_to_fit();
+        follow(step);
+    }
+    pumping_ = false;
+    resume_reading();
+}
+
+void pg_client::resume_reading() {
+    if (!readable_ || armed_ || !wants_input()) return;
+    boost::asio::post(service_.io(), [this, alive = std::weak_ptr<bool>(alive_)] {
+        if (alive.lock() && socket_ && readable_ && !armed_ && wants_input()) read();
+    });
+}
+
+std::size_t pg_client::on_server_bytes(std::span<std::byte const> in) {
+    session_step step = service_.step();
+    std::size_t const used = session_->on_server(in, step);
+    send(step);
+    pending_.release |= step.release;
+    pending_.discard |= step.discard;
+    pending_.cancel_server |= step.cancel_server;
+    pending_.close_client |= step.close_client;
+    pending_.retry_input |= step.retry_input;
+    if (step.want) pending_.want = step.want;
+    return used;
+}
+
+void pg_client::after_server_bytes() {
+    session_step step = service_.step();
+    step.release = pending_.release;
+    step.discard = pending_.discard;
+    step.cancel_server = pending_.cancel_server;
+    step.close_client = pending_.close_client;
+    step.retry_input = pending_.retry_input;
+    step.want = pending_.want;
+    pending_ = {};
+    follow(step);
+}
+
+void pg_client::server_lost(std::string_view why) {
+    server_ = nullptr;
+    event([&](session_step& step) { session_->on_server_lost(why, step); });
+}
+
+void pg_client::server_drained() {
+    if (!in_.empty()) pump();
+    resume_reading();
+}
+
+void pg_client::on_writable() {
+    service_.touch_clock();
+    if (!socket_) return;
+    switch (out_.flush(socket_->fd())) {
+        case outbox::result::later: socket_->wait_writable(); return;
+        case outbox::result::failed: gone(); return;
+        case outbox::result::sent: break;
+    }
+    if (closing_) return gone();
+    if (server_) server_->resume_reading();
+}
+
+void pg_client::flush_text(std::string& text) {
+    if (!socket_) return;
+    gather& out = service_.step().client;
+    out.text(text);
+    text.clear();
+    switch (out_.send(socket_->fd(), out)) {
+        case outbox::result::sent:
+            if (closing_) gone();
+            break;
+        case outbox::result::later: socket_->wait_writable(); break;
+        case outbox::result::failed: gone(); break;
+    }
+}
+
+void pg_client::log_in() {
+    std::string out;
+    std::size_t const used = login_->on_client(bytes_of(in_), out);
+    in_.erase(0, used);
+    switch (login_->needs()) {
+        case pg_login_core::need::input: break;
+        case pg_login_core::need::secret: service_.ask_secret(*this, login_->cluster(), login_->user()); break;
+        case pg_login_core::need::cancel:
+            service_.route_cancel(login_->cancel_pid(), login_->cancel_secret());
+            closing_ = true;
+            return gone();
+        case pg_login_core::need::close: closing_ = true; break;
+        case pg_login_core::need::session:
+            flush_text(out);
+            if (!finished_) begin_session();
+            return;
+    }
+    if (!out.empty() || closing_) flush_text(out);
+}
+
+void pg_client::begin_session() {
+    session_identity who = login_->identity();
+    credentials_ = login_->credentials();
+    login_.reset();
+    site_ = who.site;
+    key_pid_ = service_.enlist(*this);
+    key_secret_ = service_.random(4);
+    who.key_pid = key_pid_;
+    who.key_secret = key_secret_;
+    session_.emplace(service_.context(), std::move(who));
+    event([&](session_step& step) { session_->start(step); });
+    if (!finished_ && !in_.empty()) pump();
+}
+
+void pg_client::secret_found(std::optional<std::string> secret, std::string const& error) {
+    if (!login_ || finished_) return;
+    std::string out;
+    login_->on_secret(std::move(secret), error, out);
+    if (login_->needs() == pg_login_core::need::close) closing_ = true;
+    flush_text(out);
+    if (!finished_ && !closing_ && !in_.empty()) log_in();
+    if (!finished_) resume_reading();
+}
+
+void pg_client::snapshot_changed() {
+    if (!session_ || finished_) return;
+    event([&](session_step& step) { session_->on_snapshot(step); });
+}
+
+void pg_client::tick() {
+    if (finished_) return;
+    if (login_) {
+        if (service_.context().now - since_ < service_.limits().login_timeout) return;
+        std::string out;
+        login_->on_timeout(out);
+        closing_ = true;
+        return flush_text(out);
+    }
+    if (session_->held()) event([&](session_step& step) { session_->on_tick(step); });
+}
+
+void pg_client::cancel() {
+    if (!session_ || finished_) return;
+    event([&](session_step& step) { session_->on_cancel(step); });
+}
+
+void pg_client::end_writing(end_writers_how how) {
+    if (!session_ || finished_) return;
+    event([&](session_step& step) { session_->end_writing(how == end_writers_how::terminate, step); });
+}
+
+void pg_client::stop(bool graceful) {
+    if (finished_) return;
+    if (!session_ || !graceful) {
+        closing_ = true;
+        std::string text;
+        if (session_)
+            pg::write_error_response(text, {.severity = "FATAL",
+                                            .sqlstate = pg::sqlstate::admin_shutdown,
+                                            .message = "terminating connection due to administrator command"});
+        return flush_text(text);
+    }
+    stop_when_idle_ = true;
+    event([](session_step&) {});
+}
+
+writer pg_client::describe() const {
+    writer w;
+    w.protocol = "postgres";
+    w.client = static_cast<std::uint64_t>(static_cast<std::uint32_t>(key_pid_));
+    w.address = peer_;
+    w.since = since_wall_;
+    if (!session_) return w;
+    w.database = session_->identity().database;
+    w.user = session_->identity().user;
+    w.application_name = session_->application_name();
+    w.statement = std::string(session_->last_statement());
+    w.since = std::chrono::system_clock::now() -
+              std::chrono::duration_cast<std::chrono::system_clock::duration>(service_.context().now - session_->writes_since());
+    if (server_) {
+        w.server_pid = static_cast<std::uint32_t>(server_->state().pid);
+        w.state = server_->state().owed.empty() ? "idle in transaction" : "active";
+    }
+    return w;
+}
+
+}  // namespace lull

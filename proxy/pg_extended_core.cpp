@@ -1,0 +1,451 @@
+// The extended query protocol (manual, "Extended Query"), a segment at a time: all messages up to Sync or Flush are
+// looked at before the first one goes out, because they must all go to the same server.
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/frontend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_refusal_core.hpp"
+#include "proxy/pg_session_core.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+using routing::statement_kind;
+
+namespace {
+
+// A segment that is longer is not waited for: it goes where everything can be done.
+constexpr std::size_t longest_segment = 32 * 1024;
+
+routing::statement const* only_statement(prepared const& p) {
+    return p && p->operation->statements.size() == 1 ? &p->operation->statements.front() : nullptr;
+}
+
+std::string error(std::string_view sqlstate, std::string_view message, std::string_view hint = {}) {
+    std::string out;
+    pg::write_error_response(out, {.sqlstate = sqlstate, .message = message, .hint = hint});
+    return out;
+}
+
+}  // namespace
+
+prepared pg_session_core::find_statement(std::string_view name, unit_plan const& so_far) const {
+    for (auto m = so_far.messages.rbegin(); m != so_far.messages.rend(); ++m)
+        if (m->type == pg::frontend::parse && m->name == name) return m->statement;
+    if (name.empty()) return unnamed_;
+    auto at = statements_.find(std::string(name));
+    return at == statements_.end() ? nullptr : at->second;
+}
+
+/// False: the message is malformed.
+bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& plan) {
+    switch (m.type) {
+        case pg::frontend::parse: {
+            auto const parsed = pg::parse_parse(body);
+            if (!parsed) return false;
+            m.name = parsed->statement;
+            m.statement = context_.statements.intern(parsed->query, pg::as_text(parsed->parameter_types),
+                                                     context_.classifier.classify(parsed->query, text_facts()));
+            return true;
+        }
+        case pg::frontend::bind: {
+            auto const names = pg::parse_bind_names(body, m.size - pg::header_bytes);
+            auto const* known = std::get_if<pg::bind_names>(&names);
+            if (!known) return false;
+            m.name = known->portal;
+            m.statement = find_statement(known->statement, plan);
+            return true;
+        }
+        case pg::frontend::execute: {
+            auto const execute = pg::parse_execute(body);
+            if (!execute) return false;
+            m.name = execute->portal;
+            for (auto b = plan.messages.rbegin(); b != plan.messages.rend(); ++b)
+                if (b->type == pg::frontend::bind && b->name == m.name) {
+                    m.statement = b->statement;
+                    return true;
+                }
+            if (auto at = portals_.find(m.name); at != portals_.end()) m.statement = at->second;
+            return true;
+        }
+        case pg::frontend::describe:
+        case pg::frontend::close: {
+            auto const target = m.type == pg::frontend::describe ? pg::parse_describe(body) : pg::parse_close(body);
+            if (!target) return false;
+            m.name = target->name;
+            if (target->kind == pg::target_kind::statement) m.statement = find_statement(target->name, plan);
+            return true;
+        }
+        default: return body.empty();
+    }
+}
+
+pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
+    unit_plan plan;
+    std::size_t at = 0;
+    bool const placed = server_ && !matches(routing::verdict::to_primary) ? false : server_ != nullptr;
+    bool bound = false;
+    while (!plan.closed && in.size() - at >= pg::header_bytes) {
+        auto const header = pg::parse_header(in.subspan(at).first<pg::header_bytes>());
+        if (!header) break;
+        unit_message m{header->type, at, pg::header_bytes + header->body_bytes};
+        switch (m.type) {
+            case pg::frontend::parse:
+            case pg::frontend::bind:
+            case pg::frontend::describe:
+            case pg::frontend::execute:
+            case pg::frontend::close:
+            case pg::frontend::sync:
+            case pg::frontend::flush: break;
+            default: return plan;  // something else follows: what is here is all there is
+        }
+        m.whole = in.size() - at >= m.size;
+        bool const may_be_long = m.type == pg::frontend::parse || m.type == pg::frontend::bind;
+        if (!may_be_long && m.size > longest_segment) m.type = 0;
+        pg::bytes const body = in.subspan(at + pg::header_bytes, std::min(m.size, in.size() - at) - pg::header_bytes);
+        bool const streamed = !m.whole && m.type == pg::frontend::bind && body.size() > 2 * pg::max_name_bytes + 2;
+        if (m.type != 0 && !m.whole && !streamed) {
+            plan.wait = plan.messages.empty() || !placed;
+            if (m.type == pg::frontend::parse && m.size > limits().max_statement_bytes) {
+                plan.wait = false;
+                plan.messages.push_back(std::move(m));
+            } else if (plan.messages.empty() || in.size() < longest_segment) {
+                return plan;
+            }
+            plan.wait = false;
+            return plan;
+        }
+        if (m.type == 0 || !plan_message(body, m, plan)) {
+            m.type = 0;  // malformed: the end of this session
+            plan.messages.push_back(std::move(m));
+            return plan;
+        }
+        plan.closed = m.type == pg::frontend::sync || m.type == pg::frontend::flush;
+        bool const judged = m.type == pg::frontend::bind || m.type == pg::frontend::execute ||
+                            (m.type == pg::frontend::parse && !bound);
+        if (m.type == pg::frontend::bind) bound = true;
+        if (m.type != pg::frontend::sync && m.type != pg::frontend::flush &&
+            !(m.type == pg::frontend::close && in[at + pg::header_bytes] == std::byte{'S'}))
+            plan.only_local = false;
+        if (judged && m.statement) {
+            routing::decision const d = routing::decide(*m.statement->operation, facts(), site());
+            bool const parse_only = m.type == pg::frontend::parse;
+            if (d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold) {
+                if (!parse_only && plan.decision.verdict != routing::verdict::refuse) {
+                    plan.decision = d;
+                    plan.offender = m.statement;
+                }
+            } else if (d.verdict == routing::verdict::to_primary && plan.decision.verdict == routing::verdict::to_reader) {
+                plan.decision = d;
+            }
+        }
+        at += m.size;
+        plan.messages.push_back(std::move(m));
+    }
+    if (!plan.closed && !placed && in.size() < longest_segment) plan.wait = true;
+    return plan;
+}
+
+std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
+    if (discarding_) {
+        auto const header = pg::parse_header(in.first<pg::header_bytes>());
+        if (header->type != pg::frontend::sync) return drop(in, pg::header_bytes + header->body_bytes);
+        discarding_ = false;
+        ready(step);
+        return pg::header_bytes;
+    }
+    unit_plan const plan = this->plan(in);
+    if (plan.wait) return 0;
+    if (plan.messages.empty() || plan.messages.back().type == 0) {
+        fatal(pg::sqlstate::protocol_violation, "invalid message format", step);
+        return in.size();
+    }
+    if (!server_ && plan.only_local) return extended_locally(in, plan, step);
+
+    routing::verdict verdict = plan.decision.verdict;
+    if (verdict == routing::verdict::hold) {
+        std::size_t const size = plan.messages.back().offset + plan.messages.back().size;
+        if (plan.closed && hold(size, true, step)) return 0;
+        verdict = routing::verdict::refuse;
+    }
+    if (verdict == routing::verdict::refuse) verdict = routing::verdict::to_reader;  // its error is made there
+    // Without an end in sight anything may still follow, and only the primary can do everything.
+    bool const ends = !plan.messages.empty() && plan.messages.back().type == pg::frontend::sync;
+    if (!ends && read_write()) verdict = routing::verdict::to_primary;
+    if (!place(verdict, step)) return 0;
+
+    bool const idle = server_->status == 'I' && server_->owed.empty() && !segment_open_;
+    prologue(step);
+    if (idle && !block_guarded_ && guard_needed()) {
+        block_options_ = {};
+        if (auto const* first = only_statement(plan.messages.front().statement); first && first->kind == statement_kind::begin)
+            block_options_ = first->begin;
+        send_own_query(begin_sql(true, true), step);
+        wrap_open_ = true;
+    }
+    segment_open_ = true;
+    std::size_t used = 0;
+    for (unit_message const& m : plan.messages) {
+        if (!forward_extended(in, m, step)) return in.size();
+        used = std::min(in.size(), m.offset + m.size);
+    }
+    hold_exhausted_ = false;
+    return used;
+}
+
+/// Close of statements and Sync, which no server has to hear of.
+std::size_t pg_session_core::extended_locally(pg::bytes, unit_plan const& plan, session_step& step) {
+    for (unit_message const& m : plan.messages) {
+        if (m.type == pg::frontend::close) {
+            statements_.erase(std::string(m.name));
+            if (m.name.empty()) unnamed_ = nullptr;
+            step.client.write([](std::string& out) { pg::write_close_complete(out); });
+        } else if (m.type == pg::frontend::sync) {
+            ready(step);
+        }
+    }
+    return plan.messages.back().offset + plan.messages.back().size;
+}
+
+bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, session_step& step) {
+    pg::bytes const whole = in.subspan(m.offset, std::min(m.size, in.size() - m.offset));
+    auto verbatim = [&](owed_kind kind) {
+        step.server.view(whole);
+        server_->owed.push(kind);
+    };
+    switch (m.type) {
+        case pg::frontend::parse: forward_parse(in, m, step); return true;
+        case pg::frontend::bind: forward_bind(in, m, step); return true;
+        case pg::frontend::execute: forward_execute(in, m, step); return true;
+        case pg::frontend::describe:
+            if (whole[pg::header_bytes] == std::byte{'S'} && !m.name.empty()) {
+                if (!m.statement) {
+                    fail_extended(error(pg::sqlstate::invalid_sql_statement_name,
+                                        "prepared statement \"" + std::string(m.name) + "\" does not exist"),
+                                  step);
+                    return true;
+                }
+                ensure_prepared(m.statement, step);
+                step.server.write([&](std::string& out) {
+                    pg::write_describe(out, pg::target_kind::statement, m.statement->server_name);
+                });
+                server_->owed.push(owed_kind::describe);
+                return true;
+            }
+            if (whole[pg::header_bytes] == std::byte{'S'} && m.statement && server_->unnamed != m.statement) {
+                ensure_prepared(m.statement, step);  // the unnamed one was left on another server
+                step.server.write([&](std::string& out) {
+                    pg::write_describe(out, pg::target_kind::statement, m.statement->server_name);
+                });
+                server_->owed.push(owed_kind::describe);
+                return true;
+            }
+            verbatim(owed_kind::describe);
+            return true;
+        case pg::frontend::close:
+            if (whole[pg::header_bytes] == std::byte{'S'} && !m.name.empty()) {
+                statements_.erase(std::string(m.name));
+                owed_reply& owed = server_->owed.push(owed_kind::local);
+                pg::write_close_complete(owed.text);
+                return true;
+            }
+            if (whole[pg::header_bytes] == std::byte{'S'}) unnamed_ = server_->unnamed = nullptr;
+            verbatim(owed_kind::close);
+            return true;
+        case pg::frontend::flush: step.server.view(whole); return true;
+        case pg::frontend::sync: forward_sync(step); return true;
+        default: return false;
+    }
+}
+
+void pg_session_core::forward_sync(session_step& step) {
+    step.server.write([](std::string& out) { pg::write_sync(out); });
+    owed_reply& owed = server_->owed.push(owed_kind::sync);
+    segment_open_ = false;
+    if (!wrap_open_) return;
+    wrap_open_ = false;
+    if (block_guarded_) return;  // BEGIN came within: the wrap is the client's block now
+    owed.idle_after = true;
+    send_own_query("ROLLBACK", step);
+}
+
+void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session_step& step) {
+    if (!m.whole) {
+        fail_extended(error(pg::sqlstate::program_limit_exceeded, "statement is longer than the limit of the proxy",
+                            "The limit is limits.max_statement_bytes."),
+                      step);
+        client_body_left_ = m.size - (in.size() - m.offset);
+        client_body_dropped_ = true;
+        return;
+    }
+    last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
+    if (m.name.empty()) {
+        unnamed_ = server_->unnamed = m.statement;
+        step.server.view(in.subspan(m.offset, m.size));
+        server_->owed.push(owed_kind::parse);
+        return;
+    }
+    std::string name(m.name);
+    if (statements_.contains(name)) {
+        fail_extended(error(pg::sqlstate::duplicate_prepared_statement, "prepared statement \"" + name + "\" already exists"),
+                      step);
+        return;
+    }
+    if (statements_.size() >= limits().max_prepared_statements) {
+        fail_extended(error(pg::sqlstate::program_limit_exceeded, "too many prepared statements",
+                            "The limit of one client is limits.max_prepared_statements."),
+                      step);
+        return;
+    }
+    statements_[name] = m.statement;
+    if (server_->statements.has(m.statement->id)) {
+        server_->statements.use(m.statement->id);
+        owed_reply& owed = server_->owed.push(owed_kind::local);
+        pg::write_parse_complete(owed.text);
+        return;
+    }
+    ensure_prepared(m.statement, step);
+    owed_reply& owed = server_->owed.at(server_->owed.size() - 1);
+    owed.ours = false;
+    owed.name = std::move(name);
+}
+
+/// Puts a Parse of ours before what needs the statement, unless the server has it.
+void pg_session_core::ensure_prepared(prepared const& statement, session_step& step) {
+    if (server_->statements.has(statement->id)) {
+        server_->statements.use(statement->id);
+        return;
+    }
+    if (server_->statements.size() >= limits().max_server_prepared_statements) {
+        prepared const oldest = server_->statements.oldest();
+        server_->statements.remove(oldest->id);
+        step.server.write([&](std::string& out) {
+            pg::write_close(out, pg::target_kind::statement, oldest->server_name);
+        });
+        server_->owed.push(owed_kind::close).ours = true;
+    }
+    step.server.write([&](std::string& out) {
+        pg::write_parse(out, statement->server_name, statement->text, pg::as_bytes(statement->types));
+    });
+    server_->statements.add(statement);
+    owed_reply& owed = server_->owed.push(owed_kind::parse);
+    owed.ours = true;
+    owed.parsed = statement;
+}
+
+prepared pg_session_core::own_statement(std::string_view text) {
+    return context_.statements.intern(text, {}, context_.classifier.classify(text));
+}
+
+/// What runs in place of transaction control while our own READ ONLY transaction is around it.
+prepared pg_session_core::substitute(prepared const& statement, char const*& retag) {
+    routing::statement const* s = only_statement(statement);
+    if (!s || !in_guard()) return statement;
+    switch (s->kind) {
+        case statement_kind::begin:
+            if (block_guarded_) return statement;  // a second BEGIN: PostgreSQL's own warning
+            block_guarded_ = block_seen_ = true;
+            retag = "BEGIN";
+            return own_statement("SET LOCAL lull.block TO 'begun'");
+        case statement_kind::commit:
+            if (server_->status != 'E') retag = "COMMIT";
+            return own_statement("ROLLBACK");
+        default: return statement;
+    }
+}
+
+void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_step& step) {
+    pg::bytes const whole = in.subspan(m.offset, std::min(m.size, in.size() - m.offset));
+    pg::bytes const body = whole.subspan(pg::header_bytes);
+    auto const names = std::get<pg::bind_names>(pg::parse_bind_names(body, m.size - pg::header_bytes));
+    auto skip_rest = [&] {
+        client_body_left_ = m.size - whole.size();
+        client_body_dropped_ = true;
+    };
+    if (!m.statement) {
+        fail_extended(error(pg::sqlstate::invalid_sql_statement_name,
+                            names.statement.empty() ? std::string("unnamed prepared statement does not exist")
+                                                    : "prepared statement \"" + std::string(names.statement) + "\" does not exist"),
+                      step);
+        return skip_rest();
+    }
+    routing::operation const& op = *m.statement->operation;
+    last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
+    bool const dead_block = server_->status == 'E' && server_->owed.empty();
+    routing::decision const d = routing::decide(op, facts(), site());
+    bool const refused = d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold;
+    routing::statement const* only = only_statement(m.statement);
+    bool const ends_guard = in_guard() && op.transaction_control && (!only || only->chain);
+    if ((refused || ends_guard) && !dead_block) {
+        ++refused_;
+        fail_extended(refused ? refusal(&op, d.offender) : transaction_control_refusal(site()), step);
+        return skip_rest();
+    }
+    char const* retag = nullptr;
+    prepared const statement = substitute(m.statement, retag);
+    bool const unnamed_here = names.statement.empty() && statement == m.statement && server_->unnamed == statement;
+    if (!unnamed_here) ensure_prepared(statement, step);
+    portals_[std::string(names.portal)] = m.statement;
+    began_writing(op.access);
+    if (unnamed_here) {
+        step.server.view(whole);
+    } else {
+        step.server.write([&](std::string& out) {
+            pg::write_bind_renamed_header(out, m.size - pg::header_bytes - names.rest, names.portal, statement->server_name);
+        });
+        step.server.view(body.subspan(names.rest));
+    }
+    client_body_left_ = m.size - whole.size();
+    client_body_dropped_ = false;
+    owed_reply& owed = server_->owed.push(owed_kind::bind);
+    owed.retag = retag;
+}
+
+void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, session_step& step) {
+    prepared const& statement = m.statement;
+    char const* retag = nullptr;
+    std::uint16_t made = 0;
+    if (statement) {
+        routing::operation const& op = *statement->operation;
+        bool const dead_block = server_->status == 'E' && server_->owed.empty();
+        routing::decision const d = routing::decide(op, facts(), site());
+        if ((d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold) && !dead_block) {
+            // A portal from before the flip; where Bind was refused this is never reached.
+            ++refused_;
+            fail_extended(refusal(&op, d.offender), step);
+            return;
+        }
+        for (std::size_t i = server_->owed.size(); i-- > 0 && !retag;)
+            if (server_->owed.at(i).kind == owed_kind::bind) {
+                retag = server_->owed.at(i).retag;
+                break;
+            }
+        made = record_settings(op, statement->text);
+        for (routing::statement const& s : op.statements) {
+            if (s.pins) pinned_ = true;
+            if (s.kind == statement_kind::begin) block_options_ = s.begin;
+            if (s.kind == statement_kind::commit) commit_sent_ = true;
+        }
+        began_writing(op.access);
+    }
+    step.server.view(in.subspan(m.offset, m.size));
+    owed_reply& owed = server_->owed.push(owed_kind::execute);
+    owed.retag = retag;
+    owed.settings = made > 0;
+    owed.settings_count = made;
+}
+
+/// The segment fails at this point, on the server too; the client sees `error`.
+void pg_session_core::fail_extended(std::string error, session_step& step) {
+    prepared const failing = own_statement(failing_statement);
+    ensure_prepared(failing, step);
+    step.server.write([&](std::string& out) {
+        static constexpr std::string_view no_parameters("\0\0\0\0\0\0", 6);
+        pg::write_bind_renamed(out, {}, failing->server_name, pg::as_bytes(no_parameters));
+        pg::write_execute(out, {});
+    });
+    server_->owed.push(owed_kind::bind).ours = true;
+    server_->owed.push(owed_kind::execute).text = std::move(error);
+}
+
+}  // namespace lull

@@ -1,0 +1,95 @@
+// How a client comes in: from its first packet to AuthenticationOk, sans-io. Owned by a pg_client until the session
+// begins; its worker's thread. No parameter of the client reaches a server before it is authenticated.
+#pragma once
+
+#include "protocol/pg/bytes.hpp"
+#include "protocol/pg/scram.hpp"
+#include "protocol/pg/startup.hpp"
+#include "proxy/pg_session_core.hpp"
+#include "routing/snapshot.hpp"
+
+#include <array>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace lull {
+
+/// Drawn once a process (secret) or once a login (nonce) from the kernel.
+struct login_entropy {
+    std::array<std::byte, 32> process_secret{};
+    std::array<std::byte, pg::nonce_bytes> nonce{};
+};
+
+/// Verifiers made of plain passwords, so that 2 ms of hashing are spent once a password and worker.
+using verifier_cache = std::map<std::pair<std::string, std::string>, pg::scram_verifier>;
+
+/// What a server is told of this user.
+struct server_credentials {
+    std::string password;
+    std::optional<pg::scram_keys> keys;  // the client's own, where there is no password
+};
+
+class pg_login_core {
+  public:
+    enum class need : std::uint8_t {
+        input,
+        secret,   // on_secret() must come: ask auth_query
+        session,  // authenticated
+        cancel,   // it was a CancelRequest: cancel_pid(), cancel_secret()
+        close,    // the error is in `out`
+    };
+
+    pg_login_core(std::shared_ptr<routing::snapshot const> snapshot, bool migration, login_entropy const& entropy,
+                  verifier_cache& verifiers);
+
+    /// Bytes consumed; what is to be sent is appended to `out`.
+    std::size_t on_client(pg::bytes in, std::string& out);
+    void on_secret(std::optional<std::string> secret, std::string const& error, std::string& out);
+    /// login_timeout has passed.
+    void on_timeout(std::string& out);
+
+    need needs() const { return need_; }
+    std::string const& user() const { return user_; }
+    std::string const& cluster() const { return cluster_; }
+    std::int32_t cancel_pid() const { return cancel_pid_; }
+    std::string const& cancel_secret() const { return cancel_secret_; }
+    /// For need::session; key_pid and key_secret are the caller's to fill.
+    session_identity identity() const;
+    server_credentials credentials() const;
+
+  private:
+    enum class state : std::uint8_t { startup, secret, sasl_initial, sasl_response, over };
+
+    std::size_t on_startup(pg::bytes in, std::string& out);
+    void begin(pg::startup_message const& startup, std::string& out);
+    void authenticate(std::string& out);
+    void use_secret(std::string const& secret);
+    std::size_t on_password(pg::bytes in, std::string& out);
+    void accept(std::string& out);
+    void refuse(std::string_view sqlstate, std::string_view message, std::string& out, std::string_view hint = {});
+    void refuse_password(std::string& out);
+    config::user const* known_user() const;
+
+    std::shared_ptr<routing::snapshot const> snapshot_;
+    bool const migration_;
+    login_entropy entropy_;
+    verifier_cache& verifiers_;
+    state state_ = state::startup;
+    need need_ = need::input;
+    bool asked_ssl_ = false;
+    bool asked_gss_ = false;
+    std::string user_;
+    std::string database_;
+    std::string cluster_;
+    std::optional<routing::site_id> site_;
+    setting_map settings_;
+    pg::scram_verifier verifier_;
+    bool known_ = false;  // the verifier is a real user's
+    std::optional<pg::scram_server> scram_;
+    std::optional<pg::scram_keys> keys_;
+    std::int32_t cancel_pid_ = 0;
+    std::string cancel_secret_;
+};
+
+}  // namespace lull

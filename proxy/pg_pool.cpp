@@ -1,0 +1,159 @@
+#include "proxy/pg_pool.hpp"
+
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "proxy/log.hpp"
+#include "proxy/pg_client.hpp"
+#include "proxy/pg_server.hpp"
+#include "proxy/pg_service.hpp"
+
+#include <boost/asio/post.hpp>
+#include <mutex>
+
+namespace lull {
+
+namespace {
+
+constexpr std::chrono::minutes idle_lifetime{10};
+
+/// One set of permits for the pools of all workers with the same key.
+std::shared_ptr<pool_permits> permits_of(pool_key const& key) {
+    static std::mutex mutex;
+    static std::map<pool_key, std::weak_ptr<pool_permits>> all;
+    std::lock_guard const lock(mutex);
+    std::weak_ptr<pool_permits>& entry = all[key];
+    if (auto existing = entry.lock()) return existing;
+    auto made = std::make_shared<pool_permits>();
+    entry = made;
+    return made;
+}
+
+pool_core::server name_of(pg_server& server) { return reinterpret_cast<pool_core::server>(&server); }
+pool_core::client name_of(pg_client& client) { return reinterpret_cast<pool_core::client>(&client); }
+pg_server& server_of(pool_core::server name) { return *reinterpret_cast<pg_server*>(name); }
+pg_client& client_of(pool_core::client name) { return *reinterpret_cast<pg_client*>(name); }
+
+}  // namespace
+
+pg_pool::pg_pool(pg_service& service, pool_key key)
+    : service_(service), key_(std::move(key)), permits_(permits_of(key_)), core_(*permits_) {}
+
+pg_pool::~pg_pool() = default;
+
+std::uint64_t pg_pool::generation() const { return service_.snapshot().of(key_.site).generation; }
+
+std::size_t pg_pool::most() const {
+    routing::snapshot const& s = service_.snapshot();
+    auto const at = s.config->clusters.find(s.of(key_.backend).cluster);
+    return at == s.config->clusters.end() ? 1 : at->second.pool_size;
+}
+
+pg_server* pg_pool::acquire(pg_client& client, server_credentials const& credentials) {
+    credentials_ = credentials;
+    for (;;) {
+        pool_core::acquired const got = core_.acquire(name_of(client), service_.context().now, most());
+        switch (got.how) {
+            case pool_core::outcome::granted: {
+                pg_server& server = server_of(got.what);
+                if (server.state().generation == generation()) return &server;
+                close_idle(got.what);  // from before a flip
+                break;
+            }
+            case pool_core::outcome::open: open_one(); return nullptr;
+            case pool_core::outcome::wait: return nullptr;
+        }
+    }
+}
+
+void pg_pool::open_one() {
+    auto made = std::make_unique<pg_server>(*this);
+    pg_server& server = *made;
+    servers_.emplace(&server, std::move(made));
+    // From the loop: a connection that fails at once must not call back into the one who asks.
+    boost::asio::post(service_.io(), [this, &server] {
+        if (servers_.contains(&server)) server.connect();
+    });
+}
+
+void pg_pool::cancel(pg_client& client) { core_.cancel(name_of(client)); }
+
+void pg_pool::opened(pg_server& server) {
+    core_.opened();
+    release(server);
+}
+
+void pg_pool::release(pg_server& server) {
+    if (server.cancelling()) return;  // not for anybody before the signal has arrived
+    if (server.state().generation != generation() && key_.use != pool_use::migration) {
+        lost(server, {});
+        return;
+    }
+    if (auto const grant = core_.available(name_of(server), service_.context().now)) give(*grant);
+}
+
+void pg_pool::give(pool_core::granted const& grant) { client_of(grant.to).granted(server_of(grant.what)); }
+
+void pg_pool::close_idle(pool_core::server name) { lost(server_of(name), {}); }
+
+void pg_pool::lost(pg_server& server, std::string error) {
+    auto const at = servers_.find(&server);
+    if (at == servers_.end()) return;
+    bool const opening = !error.empty();
+    server.retire();
+    std::unique_ptr<pg_server> last = std::move(at->second);
+    servers_.erase(at);
+    // What of it is on the stack unwinds first.
+    boost::asio::post(service_.io(), [dead = std::shared_ptr<pg_server>(std::move(last))] {});
+    bool const retry = error.empty();
+    if (core_.gone(name_of(server), opening, most(), retry)) open_one();
+    if (!retry) fail_waiting(error);
+}
+
+/// A connection could not be made. Where others exist their turn will come; otherwise nobody's will.
+void pg_pool::fail_waiting(std::string const& error) {
+    service_.control().suspect(key_.backend);
+    routing::backend const& backend = service_.snapshot().of(key_.backend);
+    bool const replica = backend.role == routing::role::replica;
+    if (replica) service_.avoid(key_.backend);
+    if (core_.open() > 0 && !replica) return;
+    auto const fields = pg::parse_error_fields(pg::as_bytes(error).subspan(5));
+    log::warning("no connection to {}:{} for {}/{}: {}", backend.address.host, backend.address.port, key_.database, key_.user,
+                 fields && fields->message ? *fields->message : std::string_view("unknown"));
+    for (pool_core::client waiting : core_.all_waiting()) {
+        if (replica)
+            client_of(waiting).choose_again();
+        else
+            client_of(waiting).refused(error);
+    }
+}
+
+void pg_pool::set_snapshot() {
+    for (pool_core::server name : core_.idle_since(routing::instant::max()))
+        if (server_of(name).state().generation != generation()) close_idle(name);
+}
+
+void pg_pool::tick() {
+    routing::instant const now = service_.context().now;
+    for (pool_core::client waiting : core_.expired(now - service_.limits().query_wait_timeout)) {
+        std::string error;
+        pg::write_error_response(error, {.sqlstate = pg::sqlstate::too_many_connections,
+                                         .message = "timed out waiting for a server connection",
+                                         .hint = "All connections of the pool were busy: see limits.query_wait_timeout and pool_size."});
+        client_of(waiting).refused(error);
+    }
+    std::vector<pg_server*> stuck;
+    for (auto const& [server, owner] : servers_)
+        if (server->opening() && now - server->opened_at() > service_.limits().connect_timeout) stuck.push_back(server);
+    for (pg_server* server : stuck) {
+        std::string error;
+        pg::write_error_response(error, {.severity = "FATAL",
+                                         .sqlstate = pg::sqlstate::sqlclient_unable_to_establish_sqlconnection,
+                                         .message = "connecting to the server timed out"});
+        lost(*server, error);
+    }
+    for (pool_core::server name : core_.idle_since(now - idle_lifetime)) close_idle(name);
+    if (auto const name = core_.to_give_up()) close_idle(*name);
+    while (core_.want_more(most())) open_one();
+}
+
+}  // namespace lull

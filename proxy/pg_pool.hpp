@@ -1,0 +1,68 @@
+// The server connections of one worker to one database of one server as one user. Owned by pg_service.
+#pragma once
+
+#include "proxy/pg_login_core.hpp"
+#include "proxy/pool_core.hpp"
+#include "routing/snapshot.hpp"
+
+#include <compare>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+namespace lull {
+
+class pg_client;
+class pg_server;
+class pg_service;
+
+enum class pool_use : std::uint8_t { normal, guarded, migration };
+
+struct pool_key {
+    routing::backend_id backend{};
+    routing::site_id site{};
+    std::string database;
+    std::string user;
+    pool_use use = pool_use::normal;
+    auto operator<=>(pool_key const&) const = default;
+};
+
+class pg_pool {
+  public:
+    pg_pool(pg_service& service, pool_key key);
+    ~pg_pool();
+
+    /// The server, or null: the client waits, and pg_client::granted or ::refused follows.
+    pg_server* acquire(pg_client& client, server_credentials const& credentials);
+    void cancel(pg_client& client);
+    /// Back and clean.
+    void release(pg_server& server);
+    void opened(pg_server& server);
+    /// The connection is no more; `error`, if not empty, is why it never was.
+    void lost(pg_server& server, std::string error);
+
+    void set_snapshot();
+    void tick();
+    pool_key const& key() const { return key_; }
+    pg_service& service() { return service_; }
+    std::uint64_t generation() const;
+    std::size_t open() const { return core_.open(); }
+    server_credentials const& credentials() const { return credentials_; }
+    void remember(pg::scram_keys const& keys);
+
+  private:
+    std::size_t most() const;
+    void open_one();
+    void give(pool_core::granted const& grant);
+    void close_idle(pool_core::server name);
+    void fail_waiting(std::string const& error);
+
+    pg_service& service_;
+    pool_key const key_;
+    std::shared_ptr<pool_permits> permits_;
+    pool_core core_;
+    server_credentials credentials_;
+    std::unordered_map<pg_server*, std::unique_ptr<pg_server>> servers_;
+};
+
+}  // namespace lull

@@ -1,0 +1,58 @@
+#include "proxy/pg_prepared_core.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+namespace {
+
+// The verdict cache may have forgotten and made again what is the same verdict.
+bool same(routing::operation const& a, routing::operation const& b) { return &a == &b || a == b; }
+
+}  // namespace
+
+prepared prepared_store::intern(std::string_view text, std::string_view types,
+                                std::shared_ptr<routing::operation const> const& operation) {
+    key_.assign(types);
+    key_ += '\0';  // OIDs come by four bytes, so types and text cannot be mistaken for each other
+    key_ += static_cast<char>(types.size() / 4 & 0xff);
+    key_ += text;
+    auto [entry, fresh] = known_.try_emplace(key_);
+    if (prepared existing = entry->second.lock(); existing && same(*existing->operation, *operation)) return existing;
+    auto made = std::make_shared<prepared_text>();
+    made->id = next_id_++;
+    made->text = text;
+    made->types = types;
+    made->server_name = "lull_" + std::to_string(made->id);
+    made->operation = operation;
+    entry->second = made;
+    if (known_.size() > prune_at_) {
+        std::erase_if(known_, [](auto const& e) { return e.second.expired(); });
+        prune_at_ = std::max<std::size_t>(1024, known_.size() * 2);
+    }
+    return made;
+}
+
+void server_prepared::use(std::uint64_t id) {
+    if (auto at = by_id_.find(id); at != by_id_.end()) order_.splice(order_.begin(), order_, at->second);
+}
+
+void server_prepared::add(prepared const& what) {
+    if (by_id_.contains(what->id)) return;
+    order_.push_front(what);
+    by_id_[what->id] = order_.begin();
+}
+
+void server_prepared::remove(std::uint64_t id) {
+    if (auto at = by_id_.find(id); at != by_id_.end()) {
+        order_.erase(at->second);
+        by_id_.erase(at);
+    }
+}
+
+void server_prepared::clear() {
+    order_.clear();
+    by_id_.clear();
+}
+
+}  // namespace lull

@@ -1,0 +1,54 @@
+// Prepared statements as text: what clients call by their own names, servers know by ours. A text is kept once a
+// worker, however many clients prepared it. Used on its worker's thread only.
+#pragma once
+
+#include "routing/operation.hpp"
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+namespace lull {
+
+struct prepared_text {
+    std::uint64_t id;
+    std::string text;
+    std::string types;        // parameter type OIDs as on the wire, four bytes each
+    std::string server_name;  // what servers know it by
+    std::shared_ptr<routing::operation const> operation;
+};
+
+using prepared = std::shared_ptr<prepared_text const>;
+
+class prepared_store {
+  public:
+    prepared intern(std::string_view text, std::string_view types,
+                    std::shared_ptr<routing::operation const> const& operation);
+
+  private:
+    std::unordered_map<std::string, std::weak_ptr<prepared_text const>> known_;
+    std::size_t prune_at_ = 1024;
+    std::uint64_t next_id_ = 1;
+    std::string key_;
+};
+
+/// Which texts one server connection has prepared, least recently used last.
+class server_prepared {
+  public:
+    bool has(std::uint64_t id) const { return by_id_.contains(id); }
+    void use(std::uint64_t id);
+    void add(prepared const& what);
+    void remove(std::uint64_t id);
+    void clear();
+    std::size_t size() const { return by_id_.size(); }
+    prepared const& oldest() const { return order_.back(); }
+
+  private:
+    std::list<prepared> order_;
+    std::unordered_map<std::uint64_t, std::list<prepared>::iterator> by_id_;
+};
+
+}  // namespace lull

@@ -1,0 +1,79 @@
+#include "proxy/pg_refusal_core.hpp"
+
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+
+#include <ctime>
+
+namespace lull {
+
+namespace {
+
+std::string hint_for(routing::site const& site) {
+    std::string hint = "Site \"" + site.settings->name + "\" is read-only for maintenance";
+    if (!site.reason.empty()) hint += ": " + site.reason;
+    hint += ".";
+    if (site.until) hint += " Expected end: " + format_time(*site.until) + ".";
+    return hint + " Reads go on; retry the write later.";
+}
+
+std::string error_with(routing::site const& site, std::string_view message, std::string_view detail) {
+    std::string out;
+    std::string const hint = hint_for(site);
+    pg::write_error_response(out, {.sqlstate = pg::sqlstate::read_only_sql_transaction,
+                                   .message = message,
+                                   .detail = detail,
+                                   .hint = hint});
+    return out;
+}
+
+std::string_view explain(routing::why why) {
+    switch (why) {
+        case routing::why::understood:
+        case routing::why::function: return {};
+        case routing::why::too_long: return "The statement is too long to be judged, and is taken for a write.";
+        case routing::why::too_deep: return "The statement is nested too deeply to be judged, and is taken for a write.";
+        case routing::why::syntax_error: return "The statement could not be parsed, and is taken for a write.";
+        case routing::why::encoding: return "The text cannot be judged in this client encoding, and is taken for a write.";
+        case routing::why::guard: return "The statement could not be judged safely, and is taken for a write.";
+        case routing::why::node: return "The statement is of a kind that is not known, and is taken for a write.";
+    }
+    return {};
+}
+
+}  // namespace
+
+std::string format_time(routing::wall_time time) {
+    std::time_t const seconds = std::chrono::system_clock::to_time_t(time);
+    std::tm parts{};
+    gmtime_r(&seconds, &parts);
+    char text[32];
+    std::size_t const n = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return {text, n};
+}
+
+std::string refusal_error(routing::site const& site, routing::operation const* op, routing::statement const* offender) {
+    using routing::statement_kind;
+    if (offender && (offender->kind == statement_kind::begin || offender->kind == statement_kind::set_transaction))
+        return error_with(site, "cannot set transaction read-write mode inside a read-only transaction", {});
+    if (offender && (offender->kind == statement_kind::set || offender->kind == statement_kind::reset))
+        return error_with(site, "cannot set parameter \"" + offender->name + "\" in a read-only transaction", {});
+    std::string const command = offender && !offender->command.empty() ? offender->command : std::string("this statement");
+    return error_with(site, "cannot execute " + command + " in a read-only transaction",
+                      op ? explain(op->why) : std::string_view{});
+}
+
+std::string transaction_control_refusal(routing::site const& site) {
+    return error_with(site, "cannot end a transaction within a group of statements in a read-only transaction",
+                      "Statements behind the end of the transaction would run outside of it.");
+}
+
+std::string failed_block_error() {
+    std::string out;
+    pg::write_error_response(
+        out, {.sqlstate = pg::sqlstate::in_failed_sql_transaction,
+              .message = "current transaction is aborted, commands ignored until end of transaction block"});
+    return out;
+}
+
+}  // namespace lull

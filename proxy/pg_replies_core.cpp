@@ -1,0 +1,302 @@
+// What servers say, matched with what they owe. Most of it is passed on by the header alone: runs of messages that
+// nobody has to look into leave as one view of the block they came in.
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/frontend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_session_core.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+namespace {
+
+/// Longer ones are passed on unread. The longest that a server honestly says is a RowDescription of 1600 columns,
+/// about 130 KiB.
+constexpr std::size_t longest_inspected = 256 * 1024;
+
+bool must_be_read(char type) {
+    switch (type) {
+        case pg::backend::command_complete:
+        case pg::backend::error_response:
+        case pg::backend::notice_response:
+        case pg::backend::parameter_status:
+        case pg::backend::row_description:
+        case pg::backend::ready_for_query: return true;
+        default: return false;
+    }
+}
+
+}  // namespace
+
+std::size_t pg_session_core::on_server(pg::bytes in, session_step& step) {
+    std::size_t at = 0;
+    std::size_t run = 0;  // what stands from here to `at` goes to the client as it is
+    auto send_run = [&] {
+        if (at > run && !client_gone_) step.client.view(in.subspan(run, at - run));
+        run = at;
+    };
+    while (server_ && at < in.size()) {
+        if (server_->body_left > 0) {
+            std::size_t const n = std::min(server_->body_left, in.size() - at);
+            bool const swallowed = server_->body_swallowed;
+            if (swallowed) send_run();
+            at += n;
+            server_->body_left -= n;
+            if (swallowed) run = at;
+            continue;
+        }
+        if (in.size() - at < pg::header_bytes) break;
+        auto const header = pg::parse_header(in.subspan(at).first<pg::header_bytes>());
+        if (!header || !pg::is_backend_type(header->type)) {
+            send_run();
+            step.discard = true;
+            on_server_lost("the server sent what is not the PostgreSQL protocol", step);
+            return in.size();
+        }
+        std::size_t const size = pg::header_bytes + header->body_bytes;
+        std::size_t const here = std::min(size, in.size() - at);
+        if (here < size && must_be_read(header->type) && size <= longest_inspected) break;
+        pg::bytes const whole = in.subspan(at, here);
+        bool const pass = here < size && must_be_read(header->type) ? true : [&] {
+            bool const ours = server_->owed.empty() || server_->owed.front().ours;
+            // The common case by far, and no state hangs on it.
+            if (header->type == pg::backend::data_row || header->type == pg::backend::copy_data) return !ours;
+            send_run();
+            return reply(header->type, whole.subspan(pg::header_bytes), whole, step);
+        }();
+        if (!server_) return in.size();
+        if (!pass) {
+            send_run();
+            run = at + here;
+        }
+        server_->body_left = size - here;
+        server_->body_swallowed = !pass;
+        at += here;
+    }
+    send_run();
+    after_event(step);
+    return at;
+}
+
+/// True: the message goes to the client as it is.
+bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_step& step) {
+    owed_queue& owed = server_->owed;
+    bool const ours = owed.empty() || owed.front().ours;
+    auto const kind = owed.empty() ? owed_kind::local : owed.front().kind;
+    switch (type) {
+        case pg::backend::parse_complete:
+        case pg::backend::bind_complete:
+        case pg::backend::close_complete:
+            if (!owed.empty() && kind != owed_kind::query) {
+                if (!ours) step.client.view(whole);
+                pop_owed(step);
+            }
+            return false;
+        case pg::backend::row_description:
+        case pg::backend::no_data:
+            if (kind != owed_kind::describe) return !ours;
+            step.client.view(whole);
+            pop_owed(step);
+            return false;
+        case pg::backend::empty_query_response:
+        case pg::backend::portal_suspended:
+            if (kind != owed_kind::execute) return !ours;
+            if (!ours) step.client.view(whole);
+            settle_front(false);
+            pop_owed(step);
+            return false;
+        case pg::backend::command_complete: reply_complete(body, whole, step); return false;
+        case pg::backend::error_response: reply_error(body, whole, step); return false;
+        case pg::backend::ready_for_query: {
+            auto const status = pg::parse_ready_for_query(body);
+            if (!status || !reply_ready(*status, step)) {
+                step.discard = true;
+                on_server_lost("the server sent a ReadyForQuery that nobody asked for", step);
+            }
+            return false;
+        }
+        case pg::backend::parameter_status: reply_parameter(body, step); return false;
+        case pg::backend::notice_response: return !ours;
+        case pg::backend::copy_in_response:
+        case pg::backend::copy_both_response: server_->copy_in = true; return !ours;
+        case pg::backend::notification_response: return true;
+        default: return !ours;
+    }
+}
+
+/// Of the oldest debt: what it was to do for settings and statements has happened, or not.
+void pg_session_core::settle_front(bool failed) {
+    owed_reply& front = server_->owed.front();
+    std::uint16_t count = std::exchange(front.settings_count, std::uint16_t{0});
+    for (auto p = pending_.begin(); count > 0 && p != pending_.end();) {
+        if (p->confirmed) {
+            ++p;
+            continue;
+        }
+        --count;
+        if (failed) {
+            p = pending_.erase(p);
+            continue;
+        }
+        p->confirmed = true;
+        if (p->kind == pending_setting::what::deallocate_all) {
+            server_->statements.clear();
+            statements_.clear();
+        }
+        ++p;
+    }
+    if (!failed) return;
+    if (front.parsed) server_->statements.remove(front.parsed->id);
+    if (front.kind == owed_kind::parse && !front.parsed) server_->unnamed = nullptr;
+    if (!front.name.empty()) statements_.erase(front.name);
+}
+
+void pg_session_core::pop_owed(session_step& step) {
+    server_->owed.pop();
+    while (!server_->owed.empty() && server_->owed.front().kind == owed_kind::local) {
+        if (!client_gone_) step.client.text(server_->owed.front().text);
+        server_->owed.pop();
+    }
+}
+
+void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_step& step) {
+    owed_queue& owed = server_->owed;
+    if (owed.empty()) return;
+    owed_reply& front = owed.front();
+    auto const tag = pg::parse_command_complete(body);
+    if (!front.ours && tag) {
+        if (*tag == "COMMIT" || *tag == "PREPARE TRANSACTION") last_transaction_tag_ = 'C';
+        if (*tag == "ROLLBACK") last_transaction_tag_ = front.retag ? 'C' : 'R';
+        if (*tag == "BEGIN") block_seen_ = true;
+    }
+    if (front.kind == owed_kind::execute && !front.ours) settle_front(false);
+    if (!front.ours && !client_gone_) {
+        if (front.retag)
+            step.client.write([&](std::string& out) { pg::write_command_complete(out, front.retag); });
+        else
+            step.client.view(whole);
+    }
+    if (front.kind == owed_kind::execute) pop_owed(step);
+}
+
+void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step& step) {
+    server_->copy_in = false;
+    auto const fields = pg::parse_error_fields(body);
+    auto const severity = fields && fields->severity_nonlocalized ? *fields->severity_nonlocalized
+                          : fields && fields->severity            ? *fields->severity
+                                                                  : std::string_view{};
+    if (severity == "FATAL" || severity == "PANIC") {
+        // The server ends this session, not the client's: told as an ERROR when the connection closes.
+        server_fatal_.clear();
+        pg::write_error_response(server_fatal_, {.sqlstate = fields->sqlstate.value_or(pg::sqlstate::connection_failure),
+                                                 .message = fields->message.value_or("the server ended the session"),
+                                                 .detail = fields->detail.value_or(""),
+                                                 .hint = fields->hint.value_or("")});
+        return;
+    }
+    owed_queue& owed = server_->owed;
+    if (owed.empty()) return;
+    bool const query = owed.front().kind == owed_kind::query || owed.front().kind == owed_kind::function_call;
+    if (query && owed.front().ours) {
+        own_query_failed(body, step);
+        return;
+    }
+    error_seen_ = true;
+    if (!client_gone_) {
+        if (!owed.front().text.empty())
+            step.client.text(owed.front().text);
+        else
+            step.client.view(whole);
+    }
+    if (query) {
+        settle_front(true);
+        owed.front().failed = true;
+        return;
+    }
+    // PostgreSQL skips to Sync; what stood between is not answered.
+    while (!owed.empty() && owed.front().kind != owed_kind::sync) {
+        settle_front(true);
+        owed.pop();
+    }
+    wrap_open_ = wrap_open_ && segment_open_;
+}
+
+/// Something of ours went wrong: the settings of this client cannot be made, or our own transaction not begun.
+void pg_session_core::own_query_failed(pg::bytes body, session_step& step) {
+    owed_reply& front = server_->owed.front();
+    front.failed = true;
+    if (!front.text.empty()) return;  // it had to fail
+    if (front.settings) {
+        server_->actual = context_.settings.none();
+        fail_next_.clear();
+        auto const fields = pg::parse_error_fields(body);
+        pg::write_error_response(fail_next_, {.sqlstate = fields ? fields->sqlstate.value_or("XX000") : "XX000",
+                                              .message = fields ? fields->message.value_or("") : "",
+                                              .detail = fields ? fields->detail.value_or("") : "",
+                                              .hint = "A setting of this session could not be made on another server connection."});
+        return;
+    }
+    // What follows it on the wire ran without it. Nothing of this server's can be trusted to be what we think.
+    step.discard = true;
+    on_server_lost("a transaction could not be begun or ended", step);
+}
+
+/// False: nobody had asked.
+bool pg_session_core::reply_ready(char status, session_step& step) {
+    owed_queue& owed = server_->owed;
+    if (owed.empty()) return false;
+    owed_reply& front = owed.front();
+    if (front.kind != owed_kind::query && front.kind != owed_kind::sync && front.kind != owed_kind::function_call) return false;
+    char const before = std::exchange(server_->status, status);
+    server_->copy_in = false;
+    bool const wrapped = front.idle_after;
+    if (front.ours) {
+        bool const settings = front.settings;
+        bool const failed = front.failed;
+        bool const aborted = before != 'I' && status == 'I' && client_status_ == 'E' && may_write_;
+        pop_owed(step);
+        if (settings) {
+            blocked_ = blocked::no;
+            if (failed) {
+                // Its settings are half made: not for anybody.
+                std::string error = std::exchange(fail_next_, {});
+                step.discard = true;
+                unlink();
+                on_no_server(std::move(error), step);
+                return true;
+            }
+            tell_reported(step);
+            if (!started_) {
+                context_.welcomes[{site().settings->cluster + "/" + identity_.database + "/" + identity_.user, wanted_}] = reported_;
+                welcome(step);
+            }
+            step.retry_input = true;
+        } else if (aborted) {
+            finish_transaction(false);  // end_writing() rolled it back
+        }
+        return true;
+    }
+    if (front.kind == owed_kind::query && front.settings_count > 0) settle_front(false);
+    char const told = wrapped ? 'I' : front.block_after ? 'T' : status;
+    client_status_ = told;
+    if (!client_gone_) ready(step);
+    if (status != 'I') block_seen_ = block_seen_ || !wrapped;
+    bool const chained = front.block_after;
+    pop_owed(step);
+    if (told == 'I' || status == 'I') finish_transaction(wrapped);
+    if (chained) block_guarded_ = block_seen_ = true;
+    return true;
+}
+
+void pg_session_core::reply_parameter(pg::bytes body, session_step& step) {
+    auto const parameter = pg::parse_parameter_status(body);
+    if (!parameter) return;
+    // What these two mean to a client is the mode of its site, not which server it happens to read from.
+    if (parameter->name == "in_hot_standby" || parameter->name == "default_transaction_read_only") return;
+    server_->reported = context_.settings.with(server_->reported, parameter->name, parameter->value);
+    bool const syncing = !server_->owed.empty() && server_->owed.front().ours && server_->owed.front().settings;
+    if (started_ && !client_gone_ && !syncing) tell_reported(step);
+}
+
+}  // namespace lull

@@ -1,0 +1,255 @@
+#include "proxy/pg_server.hpp"
+
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/frame.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "proxy/log.hpp"
+#include "proxy/pg_cancel.hpp"
+#include "proxy/pg_client.hpp"
+#include "proxy/pg_service.hpp"
+
+#include <boost/asio/post.hpp>
+#include <cstring>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace lull {
+
+namespace {
+
+constexpr int blocks_a_turn = 16;
+
+std::string failure(std::string_view sqlstate, std::string const& message) {
+    std::string out;
+    pg::write_error_response(out, {.severity = "FATAL", .sqlstate = sqlstate, .message = message});
+    return out;
+}
+
+}  // namespace
+
+pg_server::pg_server(pg_pool& pool)
+    : pool_(pool), service_(pool.service()), since_(service_.context().now), alive_(std::make_shared<bool>(true)) {
+    routing::backend const& backend = service_.snapshot().of(pool.key().backend);
+    state_.backend = backend.id;
+    state_.role = backend.role;
+    state_.generation = pool.generation();
+    state_.actual = service_.context().settings.none();
+    state_.reported = state_.actual;
+}
+
+pg_server::~pg_server() = default;
+
+void pg_server::connect() {
+    auto const& where = service_.snapshot().of(state_.backend).address;
+    service_.resolver().resolve(where, [this, alive = std::weak_ptr<bool>(alive_)](auto addresses, std::string error) {
+        if (!alive.lock()) return;
+        addresses_ = std::move(addresses);
+        if (addresses_.empty())
+            fail("could not translate host name: " + error, pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);
+        else
+            connect_next();
+    });
+}
+
+void pg_server::connect_next() {
+    stage_ = stage::connecting;
+    int error = 0;
+    while (next_address_ < addresses_.size()) {
+        socket_address const& to = addresses_[next_address_++];
+        int const fd = ::socket(to.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0) {
+            error = errno;
+            continue;
+        }
+        int const on = 1;
+        ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+        if (::connect(fd, reinterpret_cast<sockaddr const*>(&to.storage), to.size) == 0 || errno == EINPROGRESS) {
+            socket_.emplace(service_.io(), fd, *this);
+            socket_->wait_writable();
+            return;
+        }
+        error = errno;
+        ::close(fd);
+    }
+    auto const& where = service_.snapshot().of(state_.backend).address;
+    fail("connection to server at \"" + where.host + "\", port " + std::to_string(where.port) + " failed: " + std::strerror(error),
+         pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);
+}
+
+void pg_server::start_login() {
+    stage_ = stage::login;
+    pool_key const& key = pool_.key();
+    login_.emplace(key.user, key.database, key.use == pool_use::guarded, pool_.credentials(),
+                   pg::make_nonce(pg::as_bytes(service_.random(pg::nonce_bytes))));
+    gather& out = service_.step().server;
+    out.write([&](std::string& text) { login_->start(text); });
+    send(out);
+    reading_ = true;
+    if (socket_) socket_->wait_readable();
+}
+
+void pg_server::fail(std::string const& why, std::string_view sqlstate) {
+    stage_ = stage::closed;
+    pool_.lost(*this, failure(sqlstate, why));
+}
+
+void pg_server::send(gather& bytes) {
+    if (!socket_) return;
+    switch (out_.send(socket_->fd(), bytes)) {
+        case outbox::result::sent: break;
+        case outbox::result::later: socket_->wait_writable(); break;
+        case outbox::result::failed: break;  // its end will be read
+    }
+}
+
+void pg_server::on_writable() {
+    service_.touch_clock();
+    if (!socket_) return;
+    if (stage_ == stage::connecting) {
+        int error = 0;
+        socklen_t size = sizeof error;
+        ::getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &size);
+        if (error == 0) return start_login();
+        socket_.reset();
+        if (next_address_ < addresses_.size()) return connect_next();
+        auto const& where = service_.snapshot().of(state_.backend).address;
+        return fail("connection to server at \"" + where.host + "\", port " + std::to_string(where.port) +
+                        " failed: " + std::strerror(error),
+                    pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);
+    }
+    switch (out_.flush(socket_->fd())) {
+        case outbox::result::later: socket_->wait_writable(); return;
+        case outbox::result::failed: return;
+        case outbox::result::sent: break;
+    }
+    if (client_) client_->server_drained();
+}
+
+void pg_server::resume_reading() {
+    if (!paused_) return;
+    paused_ = false;
+    if (reading_) return;
+    boost::asio::post(service_.io(), [this, alive = std::weak_ptr<bool>(alive_)] {
+        if (alive.lock() && socket_ && !paused_ && !reading_) read();
+    });
+}
+
+void pg_server::on_readable() {
+    service_.touch_clock();
+    reading_ = false;
+    if (paused_) return;  // resume_reading() reads first, as an edge demands
+    read();
+}
+
+void pg_server::read() {
+    std::weak_ptr<bool> const alive = alive_;
+    for (int turn = 0; !paused_; ++turn) {
+        if (turn == blocks_a_turn) {
+            boost::asio::post(service_.io(), [this, alive] {
+                if (alive.lock() && socket_ && !paused_ && !reading_) read();
+            });
+            return;
+        }
+        std::span<std::byte> const block = service_.block();
+        ssize_t const n = ::recv(socket_->fd(), block.data(), block.size(), MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno == EAGAIN) break;
+        if (n <= 0) return lose(n == 0 ? "the server closed the connection" : std::strerror(errno));
+        take(block.first(static_cast<std::size_t>(n)));
+        if (alive.expired() || !socket_ || stage_ == stage::closed) return;
+        if (static_cast<std::size_t>(n) < block.size()) break;
+    }
+    if (paused_) return;
+    reading_ = true;
+    socket_->wait_readable();
+}
+
+void pg_server::take(std::span<std::byte const> fresh) {
+    std::size_t used;
+    std::weak_ptr<bool> const alive = alive_;
+    if (in_.empty()) {
+        used = on_bytes(fresh);
+        if (alive.expired()) return;
+        if (used < fresh.size()) in_.assign(reinterpret_cast<char const*>(fresh.data()) + used, fresh.size() - used);
+    } else {
+        in_.append(reinterpret_cast<char const*>(fresh.data()), fresh.size());
+        used = on_bytes({reinterpret_cast<std::byte const*>(in_.data()), in_.size()});
+        if (alive.expired()) return;
+        in_.erase(0, used);
+        if (in_.empty()) std::string().swap(in_);
+    }
+    if (client_) client_->after_server_bytes();
+}
+
+std::size_t pg_server::on_bytes(std::span<std::byte const> in) {
+    if (stage_ == stage::login) {
+        std::string out;
+        std::size_t const used = login_->on_server(in, state_, service_.context().settings, out);
+        if (!out.empty()) {
+            gather& bytes = service_.step().server;
+            bytes.text(out);
+            send(bytes);
+        }
+        if (login_->where() == pg_server_login_core::state::failed) {
+            stage_ = stage::closed;
+            std::string error = login_->error();
+            pool_.lost(*this, std::move(error));
+        } else if (login_->where() == pg_server_login_core::state::ready) {
+            login_.reset();
+            stage_ = stage::ready;
+            pool_.opened(*this);
+        }
+        return used;
+    }
+    if (client_) return client_->on_server_bytes(in);
+    return on_idle_bytes(in);
+}
+
+/// Nobody has asked it anything: a change of its configuration may be told, all else ends it.
+std::size_t pg_server::on_idle_bytes(std::span<std::byte const> in) {
+    std::size_t used = 0;
+    for (;;) {
+        pg::frame_result const next = pg::next_frame(in.subspan(used), 64 * 1024);
+        if (std::holds_alternative<need_more>(next)) return used;
+        auto const* frame = std::get_if<pg::frame>(&next);
+        if (!frame || (frame->type != pg::backend::parameter_status && frame->type != pg::backend::notice_response &&
+                       frame->type != pg::backend::notification_response)) {
+            lose("the server ended an idle connection");
+            return in.size();
+        }
+        if (auto const p = frame->type == pg::backend::parameter_status ? pg::parse_parameter_status(frame->body) : std::nullopt;
+            p && p->name != "in_hot_standby" && p->name != "default_transaction_read_only")
+            state_.reported = service_.context().settings.with(state_.reported, p->name, p->value);
+        used += frame->whole.size();
+    }
+}
+
+void pg_server::lose(std::string_view why) {
+    if (stage_ == stage::closed) return;
+    bool const was_ready = stage_ == stage::ready;
+    stage_ = stage::closed;
+    pg_client* client = client_;
+    client_ = nullptr;
+    std::string error;
+    if (!was_ready) error = failure(pg::sqlstate::connection_failure, "server closed the connection unexpectedly");
+    std::weak_ptr<bool> const alive = alive_;
+    if (client) client->server_lost(why);
+    if (alive.expired()) return;
+    service_.control().suspect(state_.backend);
+    pool_.lost(*this, std::move(error));
+}
+
+void pg_server::cancel() {
+    if (state_.pid == 0 || addresses_.empty()) return;
+    ++cancels_;
+    send_cancel(service_.io(), addresses_[next_address_ - 1], state_.pid, state_.secret,
+                [this, alive = std::weak_ptr<bool>(alive_)] {
+                    if (!alive.lock()) return;
+                    if (--cancels_ == 0 && !client_ && stage_ == stage::ready) pool_.release(*this);
+                });
+}
+
+}  // namespace lull

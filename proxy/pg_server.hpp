@@ -1,0 +1,76 @@
+// A connection to a PostgreSQL server: socket, login, and the state that sessions see. Owned by its pool.
+#pragma once
+
+#include "proxy/edge_socket.hpp"
+#include "proxy/outbox.hpp"
+#include "proxy/pg_pool.hpp"
+#include "proxy/pg_server_login_core.hpp"
+#include "proxy/resolver.hpp"
+
+#include <optional>
+#include <string>
+
+namespace lull {
+
+class pg_server final : public socket_events {
+  public:
+    explicit pg_server(pg_pool& pool);
+    ~pg_server();
+
+    void connect();
+    pg_server_state& state() { return state_; }
+    pg_pool& pool() { return pool_; }
+
+    void link(pg_client& client) { client_ = &client; }
+    void unlink() { client_ = nullptr; }
+    pg_client* client() { return client_; }
+
+    /// Sends what the gather holds; what the socket does not take now goes out later, and reading from the
+    /// client stops until then.
+    void send(gather& bytes);
+    bool congested() const { return !out_.empty(); }
+    /// The client has taken what was sent to it.
+    void resume_reading();
+    void pause_reading() { paused_ = true; }
+
+    /// Tells the server to cancel what runs; the connection is not used for anybody else until that is over.
+    void cancel();
+    bool cancelling() const { return cancels_ > 0; }
+    /// Out of its pool; to be deleted when the stack has unwound.
+    void retire() { stage_ = stage::closed; }
+    bool opening() const { return stage_ != stage::ready; }
+    routing::instant opened_at() const { return since_; }
+
+    void on_readable() override;
+    void on_writable() override;
+
+  private:
+    enum class stage : std::uint8_t { resolving, connecting, login, ready, closed };
+    void connect_next();
+    void fail(std::string const& why, std::string_view sqlstate);
+    void read();
+    void take(std::span<std::byte const> fresh);
+    std::size_t on_bytes(std::span<std::byte const> in);
+    std::size_t on_idle_bytes(std::span<std::byte const> in);
+    void lose(std::string_view why);
+    void start_login();
+
+    pg_pool& pool_;
+    pg_service& service_;
+    pg_server_state state_;
+    stage stage_ = stage::resolving;
+    std::vector<socket_address> addresses_;
+    std::size_t next_address_ = 0;
+    std::optional<edge_socket> socket_;
+    std::optional<pg_server_login_core> login_;
+    pg_client* client_ = nullptr;
+    std::string in_;  // what was read and not yet understood
+    outbox out_;
+    bool paused_ = false;
+    bool reading_ = false;
+    int cancels_ = 0;
+    routing::instant since_;
+    std::shared_ptr<bool> alive_;
+};
+
+}  // namespace lull

@@ -1,0 +1,155 @@
+#include "proxy/pg_server_login_core.hpp"
+
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/frame.hpp"
+#include "protocol/pg/frontend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "protocol/pg/startup.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+namespace {
+
+constexpr std::size_t longest_message = 64 * 1024;
+constexpr std::size_t most_parameters = 256;
+
+}  // namespace
+
+pg_server_login_core::pg_server_login_core(std::string user, std::string database, bool guarded,
+                                           server_credentials credentials, std::string nonce)
+    : user_(std::move(user)), database_(std::move(database)), guarded_(guarded), credentials_(std::move(credentials)),
+      nonce_(std::move(nonce)) {}
+
+void pg_server_login_core::start(std::string& out) {
+    pg::parameter_list parameters{{"user", user_}, {"database", database_}};
+    if (guarded_) parameters.emplace_back("options", "-c default_transaction_read_only=on");
+    pg::write_startup(out, parameters);
+}
+
+std::size_t pg_server_login_core::on_server(pg::bytes in, pg_server_state& server, setting_interner& settings,
+                                            std::string& out) {
+    std::size_t used = 0;
+    while (state_ == state::going) {
+        pg::frame_result const next = pg::next_frame(in.subspan(used), longest_message);
+        if (std::holds_alternative<need_more>(next)) break;
+        auto const* frame = std::get_if<pg::frame>(&next);
+        if (!frame) {
+            fail(pg::sqlstate::protocol_violation, "the server does not speak the PostgreSQL protocol",
+                 "Check host and port of the cluster in the configuration.");
+            break;
+        }
+        used += frame->whole.size();
+        switch (frame->type) {
+            case pg::backend::authentication: authenticate(frame->body, out); break;
+            case pg::backend::parameter_status: {
+                auto const p = pg::parse_parameter_status(frame->body);
+                if (!p || reported_.size() >= most_parameters) {
+                    fail(pg::sqlstate::protocol_violation, "the server sent a malformed ParameterStatus");
+                    break;
+                }
+                if (p->name != "in_hot_standby" && p->name != "default_transaction_read_only")
+                    reported_.emplace_back(p->name, p->value);
+                break;
+            }
+            case pg::backend::backend_key_data:
+                if (auto const key = pg::parse_backend_key_data(frame->body)) {
+                    server.pid = key->pid;
+                    server.secret = pg::as_text(key->secret);
+                }
+                break;
+            case pg::backend::ready_for_query:
+                if (!authenticated_) {
+                    fail(pg::sqlstate::protocol_violation, "the server was ready before it had authenticated us");
+                    break;
+                }
+                std::sort(reported_.begin(), reported_.end());
+                reported_.erase(std::unique(reported_.begin(), reported_.end(),
+                                            [](auto const& a, auto const& b) { return a.first == b.first; }),
+                                reported_.end());
+                server.reported = settings.intern(std::move(reported_));
+                server.actual = settings.none();
+                server.status = pg::idle;
+                state_ = state::ready;
+                break;
+            case pg::backend::error_response: {
+                auto const fields = pg::parse_error_fields(frame->body);
+                if (fields)
+                    fail(fields->sqlstate.value_or(pg::sqlstate::connection_failure),
+                         fields->message.value_or("the server refused the connection"), fields->hint.value_or(""));
+                else
+                    fail(pg::sqlstate::connection_failure, "the server refused the connection");
+                break;
+            }
+            case pg::backend::notice_response: break;
+            default: fail(pg::sqlstate::protocol_violation, "the server sent an unexpected message during login"); break;
+        }
+    }
+    return used;
+}
+
+void pg_server_login_core::authenticate(pg::bytes body, std::string& out) {
+    auto const message = pg::parse_authentication(body);
+    if (!message) return fail(pg::sqlstate::protocol_violation, "the server sent a malformed authentication request");
+    auto answer = [&](pg::scram_result const& result, auto write) {
+        if (auto const* text = std::get_if<std::string>(&result))
+            write(*text);
+        else
+            fail(pg::sqlstate::invalid_password, message_of(std::get<errc>(result)));
+    };
+    bool const has_secret = !credentials_.password.empty() || credentials_.keys;
+    std::string const no_password = "the server wants a password for user \"" + user_ + "\" and the proxy has none";
+    switch (message->code) {
+        case pg::authentication_code::ok:
+            if (scram_ && !scram_->succeeded())
+                return fail(pg::sqlstate::invalid_password, "the server did not prove that it knows the password");
+            authenticated_ = true;
+            return;
+        case pg::authentication_code::cleartext_password:
+            if (credentials_.password.empty())
+                return fail(pg::sqlstate::invalid_password, no_password, "Set users." + user_ + ".server_password.");
+            pg::write_password(out, credentials_.password);
+            return;
+        case pg::authentication_code::sasl: {
+            if (!has_secret)
+                return fail(pg::sqlstate::invalid_password, no_password, "Set users." + user_ + ".server_password.");
+            pg::text_list mechanisms = message->mechanisms;
+            bool offered = false;
+            while (auto const mechanism = mechanisms.next()) offered = offered || *mechanism == pg::scram_sha_256;
+            if (!offered || scram_) return fail(pg::sqlstate::feature_not_supported, "the server offers no SCRAM-SHA-256");
+            if (credentials_.keys)
+                scram_.emplace(*credentials_.keys, nonce_);
+            else
+                scram_.emplace(credentials_.password, nonce_);
+            answer(scram_->client_first(), [&](std::string const& text) {
+                pg::write_sasl_initial_response(out, pg::scram_sha_256, text);
+            });
+            return;
+        }
+        case pg::authentication_code::sasl_continue:
+            if (!scram_) break;
+            answer(scram_->on_server_first(pg::as_text(message->data)),
+                   [&](std::string const& text) { pg::write_sasl_response(out, text); });
+            return;
+        case pg::authentication_code::sasl_final:
+            if (!scram_) break;
+            if (auto const wrong = scram_->verify_server_final(pg::as_text(message->data)))
+                fail(pg::sqlstate::invalid_password, wrong.message());
+            return;
+        case pg::authentication_code::md5_password:
+            return fail(pg::sqlstate::feature_not_supported, "the server wants md5 authentication, which is not supported",
+                        "Use scram-sha-256 in the server's pg_hba.conf.");
+        default: break;
+    }
+    fail(pg::sqlstate::feature_not_supported, "the server wants an authentication that is not supported",
+         "Use scram-sha-256 in the server's pg_hba.conf.");
+}
+
+void pg_server_login_core::fail(std::string_view sqlstate, std::string_view message, std::string_view hint) {
+    error_.clear();
+    pg::write_error_response(error_, {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint});
+    state_ = state::failed;
+}
+
+}  // namespace lull

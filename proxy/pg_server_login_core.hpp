@@ -1,0 +1,47 @@
+// How Lull comes in at a server: from the startup packet to the first ReadyForQuery, sans-io. Owned by a pg_server
+// until then; its worker's thread. The server is as little trusted as a client.
+#pragma once
+
+#include "protocol/pg/bytes.hpp"
+#include "protocol/pg/scram.hpp"
+#include "proxy/pg_login_core.hpp"
+#include "proxy/pg_server_state.hpp"
+
+#include <optional>
+#include <string>
+
+namespace lull {
+
+class pg_server_login_core {
+  public:
+    enum class state : std::uint8_t { going, ready, failed };
+
+    /// `guarded`: sessions that are READ ONLY by default, belt to the braces of our own transactions.
+    pg_server_login_core(std::string user, std::string database, bool guarded, server_credentials credentials,
+                         std::string nonce);
+
+    void start(std::string& out);
+    /// Bytes consumed. Fills `server` from what it reports.
+    std::size_t on_server(pg::bytes in, pg_server_state& server, setting_interner& settings, std::string& out);
+
+    state where() const { return state_; }
+    /// For state::failed: a whole ErrorResponse, FATAL, fit for the client that waits.
+    std::string const& error() const { return error_; }
+
+  private:
+    void authenticate(pg::bytes body, std::string& out);
+    void fail(std::string_view sqlstate, std::string_view message, std::string_view hint = {});
+
+    std::string user_;
+    std::string database_;
+    bool const guarded_;
+    server_credentials credentials_;
+    std::string nonce_;
+    std::optional<pg::scram_client> scram_;
+    setting_map reported_;
+    state state_ = state::going;
+    bool authenticated_ = false;
+    std::string error_;
+};
+
+}  // namespace lull

@@ -1,0 +1,84 @@
+// What is known of one server connection as far as the protocol goes, and what it still owes. Owned by the
+// connection, changed by the session it is lent to (pg_session_core). No sockets here.
+#pragma once
+
+#include "proxy/pg_prepared_core.hpp"
+#include "proxy/pg_settings_core.hpp"
+#include "routing/snapshot.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lull {
+
+/// Replies come in the order of what was sent; each message that will be answered leaves one of these.
+enum class owed_kind : std::uint8_t { query, function_call, parse, bind, describe, execute, close, sync, local };
+
+struct owed_reply {
+    owed_kind kind = owed_kind::query;
+    bool ours = false;         // the client did not ask: swallow the answer
+    bool idle_after = false;   // ReadyForQuery goes out as idle: our own transaction is around it
+    bool block_after = false;  // ReadyForQuery goes out as in a block: we open the next one behind it
+    bool settings = false;     // ours: it makes settings. Otherwise: success confirms those recorded with it
+    std::uint16_t settings_count = 0;
+    bool failed = false;       // an ErrorResponse came
+    char const* retag = nullptr;  // CommandComplete goes out with this tag; static storage
+    prepared parsed;              // for parse: what the server then has
+    std::string text;  // local: the reply itself. Otherwise, if not empty: goes out in place of the ErrorResponse
+    std::string name;  // for a client's Parse: its name, undefined again if it fails
+};
+
+/// A queue that keeps its memory.
+class owed_queue {
+  public:
+    bool empty() const { return count_ == 0; }
+    std::size_t size() const { return count_; }
+    owed_reply& front() { return ring_[head_]; }
+    owed_reply& at(std::size_t i) { return ring_[(head_ + i) & (ring_.size() - 1)]; }
+    owed_reply& push(owed_kind kind) {
+        if (count_ == ring_.size()) grow();
+        owed_reply& entry = ring_[(head_ + count_++) & (ring_.size() - 1)];
+        entry.kind = kind;
+        return entry;
+    }
+    void pop() {
+        ring_[head_] = owed_reply{};
+        head_ = (head_ + 1) & (ring_.size() - 1);
+        --count_;
+    }
+
+  private:
+    void grow() {
+        std::vector<owed_reply> larger(ring_.empty() ? 8 : ring_.size() * 2);
+        for (std::size_t i = 0; i < count_; ++i) larger[i] = std::move(at(i));
+        ring_ = std::move(larger);
+        head_ = 0;
+    }
+    std::vector<owed_reply> ring_;
+    std::size_t head_ = 0;
+    std::size_t count_ = 0;
+};
+
+struct pg_server_state {
+    routing::backend_id backend{};
+    routing::role role = routing::role::primary;
+    std::uint64_t generation = 0;  // of the site when it was opened
+    std::int32_t pid = 0;
+    std::string secret;  // of BackendKeyData, as it came
+
+    char status = 'I';  // of the last ReadyForQuery
+    session_settings actual;    // made in this session, on top of its defaults
+    session_settings reported;  // ParameterStatus, by value
+    server_prepared statements;
+    prepared unnamed;  // what its unnamed statement is
+
+    owed_queue owed;
+    std::size_t body_left = 0;  // of a message that is being streamed
+    bool body_swallowed = false;
+    bool copy_in = false;  // it waits for CopyData
+
+    bool clean() const { return status == 'I' && owed.empty() && body_left == 0 && !copy_in; }
+};
+
+}  // namespace lull

@@ -1,0 +1,221 @@
+#include "proxy/pg_service.hpp"
+
+#include "protocol/pg/sqlstate.hpp"
+#include "proxy/log.hpp"
+#include "proxy/pg_client.hpp"
+#include "proxy/pg_pool.hpp"
+#include "proxy/pg_server.hpp"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <openssl/rand.h>
+#include <stdexcept>
+
+namespace lull {
+
+namespace {
+
+constexpr std::size_t block_bytes = 64 * 1024;
+constexpr std::chrono::seconds avoid_for{1};
+constexpr std::size_t most_listed = 50;
+
+/// The same for all workers: salts of users whose password is plain text, and of users that do not exist.
+std::array<std::byte, 32> const& process_secret() {
+    static std::array<std::byte, 32> const secret = [] {
+        std::array<std::byte, 32> s{};
+        if (::RAND_bytes(reinterpret_cast<unsigned char*>(s.data()), s.size()) != 1) throw std::runtime_error("no random bytes");
+        return s;
+    }();
+    return secret;
+}
+
+routing::classifier_limits classifier_limits_of(config::limits const& limits) {
+    routing::classifier_limits out;
+    out.max_parse_bytes = limits.max_parse_bytes;
+    return out;
+}
+
+}  // namespace
+
+pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
+                       std::shared_ptr<routing::snapshot const> initial, control_port& control, shared_limits& shared)
+    : io_(io), id_(id), control_(control), shared_(shared), resolver_(mail),
+      classifier_(classifier_limits_of(initial->config->limits)),
+      context_{initial, std::chrono::steady_clock::now(), classifier_, statements_, settings_, shared.holds, welcomes_},
+      block_(block_bytes), writers_(initial->sites.size()), refused_gone_(initial->sites.size()) {
+    entropy_.process_secret = process_secret();
+    context_.avoid_until.resize(initial->backends.size());
+}
+
+pg_service::~pg_service() = default;
+
+std::string pg_service::random(std::size_t bytes) const {
+    std::string out(bytes, '\0');
+    if (::RAND_bytes(reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(bytes)) != 1)
+        throw std::runtime_error("no random bytes");
+    return out;
+}
+
+login_entropy pg_service::new_login() const {
+    login_entropy e = entropy_;
+    ::RAND_bytes(reinterpret_cast<unsigned char*>(e.nonce.data()), e.nonce.size());
+    return e;
+}
+
+void pg_service::accept(int fd, std::string peer, bool migration) {
+    touch_clock();
+    auto made = std::make_unique<pg_client>(*this, fd, std::move(peer), migration);
+    pg_client& client = *made;
+    clients_.emplace(&client, std::move(made));
+    std::size_t const count = shared_.clients.fetch_add(1);
+    if (stopping_)
+        client.refuse(pg::sqlstate::cannot_connect_now, "the proxy is shutting down");
+    else if (count >= limits().max_clients && !migration)
+        client.refuse(pg::sqlstate::too_many_connections, "sorry, too many clients already");
+    else
+        client.start();
+}
+
+void pg_service::remove(pg_client& client) {
+    auto const at = clients_.find(&client);
+    if (at == clients_.end()) return;
+    if (auto const* session = client.session()) {
+        by_key_.erase(client.key());
+        refused_gone_[static_cast<std::size_t>(session->identity().site)] += session->refused();
+    }
+    std::erase_if(asked_, [&](auto const& entry) { return entry.second == &client; });
+    std::shared_ptr<pg_client> last = std::move(at->second);
+    clients_.erase(at);
+    shared_.clients.fetch_sub(1);
+    boost::asio::post(io_, [last] {});
+}
+
+std::int32_t pg_service::enlist(pg_client& client) {
+    std::int32_t key;
+    do {
+        next_key_ = (next_key_ + 1) & ((1 << worker_shift) - 1);
+        key = static_cast<std::int32_t>(id_) << worker_shift | next_key_;
+    } while (key == 0 || by_key_.contains(key));
+    by_key_[key] = &client;
+    return key;
+}
+
+std::uint64_t pg_service::ask_secret(pg_client& client, std::string cluster, std::string user) {
+    std::uint64_t const request = next_request_++;
+    asked_[request] = &client;
+    control_.find_secret(id_, request, std::move(cluster), std::move(user));
+    return request;
+}
+
+void pg_service::secret_found(std::uint64_t request, std::optional<std::string> secret, std::string error) {
+    auto const at = asked_.find(request);
+    if (at == asked_.end()) return;
+    pg_client& client = *at->second;
+    asked_.erase(at);
+    touch_clock();
+    client.secret_found(std::move(secret), error);
+}
+
+pg_pool& pg_service::pool(pool_key const& key) {
+    auto& entry = pools_[key];
+    if (!entry) entry = std::make_unique<pg_pool>(*this, key);
+    return *entry;
+}
+
+void pg_service::avoid(routing::backend_id backend) {
+    auto const index = static_cast<std::size_t>(backend);
+    if (index >= context_.avoid_until.size()) context_.avoid_until.resize(index + 1);
+    context_.avoid_until[index] = context_.now + avoid_for;
+}
+
+void pg_service::cancel(std::int32_t pid, std::string const& secret) {
+    auto const at = by_key_.find(pid);
+    if (at == by_key_.end() || at->second->secret() != secret) return;
+    touch_clock();
+    at->second->cancel();
+}
+
+void pg_service::writer_changed(routing::site_id site, bool writes) {
+    auto const index = static_cast<std::size_t>(site);
+    if (index >= writers_.size()) writers_.resize(index + 1);
+    writers_[index] += writes ? 1 : std::size_t(-1);
+    if (writers_[index] == 0 && snapshot().of(site).mode == routing::mode::draining && on_drained) on_drained();
+}
+
+void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
+    touch_clock();
+    std::shared_ptr<routing::snapshot const> const before = std::exchange(context_.snapshot, std::move(next));
+    routing::snapshot const& now = snapshot();
+    if (writers_.size() < now.sites.size()) writers_.resize(now.sites.size());
+    if (refused_gone_.size() < now.sites.size()) refused_gone_.resize(now.sites.size());
+    if (context_.avoid_until.size() < now.backends.size()) context_.avoid_until.resize(now.backends.size());
+    auto const changed = [&](routing::site_id id) {
+        auto const i = static_cast<std::size_t>(id);
+        return i >= before->sites.size() || before->sites[i].mode != now.sites[i].mode ||
+               before->sites[i].generation != now.sites[i].generation;
+    };
+    std::vector<pg_client*> told;
+    for (auto const& [client, owner] : clients_)
+        if (client->session() && changed(client->session()->identity().site)) told.push_back(client);
+    bool any = !told.empty();
+    for (std::size_t i = 0; i < now.sites.size(); ++i) any = any || changed(now.sites[i].id);
+    if (!any) return;
+    for (auto const& [key, pool] : pools_) pool->set_snapshot();
+    // Held writes go on in the order in which they came.
+    std::sort(told.begin(), told.end(), [](pg_client const* a, pg_client const* b) {
+        bool const x = a->session()->held();
+        bool const y = b->session()->held();
+        return x != y ? x : x && a->session()->held_since() < b->session()->held_since();
+    });
+    for (pg_client* client : told)
+        if (clients_.contains(client)) client->snapshot_changed();
+}
+
+void pg_service::tick(routing::instant now) {
+    context_.now = now;
+    std::vector<pg_client*> all;
+    all.reserve(clients_.size());
+    for (auto const& [client, owner] : clients_)
+        if (!client->session() || client->session()->held()) all.push_back(client);
+    for (pg_client* client : all)
+        if (clients_.contains(client)) client->tick();
+    for (auto const& [key, pool] : pools_) pool->tick();
+}
+
+void pg_service::end_writers(routing::site_id site, end_writers_how how) {
+    touch_clock();
+    std::vector<pg_client*> writing;
+    for (auto const& [client, owner] : clients_)
+        if (client->session() && client->session()->identity().site == site && client->session()->writes()) writing.push_back(client);
+    for (pg_client* client : writing)
+        if (clients_.contains(client)) client->end_writing(how);
+}
+
+void pg_service::add_load(std::vector<site_load>& sites) const {
+    for (auto const& [client, owner] : clients_) {
+        pg_session_core const* session = client->session();
+        if (!session) continue;
+        site_load& load = sites[static_cast<std::size_t>(session->identity().site)];
+        ++load.clients;
+        load.refused += session->refused();
+        if (session->held()) {
+            ++load.held;
+            load.held_bytes += session->held_bytes();
+        }
+        if (!session->writes()) continue;
+        ++load.writers;
+        if (load.longest.size() < most_listed) load.longest.push_back(client->describe());
+    }
+    for (std::size_t i = 0; i < sites.size() && i < refused_gone_.size(); ++i) sites[i].refused += refused_gone_[i];
+}
+
+void pg_service::close_all(bool graceful) {
+    stopping_ = true;
+    touch_clock();
+    std::vector<pg_client*> all;
+    for (auto const& [client, owner] : clients_) all.push_back(client);
+    for (pg_client* client : all)
+        if (clients_.contains(client)) client->stop(graceful);
+}
+
+}  // namespace lull

@@ -1,0 +1,118 @@
+// The PostgreSQL half of one worker: its clients, its pools, and what they share. Created, used and destroyed on
+// the worker's thread.
+#pragma once
+
+#include "proxy/mailbox.hpp"
+#include "proxy/pg_login_core.hpp"
+#include "proxy/pg_session_core.hpp"
+#include "proxy/ports.hpp"
+#include "proxy/resolver.hpp"
+
+#include <array>
+#include <functional>
+#include <list>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+namespace lull {
+
+class pg_client;
+class pg_pool;
+class pg_server;
+struct pool_key;
+
+/// What all workers share. Outlives them.
+struct shared_limits {
+    std::atomic<std::size_t> clients{0};
+    hold_ledger holds;
+};
+
+class pg_service {
+  public:
+    pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id, std::shared_ptr<routing::snapshot const> initial,
+               control_port& control, shared_limits& shared);
+    ~pg_service();
+
+    void accept(int fd, std::string peer, bool migration);
+    void set_snapshot(std::shared_ptr<routing::snapshot const> next);
+    void tick(routing::instant now);
+    void end_writers(routing::site_id site, end_writers_how how);
+    void secret_found(std::uint64_t request, std::optional<std::string> secret, std::string error);
+    /// A CancelRequest for a key of this worker.
+    void cancel(std::int32_t pid, std::string const& secret);
+    void add_load(std::vector<site_load>& sites) const;
+    /// graceful: sessions end when they are idle.
+    void close_all(bool graceful);
+    bool empty() const { return clients_.empty(); }
+    std::size_t clients() const { return clients_.size(); }
+    /// Called when the last writer of a site has ended while it drains.
+    std::function<void()> on_drained;
+
+    // For pg_client, pg_server and pg_pool.
+    boost::asio::io_context& io() { return io_; }
+    session_context& context() { return context_; }
+    routing::snapshot const& snapshot() const { return *context_.snapshot; }
+    void touch_clock() { context_.now = std::chrono::steady_clock::now(); }
+    /// The step of a new event; ends what the last one left in the gathers.
+    session_step step() {
+        to_client_.clear();
+        to_server_.clear();
+        return {to_client_, to_server_};
+    }
+    std::span<std::byte> block() { return block_; }
+    pg_pool& pool(pool_key const& key);
+    host_resolver& resolver() { return resolver_; }
+    control_port& control() { return control_; }
+    verifier_cache& verifiers() { return verifiers_; }
+    login_entropy new_login() const;
+    std::string random(std::size_t bytes) const;
+    /// Keys for cancel requests: unique while the session lives; tells the worker.
+    std::int32_t enlist(pg_client& client);
+    std::uint64_t ask_secret(pg_client& client, std::string cluster, std::string user);
+    void writer_changed(routing::site_id site, bool writes);
+    /// Deletes it once the stack has unwound.
+    void remove(pg_client& client);
+    /// No reads from this replica for a moment: it just failed.
+    void avoid(routing::backend_id backend);
+    bool may_wait() const { return waiting_ < limits().max_waiting_clients; }
+    void waiting(int change) { waiting_ += static_cast<std::size_t>(change); }
+    config::limits const& limits() const { return context_.snapshot->config->limits; }
+    bool stopping() const { return stopping_; }
+
+    /// Which worker a cancel key is of.
+    static std::uint16_t worker_of(std::int32_t key_pid) { return static_cast<std::uint16_t>(key_pid >> worker_shift); }
+    /// Hands a cancel request to the worker that the key names.
+    std::function<void(std::int32_t pid, std::string secret)> route_cancel;
+
+  private:
+    static constexpr int worker_shift = 22;
+
+    boost::asio::io_context& io_;
+    worker_id const id_;
+    control_port& control_;
+    shared_limits& shared_;
+    host_resolver resolver_;
+    routing::sql_classifier classifier_;
+    prepared_store statements_;
+    setting_interner settings_;
+    std::map<std::pair<std::string, session_settings>, session_settings> welcomes_;
+    verifier_cache verifiers_;
+    session_context context_;
+    gather to_client_;
+    gather to_server_;
+    std::vector<std::byte> block_;
+    login_entropy entropy_;
+    std::unordered_map<pg_client*, std::unique_ptr<pg_client>> clients_;
+    std::unordered_map<std::int32_t, pg_client*> by_key_;
+    std::unordered_map<std::uint64_t, pg_client*> asked_;
+    std::map<pool_key, std::unique_ptr<pg_pool>> pools_;
+    std::vector<std::size_t> writers_;
+    std::vector<std::uint64_t> refused_gone_;  // by site: of sessions that have ended
+    std::uint64_t next_request_ = 1;
+    std::int32_t next_key_ = 0;
+    std::size_t waiting_ = 0;
+    bool stopping_ = false;
+};
+
+}  // namespace lull

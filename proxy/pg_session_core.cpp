@@ -1,0 +1,379 @@
+#include "proxy/pg_session_core.hpp"
+
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/frontend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "routing/backends.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+namespace {
+
+constexpr std::string_view read_only_parameter = "default_transaction_read_only";
+
+std::string welcome_key(routing::site const& site, session_identity const& who) {
+    return site.settings->cluster + "/" + who.database + "/" + who.user;
+}
+
+bool is_unsafe_encoding(std::string_view encoding) {
+    for (std::string_view unsafe : {"SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"})
+        if (encoding == unsafe) return true;
+    return false;
+}
+
+}  // namespace
+
+pg_session_core::pg_session_core(session_context& context, session_identity identity)
+    : context_(context), identity_(std::move(identity)), startup_(context.settings.intern(identity_.startup)),
+      wanted_(startup_), reported_(context.settings.none()) {}
+
+std::string pg_session_core::application_name() const {
+    std::string const* name = find_setting(reported_, "application_name");
+    return name ? *name : std::string();
+}
+
+void pg_session_core::start(session_step& step) {
+    auto known = context_.welcomes.find({welcome_key(site(), identity_), wanted_});
+    if (!identity_.migration && known != context_.welcomes.end()) {
+        reported_ = known->second;
+        welcome(step);
+        return;
+    }
+    want(routing::verdict::to_reader, step);
+    blocked_ = blocked::welcome;
+}
+
+void pg_session_core::welcome(session_step& step) {
+    started_ = true;
+    told_read_only_ = site().settings->report_read_only && !identity_.migration && !read_write();
+    step.client.write([&](std::string& out) {
+        for (auto const& [name, value] : *reported_) pg::write_parameter_status(out, name, value);
+        pg::write_parameter_status(out, "in_hot_standby", "off");
+        pg::write_parameter_status(out, read_only_parameter, told_read_only_ ? "on" : "off");
+        pg::write_backend_key_data(out, identity_.key_pid, pg::as_bytes(identity_.key_secret));
+    });
+    tell_reported(step);
+    ready(step);
+}
+
+/// ReadyForQuery with what the client has to believe.
+void pg_session_core::ready(session_step& step) {
+    step.client.write([&](std::string& out) { pg::write_ready_for_query(out, client_status_); });
+}
+
+routing::session_facts pg_session_core::facts() const {
+    routing::session_facts f;
+    f.migration = identity_.migration;
+    f.may_write = may_write_;
+    f.block_open = server_ && server_->status != 'I';
+    f.nothing_sent = !server_ || (server_->clean() && !segment_open_);
+    f.deferred_block = deferred_.has_value();
+    f.read_only_block = deferred_ && deferred_->read_only.value_or(false);
+    f.hold_exhausted = hold_exhausted_;
+    return f;
+}
+
+/// A primary's session that may write must not see a statement of a client that may not, unless our READ ONLY
+/// transaction is around it.
+bool pg_session_core::guard_needed() const {
+    return !read_write() && !identity_.migration && !may_write_ && server_->role == routing::role::primary;
+}
+
+void pg_session_core::want(routing::verdict verdict, session_step& step) {
+    routing::backend_id backend = site().primary;
+    if (verdict == routing::verdict::to_reader && !identity_.migration)
+        backend = routing::choose_reader(*context_.snapshot, identity_.site, wrote_at_.value_or(routing::instant{}),
+                                         context_.now, context_.seed++);
+    auto const index = static_cast<std::size_t>(backend);
+    if (index < context_.avoid_until.size() && context_.now < context_.avoid_until[index]) backend = site().primary;
+    bool const primary = context_.snapshot->of(backend).role == routing::role::primary;
+    wish_ = {backend, primary && !read_write() && !identity_.migration};
+    step.want = wish_;
+    blocked_ = blocked::server;
+}
+
+/// Whether the server that is ours can serve a unit without giving it back first.
+bool pg_session_core::matches(routing::verdict verdict) const {
+    if (pinned_ || segment_open_ || server_->status != 'I') return true;
+    if (!server_->owed.empty())
+        // What is in flight ends where it is; a unit may only join it where it could have gone itself, and where
+        // its place does not depend on how the transaction in flight ends.
+        return read_write() && server_->role == routing::role::primary && !wish_.guarded;
+    if (read_write() && wish_.guarded) return false;
+    bool const primary = server_->role == routing::role::primary;
+    return verdict == routing::verdict::to_primary ? primary && !wish_.guarded : !primary || wish_.guarded || read_write();
+}
+
+/// True: the unit may go to server_ now. False: it has to wait, and blocked_ says for what.
+bool pg_session_core::place(routing::verdict verdict, session_step& step) {
+    bool const reader = server_ && (wish_.guarded || server_->role == routing::role::replica);
+    if (reader && pinned_ && read_write() && !identity_.migration && server_->clean() && !segment_open_) {
+        // It was pinned while it could only read. That state is given up: on this server it could never write.
+        unlink();
+        step.discard = true;
+    }
+    if (server_ && !matches(verdict)) {
+        if (!server_->owed.empty() || !server_->clean()) {
+            blocked_ = blocked::barrier;
+            return false;
+        }
+        unlink();
+        step.release = true;
+    }
+    if (!server_) {
+        want(verdict, step);
+        return false;
+    }
+    if (server_->owed.size() >= limits().max_pipeline) {
+        blocked_ = blocked::barrier;
+        return false;
+    }
+    return !(server_->clean() && !segment_open_ && sync_settings(step));
+}
+
+void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
+    server_ = &server;
+    wish_.backend = server.backend;
+    if (identity_.migration) pinned_ = true;  // its server is its own to the end
+    bool const welcoming = blocked_ == blocked::welcome;
+    blocked_ = blocked::no;
+    if (sync_settings(step)) return;
+    tell_reported(step);
+    if (welcoming || !started_) {
+        context_.welcomes[{welcome_key(site(), identity_), wanted_}] = reported_;
+        welcome(step);
+    }
+    step.retry_input = true;  // also without input: what is not needed goes back then
+}
+
+/// Makes the server's settings those of the client. True: the unit has to wait for that.
+bool pg_session_core::sync_settings(session_step& step) {
+    session_settings goal = wanted_;
+    bool const sealed = !read_write() && !identity_.migration;
+    auto allowed = [&](std::string const& name) { return !sealed || routing::is_harmless_setting(name, ""); };
+    if (sealed && !std::ranges::all_of(*goal, [&](auto const& s) { return allowed(s.first); })) {
+        setting_map harmless;
+        for (auto const& s : *wanted_)
+            if (allowed(s.first)) harmless.push_back(s);
+        goal = context_.settings.intern(std::move(harmless));
+    }
+    if (goal == server_->actual) return false;
+    std::string const sql = setting_difference(*server_->actual, *goal, allowed);
+    server_->actual = goal;
+    if (sql.empty()) return false;
+    send_own_query(sql, step).settings = true;
+    blocked_ = blocked::settings;
+    return true;
+}
+
+/// The client learns where its server differs from what it was told.
+void pg_session_core::tell_reported(session_step& step) {
+    if (server_ && server_->reported != reported_) {
+        setting_map const& now = *server_->reported;
+        step.client.write([&](std::string& out) {
+            for (auto const& [name, value] : now) {
+                std::string const* told = find_setting(reported_, name);
+                if (started_ && (!told || *told != value)) pg::write_parameter_status(out, name, value);
+            }
+        });
+        reported_ = server_->reported;
+    }
+    std::string const* strings = find_setting(reported_, "standard_conforming_strings");
+    std::string const* encoding = find_setting(reported_, "client_encoding");
+    facts_.standard_conforming_strings = !strings || *strings == "on";
+    facts_.unsafe_encoding = encoding && is_unsafe_encoding(*encoding);
+}
+
+owed_reply& pg_session_core::send_own_query(std::string_view sql, session_step& step) {
+    step.server.write([&](std::string& out) { pg::write_query(out, sql); });
+    server_->unnamed = nullptr;
+    owed_reply& owed = server_->owed.push(owed_kind::query);
+    owed.ours = true;
+    return owed;
+}
+
+std::string pg_session_core::begin_sql(bool read_only, bool with_snapshot) const {
+    std::string sql = "BEGIN";
+    switch (block_options_.isolation) {
+        case routing::isolation::unspecified: break;
+        case routing::isolation::read_uncommitted: sql += " ISOLATION LEVEL READ UNCOMMITTED"; break;
+        case routing::isolation::read_committed: sql += " ISOLATION LEVEL READ COMMITTED"; break;
+        case routing::isolation::repeatable_read: sql += " ISOLATION LEVEL REPEATABLE READ"; break;
+        case routing::isolation::serializable:
+            // A standby refuses it; there, one snapshot for the block is what a reader can have of it.
+            sql += server_ && server_->role == routing::role::replica ? " ISOLATION LEVEL REPEATABLE READ"
+                                                                     : " ISOLATION LEVEL SERIALIZABLE";
+            break;
+    }
+    if (read_only)
+        sql += " READ ONLY";
+    else if (block_options_.read_only.has_value())
+        sql += " READ WRITE";
+    if (block_options_.deferrable && !with_snapshot) sql += *block_options_.deferrable ? " DEFERRABLE" : " NOT DEFERRABLE";
+    // Before the first snapshot the client could switch the mode back; behind it PostgreSQL refuses.
+    if (with_snapshot) sql += ";SELECT 1";
+    return sql;
+}
+
+/// What has to stand before the first statement of a unit on this server.
+void pg_session_core::prologue(session_step& step) {
+    if (client_status_ == 'E' && server_->clean() && !deferred_) {
+        // The client's block failed and lost its server: make that true on this one, so that it answers as it
+        // would have.
+        send_own_query("BEGIN READ ONLY", step);
+        owed_reply& owed = send_own_query("ROLLBACK TO SAVEPOINT \"lull: this block has failed\"", step);
+        owed.text = "-";  // an error is what we want
+        block_seen_ = true;
+        block_guarded_ = guard_needed();
+        return;
+    }
+    bool const guard = guard_needed();
+    if (deferred_) {
+        block_options_ = *deferred_;
+        bool const read_only = !read_write() && !identity_.migration ? true : block_options_.read_only.value_or(false);
+        send_own_query(begin_sql(read_only, guard), step);
+        deferred_.reset();
+        block_seen_ = true;
+        block_guarded_ = guard;
+    } else if (guard && server_->status == 'T' && server_->owed.empty() && !block_guarded_) {
+        // A block from before the flip that has only read goes on, and can no longer do anything else.
+        send_own_query("SET TRANSACTION READ ONLY", step);
+        block_guarded_ = true;
+    }
+}
+
+void pg_session_core::began_writing(routing::access access) {
+    if (access < routing::access::unknown || in_guard() || server_->role != routing::role::primary || wish_.guarded) return;
+    if (!may_write_) writes_since_ = context_.now;
+    may_write_ = true;
+}
+
+bool pg_session_core::hold(std::size_t bytes, bool whole, session_step& step) {
+    if (whole && !context_.holds.add(static_cast<std::size_t>(identity_.site), bytes, site().settings->hold)) return false;
+    if (!whole) return false;  // longer than a block: it cannot be kept without reading on
+    blocked_ = blocked::held;
+    held_since_ = context_.now;
+    held_bytes_ = bytes;
+    if (server_ && !pinned_) {
+        unlink();
+        step.release = true;
+    }
+    step.client.write([&](std::string& out) {
+        pg::write_notice_response(out, {.severity = "NOTICE",
+                                        .sqlstate = "00000",
+                                        .message = "this write is held until the maintenance of site \"" + site().settings->name + "\" ends"});
+    });
+    return true;
+}
+
+void pg_session_core::leave_hold() {
+    if (blocked_ != blocked::held) return;
+    context_.holds.remove(static_cast<std::size_t>(identity_.site), held_bytes_);
+    held_bytes_ = 0;
+    blocked_ = blocked::no;
+}
+
+void pg_session_core::on_no_server(std::string error, session_step& step) {
+    if (blocked_ == blocked::welcome || !started_) {
+        step.client.text(error);
+        closing_ = step.close_client = true;
+        return;
+    }
+    blocked_ = blocked::no;
+    fail_next_ = std::move(error);
+    step.retry_input = true;
+}
+
+void pg_session_core::unlink() {
+    server_ = nullptr;
+    block_guarded_ = wrap_open_ = segment_open_ = false;
+    may_write_ = pinned_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
+    last_transaction_tag_ = 0;
+    pending_.clear();
+    portals_.clear();
+}
+
+void pg_session_core::fatal(std::string_view sqlstate, std::string_view message, session_step& step) {
+    step.client.write([&](std::string& out) {
+        pg::write_error_response(out, {.severity = "FATAL", .sqlstate = sqlstate, .message = message});
+    });
+    closing_ = step.close_client = true;
+}
+
+void pg_session_core::finish_transaction(bool wrapped) {
+    bool const committed = block_seen_ ? last_transaction_tag_ == 'C' : !error_seen_;
+    if (committed) apply_settings(!wrapped && !block_guarded_);  // what we rolled back, the server has not
+    if (may_write_) wrote_at_ = context_.now;
+    pending_.clear();
+    portals_.clear();
+    may_write_ = block_seen_ = error_seen_ = commit_sent_ = block_guarded_ = false;
+    last_transaction_tag_ = 0;
+}
+
+void pg_session_core::apply_settings(bool to_server) {
+    if (pending_.empty()) return;
+    std::vector<pending_setting const*> kept;
+    std::vector<std::pair<std::string, std::size_t>> savepoints;
+    for (pending_setting const& p : pending_) {
+        using what = pending_setting::what;
+        if (!p.confirmed) continue;
+        auto find = [&] {
+            return std::find_if(savepoints.rbegin(), savepoints.rend(), [&](auto const& s) { return s.first == p.name; });
+        };
+        switch (p.kind) {
+            case what::savepoint: savepoints.emplace_back(p.name, kept.size()); break;
+            case what::release:
+                if (auto at = find(); at != savepoints.rend()) savepoints.erase(std::prev(at.base()), savepoints.end());
+                break;
+            case what::rollback_to:
+                if (auto at = find(); at != savepoints.rend()) {
+                    kept.resize(at->second);
+                    savepoints.erase(at.base(), savepoints.end());
+                }
+                break;
+            case what::make:
+            case what::reset:
+            case what::reset_all:
+            case what::deallocate_all:
+            case what::discard_all: kept.push_back(&p); break;
+        }
+    }
+    session_settings actual = server_->actual;
+    for (pending_setting const* p : kept) {
+        switch (p->kind) {
+            case pending_setting::what::make:
+                wanted_ = context_.settings.with(wanted_, p->name, p->sql);
+                actual = context_.settings.with(actual, p->name, p->sql);
+                break;
+            case pending_setting::what::reset: {
+                // To the client its startup parameters are the defaults; to the server they are settings.
+                std::string const* initial = find_setting(startup_, p->name);
+                wanted_ = initial ? context_.settings.with(wanted_, p->name, *initial)
+                                  : context_.settings.without(wanted_, p->name);
+                actual = context_.settings.without(actual, p->name);
+                break;
+            }
+            case pending_setting::what::deallocate_all:  // has been done, see settle_front
+                break;
+            case pending_setting::what::discard_all:
+                server_->statements.clear();
+                server_->unnamed = nullptr;
+                statements_.clear();
+                unnamed_ = nullptr;
+                pinned_ = false;
+                [[fallthrough]];
+            case pending_setting::what::reset_all:
+                wanted_ = startup_;
+                actual = context_.settings.none();
+                break;
+            case pending_setting::what::savepoint:
+            case pending_setting::what::release:
+            case pending_setting::what::rollback_to: break;
+        }
+    }
+    if (to_server) server_->actual = actual;
+}
+
+}  // namespace lull

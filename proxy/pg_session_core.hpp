@@ -1,0 +1,265 @@
+// One client's session with PostgreSQL, sans-io: bytes of the client and of the server it is lent come in, bytes
+// for both and wishes come out. Owned by a worker's pg_client, used on that worker's thread only.
+//
+// How a client's input is taken: in units, a Query or a segment of the extended protocol up to its Sync or Flush.
+// A unit is judged by routing::decide with the snapshot of that moment, then it waits for a server or goes out
+// whole; what cannot go yet is not consumed and is fed again after on_linked(), on_server() or on_snapshot() set
+// session_step::retry_input.
+//
+// Who knows what: client_status_ is what the client was told (its ReadyForQuery), server->status what the server
+// said. They differ only while BEGIN is deferred (answered, not sent), while our own READ ONLY transaction is
+// around a read, and where a failed block has no server any more.
+#pragma once
+
+#include "proxy/gather.hpp"
+#include "proxy/hold_ledger.hpp"
+#include "proxy/pg_server_state.hpp"
+#include "protocol/pg/bytes.hpp"
+#include "protocol/pg/frame.hpp"
+#include "routing/policy.hpp"
+#include "routing/sql_classifier.hpp"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace lull {
+
+/// What the sessions of one worker share. `now` and `snapshot` are set before each event.
+struct session_context {
+    std::shared_ptr<routing::snapshot const> snapshot;
+    routing::instant now{};
+    routing::sql_classifier& classifier;
+    prepared_store& statements;
+    setting_interner& settings;
+    hold_ledger& holds;
+    /// What a server reports to a session with these settings, by "cluster/database/user" and settings.
+    std::map<std::pair<std::string, session_settings>, session_settings>& welcomes;
+    std::uint64_t seed = 0;  // of the choice among replicas; counts up
+    /// By backend_id: replicas that have just failed are not chosen before this.
+    std::vector<routing::instant> avoid_until;
+};
+
+struct session_identity {
+    routing::site_id site{};
+    std::string database;
+    std::string user;
+    bool migration = false;
+    std::int32_t key_pid = 0;  // BackendKeyData towards the client
+    std::string key_secret;
+    setting_map startup;  // startup parameters as SQL, by name
+};
+
+/// Which server a unit needs.
+struct server_wish {
+    routing::backend_id backend{};
+    bool guarded = false;  // of the pool whose sessions are READ ONLY by default
+};
+
+/// What an event leads to. The driver sends both gathers, then follows the flags in this order.
+struct session_step {
+    gather& client;
+    gather& server;
+    bool release = false;        // the server is clean: back to its pool
+    bool discard = false;        // the server connection cannot be used again: close it
+    bool cancel_server = false;  // send it a cancel request
+    std::optional<server_wish> want;
+    bool close_client = false;
+    bool retry_input = false;  // input that waited may go on: feed it again
+};
+
+class pg_session_core {
+  public:
+    pg_session_core(session_context& context, session_identity identity);
+
+    /// The client is authenticated: find out what to tell it of the server, then the first ReadyForQuery.
+    void start(session_step& step);
+    /// How many bytes were consumed. The rest must come again, with more behind it.
+    std::size_t on_client(pg::bytes in, session_step& step);
+    std::size_t on_server(pg::bytes in, session_step& step);
+    /// The wish is granted. `server` stays ours until release, discard or on_server_lost.
+    void on_linked(pg_server_state& server, session_step& step);
+    /// The wish cannot be granted; `error` is a whole ErrorResponse.
+    void on_no_server(std::string error, session_step& step);
+    /// The server it waits for will not come, another may: the choice is made again.
+    void on_choose_again(session_step& step);
+    /// The connection broke; it is no longer ours.
+    void on_server_lost(std::string_view why, session_step& step);
+    /// The client is gone; what runs on its server is let end, and is rolled back where it is a block.
+    void on_client_gone(session_step& step);
+    /// Another snapshot is in the context.
+    void on_snapshot(session_step& step);
+    void on_tick(session_step& step);
+    /// A CancelRequest with our key.
+    void on_cancel(session_step& step);
+    /// The drain deadline has passed: end what this session still writes.
+    void end_writing(bool terminate, session_step& step);
+
+    /// Whether on_client() would take anything now.
+    bool takes_input() const { return blocked_ == blocked::no && !closing_; }
+    bool held() const { return blocked_ == blocked::held; }
+    routing::instant held_since() const { return held_since_; }
+    bool waits_for_server() const { return blocked_ == blocked::server || blocked_ == blocked::welcome; }
+    bool linked() const { return server_ != nullptr; }
+    /// Has begun what may write and has not ended it.
+    bool writes() const { return may_write_ && !identity_.migration; }
+    routing::instant writes_since() const { return writes_since_; }
+    bool idle() const { return !server_ && blocked_ == blocked::no && client_status_ == 'I'; }
+    /// Nothing more will come of it: the client is gone and no server is ours.
+    bool finished() const { return client_gone_ && !server_; }
+    session_identity const& identity() const { return identity_; }
+    std::string_view last_statement() const { return last_statement_; }
+    std::string application_name() const;
+    std::uint64_t refused() const { return refused_; }
+    std::size_t held_bytes() const { return held_bytes_; }
+    bool pinned() const { return pinned_; }
+    char status() const { return client_status_; }
+
+  private:
+    enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, held };
+    struct pending_setting {
+        enum class what : std::uint8_t { make, reset, reset_all, discard_all, deallocate_all, savepoint, release, rollback_to };
+        what kind;
+        std::string name;
+        std::string sql;
+        bool confirmed = false;
+    };
+    struct unit_message {
+        char type = 0;
+        std::size_t offset = 0;
+        std::size_t size = 0;  // whole message
+        bool whole = false;    // all of it is here
+        prepared statement;    // Parse: what it defines; Bind, Execute, Describe: what it is about
+        std::string_view name;
+    };
+    struct unit_plan {
+        std::vector<unit_message> messages;
+        bool closed = false;  // ends with Sync or Flush
+        bool wait = false;    // more bytes must come before it can be placed
+        bool only_local = true;
+        routing::decision decision{routing::verdict::to_reader};
+        prepared offender;
+    };
+
+    routing::site const& site() const { return context_.snapshot->of(identity_.site); }
+    config::limits const& limits() const { return context_.snapshot->config->limits; }
+    bool read_write() const { return site().mode == routing::mode::read_write; }
+    routing::text_facts text_facts() const { return facts_; }
+
+    // pg_session_core.cpp: linking, transactions, ends
+    bool place(routing::verdict verdict, session_step& step);
+    void want(routing::verdict verdict, session_step& step);
+    bool matches(routing::verdict verdict) const;
+    bool sync_settings(session_step& step);
+    void prologue(session_step& step);
+    void after_event(session_step& step);
+    void wind_down(session_step& step);
+    void unlink();
+    void fatal(std::string_view sqlstate, std::string_view message, session_step& step);
+    void ready(session_step& step);
+    void finish_transaction(bool wrapped);
+    void apply_settings(bool to_server);
+    void began_writing(routing::access access);
+    bool hold(std::size_t bytes, bool whole, session_step& step);
+    void leave_hold();
+    void tell_reported(session_step& step);
+    void welcome(session_step& step);
+    void report_mode(session_step& step);
+    bool guard_needed() const;
+    bool in_guard() const { return wrap_open_ || block_guarded_; }
+    routing::session_facts facts() const;
+    owed_reply& send_own_query(std::string_view sql, session_step& step);
+    std::string begin_sql(bool read_only, bool with_snapshot) const;
+    std::size_t stream_client(pg::bytes in, session_step& step);
+
+    // pg_simple_core.cpp
+    std::size_t unit(pg::bytes in, session_step& step);
+    std::size_t simple(pg::bytes in, pg::frame_header header, session_step& step);
+    bool answer_locally(routing::operation const& op, session_step& step);
+    bool answer_failed(routing::operation const& op, session_step& step);
+    std::size_t refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
+    void forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op,
+                        session_step& step);
+    std::uint16_t record_settings(routing::operation const& op, std::string_view text);
+    std::size_t function_call(pg::bytes in, pg::frame_header header, session_step& step);
+    std::size_t copy_data(pg::bytes in, pg::frame_header header, session_step& step);
+    std::size_t drop(pg::bytes in, std::size_t size);
+    std::size_t fail_unit(pg::bytes in, pg::frame_header header, session_step& step);
+    std::string refusal(routing::operation const* op, routing::statement const* offender) const;
+
+    // pg_extended_core.cpp
+    std::size_t extended(pg::bytes in, session_step& step);
+    unit_plan plan(pg::bytes in);
+    prepared find_statement(std::string_view name, unit_plan const& so_far) const;
+    bool plan_message(pg::bytes body, unit_message& message, unit_plan& plan);
+    std::size_t extended_locally(pg::bytes in, unit_plan const& plan, session_step& step);
+    bool forward_extended(pg::bytes in, unit_message const& message, session_step& step);
+    void forward_parse(pg::bytes in, unit_message const& message, session_step& step);
+    void forward_bind(pg::bytes in, unit_message const& message, session_step& step);
+    void forward_execute(pg::bytes in, unit_message const& message, session_step& step);
+    void forward_sync(session_step& step);
+    void ensure_prepared(prepared const& statement, session_step& step);
+    void fail_extended(std::string error, session_step& step);
+    prepared own_statement(std::string_view text);
+    prepared substitute(prepared const& statement, char const*& retag);
+
+    // pg_replies_core.cpp
+    bool reply(char type, pg::bytes body, pg::bytes whole, session_step& step);
+    bool reply_ready(char status, session_step& step);
+    void reply_error(pg::bytes body, pg::bytes whole, session_step& step);
+    void reply_complete(pg::bytes body, pg::bytes whole, session_step& step);
+    void reply_parameter(pg::bytes body, session_step& step);
+    void settle_front(bool failed);
+    void pop_owed(session_step& step);
+    void own_query_failed(pg::bytes body, session_step& step);
+
+    session_context& context_;
+    session_identity const identity_;
+    session_settings const startup_;  // interned identity_.startup
+    session_settings wanted_;         // what this client's sessions are to have
+    session_settings reported_;       // what the client was told
+    bool told_read_only_ = false;
+    bool mode_due_ = false;  // to be told at the next boundary between messages
+    routing::text_facts facts_;
+
+    pg_server_state* server_ = nullptr;
+    server_wish wish_{};
+    blocked blocked_ = blocked::no;
+    char client_status_ = 'I';
+    std::optional<routing::begin_options> deferred_;  // BEGIN answered and not sent
+    routing::begin_options block_options_;            // of the open block, for AND CHAIN
+    bool block_guarded_ = false;                      // our READ ONLY block on a primary is the client's block
+    bool wrap_open_ = false;                          // our READ ONLY block is around an extended segment
+    bool segment_open_ = false;                       // extended messages without their Sync
+    bool discarding_ = false;                         // to the next Sync: the segment failed without a server
+    bool may_write_ = false;
+    bool block_seen_ = false;  // this transaction is, or was, a block
+    bool error_seen_ = false;
+    bool commit_sent_ = false;
+    bool pinned_ = false;
+    bool abort_due_ = false;   // roll the block back as soon as the server answers
+    bool client_gone_ = false;
+    bool closing_ = false;
+    bool started_ = false;
+    char last_transaction_tag_ = 0;  // 'C' or 'R'
+    std::size_t client_body_left_ = 0;
+    bool client_body_dropped_ = false;
+    std::string fail_next_;  // ErrorResponse for the unit that waits
+    std::string server_fatal_;  // the last FATAL of the server, as ERROR
+
+    std::vector<pending_setting> pending_;
+    std::unordered_map<std::string, prepared> statements_;
+    prepared unnamed_;
+    std::map<std::string, prepared, std::less<>> portals_;
+    std::optional<routing::instant> wrote_at_;
+    routing::instant writes_since_{};
+    routing::instant held_since_{};
+    std::size_t held_bytes_ = 0;
+    bool hold_exhausted_ = false;
+    std::uint64_t refused_ = 0;
+    std::string last_statement_;
+};
+
+}  // namespace lull

@@ -1,0 +1,222 @@
+// What happens to a session from outside its two byte streams: flips, deadlines, cancels, losses.
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/frontend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_session_core.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+std::size_t pg_session_core::on_client(pg::bytes in, session_step& step) {
+    std::size_t used = 0;
+    while (used < in.size() && takes_input()) {
+        pg::bytes const rest = in.subspan(used);
+        std::size_t const n = client_body_left_ > 0 ? stream_client(rest, step) : unit(rest, step);
+        if (n == 0) break;
+        used += n;
+    }
+    after_event(step);
+    return used;
+}
+
+/// The rest of a message that is longer than what was here when it was judged.
+std::size_t pg_session_core::stream_client(pg::bytes in, session_step& step) {
+    std::size_t const n = std::min(in.size(), client_body_left_);
+    if (!client_body_dropped_ && server_) step.server.view(in.first(n));
+    client_body_left_ -= n;
+    return n;
+}
+
+/// At the end of every event: what has become due.
+void pg_session_core::after_event(session_step& step) {
+    if (mode_due_) report_mode(step);
+    if (client_gone_) {
+        wind_down(step);
+        return;
+    }
+    if (!server_ || !server_->clean() || segment_open_ || client_body_left_ > 0) {
+        if (server_ && abort_due_ && server_->owed.empty() && server_->status != 'I') {
+            // The deadline has passed: the block ends on the server, and has failed for the client.
+            send_own_query("ROLLBACK", step);
+            abort_due_ = false;
+            client_status_ = 'E';
+        }
+        return;
+    }
+    if (blocked_ == blocked::barrier) {
+        blocked_ = blocked::no;
+        step.retry_input = true;
+    }
+    if (blocked_ == blocked::settings || pinned_ || step.retry_input) return;
+    unlink();
+    step.release = true;
+}
+
+/// Without its client a session ends what it began: a running statement is let end, a block is rolled back.
+void pg_session_core::wind_down(session_step& step) {
+    if (!server_) return;
+    if (client_body_left_ > 0 && !client_body_dropped_) {
+        // Half a message has gone out. PostgreSQL rolls back when the rest does not come.
+        unlink();
+        step.discard = true;
+        return;
+    }
+    if (server_->copy_in) {
+        step.server.write([](std::string& out) { pg::write_copy_fail(out, "the client is gone"); });
+        server_->copy_in = false;
+    }
+    if (segment_open_) {
+        step.server.write([](std::string& out) { pg::write_sync(out); });
+        server_->owed.push(owed_kind::sync).ours = true;
+        segment_open_ = false;
+        return;
+    }
+    if (!server_->owed.empty()) return;
+    if (server_->status != 'I') {
+        send_own_query("ROLLBACK", step);
+        return;
+    }
+    bool const used_up = pinned_;
+    unlink();
+    (used_up ? step.discard : step.release) = true;
+}
+
+void pg_session_core::on_client_gone(session_step& step) {
+    if (client_gone_) return;
+    leave_hold();
+    client_gone_ = closing_ = true;
+    if (blocked_ != blocked::settings) blocked_ = blocked::no;
+    wind_down(step);
+}
+
+void pg_session_core::report_mode(session_step& step) {
+    mode_due_ = false;
+    if (!started_ || client_gone_ || identity_.migration || !site().settings->report_read_only) return;
+    bool const read_only = !read_write();
+    if (read_only == told_read_only_) return;
+    if (server_ && server_->body_left > 0) {  // in the middle of a message to the client
+        mode_due_ = true;
+        return;
+    }
+    told_read_only_ = read_only;
+    step.client.write([&](std::string& out) {
+        pg::write_parameter_status(out, "default_transaction_read_only", read_only ? "on" : "off");
+    });
+}
+
+void pg_session_core::on_snapshot(session_step& step) {
+    if (client_gone_) return;
+    report_mode(step);
+    if (blocked_ == blocked::held && read_write()) {
+        leave_hold();
+        step.retry_input = true;
+    }
+    if (blocked_ == blocked::server && started_) {
+        // What it waits for was chosen under another mode; choose again. The driver drops the old wish.
+        blocked_ = blocked::no;
+        step.retry_input = true;
+    }
+}
+
+void pg_session_core::on_choose_again(session_step& step) {
+    if (client_gone_) return;
+    if (!started_) {
+        want(routing::verdict::to_reader, step);
+        blocked_ = blocked::welcome;
+        return;
+    }
+    blocked_ = blocked::no;
+    step.retry_input = true;
+}
+
+void pg_session_core::on_tick(session_step& step) {
+    if (blocked_ == blocked::held && context_.now - held_since_ > site().settings->hold.max_age) {
+        leave_hold();
+        hold_exhausted_ = true;
+        step.retry_input = true;
+    }
+}
+
+void pg_session_core::on_cancel(session_step& step) {
+    if (client_gone_ || !started_) return;
+    if (blocked_ == blocked::held || blocked_ == blocked::server) {
+        leave_hold();
+        blocked_ = blocked::no;
+        pg::write_error_response(fail_next_, {.sqlstate = pg::sqlstate::query_canceled,
+                                              .message = "canceling statement due to user request"});
+        step.want.reset();
+        step.retry_input = true;
+        return;
+    }
+    if (server_ && !server_->owed.empty()) step.cancel_server = true;
+}
+
+void pg_session_core::end_writing(bool terminate, session_step& step) {
+    if (!writes() || !server_) return;
+    if (!server_->owed.empty()) step.cancel_server = true;
+    abort_due_ = true;
+    if (terminate && !client_gone_) {
+        fatal(pg::sqlstate::admin_shutdown, "terminating connection due to administrator command", step);
+        on_client_gone(step);
+        return;
+    }
+    after_event(step);
+}
+
+void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
+    if (!server_) return;
+    pg_server_state& lost = *server_;
+    bool const half_told = lost.body_left > 0 && !lost.body_swallowed;
+    bool const in_block = lost.status != 'I' || block_seen_;
+    bool const unresolved = commit_sent_ && !lost.owed.empty();
+    bool const was_welcoming = !started_;
+    std::string error = std::move(server_fatal_);
+    server_fatal_.clear();
+    if (unresolved) {
+        error.clear();
+        pg::write_error_response(error, {.sqlstate = pg::sqlstate::transaction_resolution_unknown,
+                                         .message = "connection to the server was lost while a COMMIT was on its way",
+                                         .detail = why,
+                                         .hint = "The transaction may or may not have been committed."});
+    } else if (error.empty()) {
+        pg::write_error_response(error, {.sqlstate = pg::sqlstate::connection_failure,
+                                         .message = "server closed the connection unexpectedly",
+                                         .detail = why});
+    }
+    bool told = false;       // the error of this segment or query
+    bool owes = false;
+    char const status = in_block && !unresolved ? 'E' : 'I';
+    for (std::size_t i = 0; i < lost.owed.size() && !client_gone_; ++i) {
+        owed_reply const& owed = lost.owed.at(i);
+        if (owed.ours) continue;
+        owes = true;
+        if (!told) step.client.text(error);
+        told = true;
+        if (owed.kind == owed_kind::query || owed.kind == owed_kind::function_call || owed.kind == owed_kind::sync) {
+            client_status_ = status;
+            ready(step);
+            told = false;
+        }
+    }
+    bool const segment = segment_open_;
+    if (segment && !told && !client_gone_) step.client.text(error);
+    if (client_body_left_ > 0) client_body_dropped_ = true;
+    unlink();
+    if (client_gone_) return;
+    if (half_told) {
+        closing_ = step.close_client = true;
+        return;
+    }
+    if (was_welcoming) {
+        on_no_server(std::move(error), step);
+        return;
+    }
+    discarding_ = segment;
+    client_status_ = status;
+    if (!owes && !segment && status == 'E') fail_next_ = std::move(error);
+    blocked_ = blocked::no;
+    step.retry_input = true;
+}
+
+}  // namespace lull

@@ -1,0 +1,347 @@
+// The simple query protocol (manual, "Simple Query"), and the messages that are neither it nor the extended one.
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/frontend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_refusal_core.hpp"
+#include "proxy/pg_session_core.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+using routing::statement_kind;
+
+namespace {
+
+routing::operation const& unread_operation() {
+    static routing::operation const op = [] {
+        routing::operation o;
+        o.access = routing::access::unknown;
+        o.why = routing::why::too_long;
+        o.statements.emplace_back();
+        return o;
+    }();
+    return op;
+}
+
+constexpr std::size_t longest_remembered_statement = 200;
+
+}  // namespace
+
+std::size_t pg_session_core::unit(pg::bytes in, session_step& step) {
+    if (in.size() < pg::header_bytes) return 0;
+    auto const header = pg::parse_header(in.first<pg::header_bytes>());
+    if (!header || !pg::is_frontend_type(header->type)) {
+        fatal(pg::sqlstate::protocol_violation,
+              header ? "invalid frontend message type " + std::to_string(static_cast<unsigned char>(header->type))
+                     : std::string("invalid message length"),
+              step);
+        return in.size();
+    }
+    if (!fail_next_.empty()) return fail_unit(in, *header, step);
+    switch (header->type) {
+        case pg::frontend::terminate:
+            closing_ = step.close_client = true;
+            return in.size();
+        case pg::frontend::query: return simple(in, *header, step);
+        case pg::frontend::function_call: return function_call(in, *header, step);
+        case pg::frontend::copy_data:
+        case pg::frontend::copy_done:
+        case pg::frontend::copy_fail: return copy_data(in, *header, step);
+        case pg::frontend::password:
+            fatal(pg::sqlstate::protocol_violation, "unexpected password message", step);
+            return in.size();
+        default: return extended(in, step);
+    }
+}
+
+/// Consumes a message of `size` bytes without sending it.
+std::size_t pg_session_core::drop(pg::bytes in, std::size_t size) {
+    std::size_t const here = std::min(in.size(), size);
+    client_body_left_ = size - here;
+    client_body_dropped_ = true;
+    return here;
+}
+
+/// The unit that waited is answered with fail_next_ instead of being sent.
+std::size_t pg_session_core::fail_unit(pg::bytes in, pg::frame_header header, session_step& step) {
+    std::size_t const size = pg::header_bytes + header.body_bytes;
+    std::string const error = std::exchange(fail_next_, {});
+    bool const failed_block = deferred_.has_value() || client_status_ != 'I';
+    switch (header.type) {
+        case pg::frontend::terminate:
+            closing_ = step.close_client = true;
+            return in.size();
+        case pg::frontend::query:
+        case pg::frontend::function_call:
+            step.client.text(error);
+            deferred_.reset();
+            client_status_ = failed_block ? 'E' : 'I';
+            ready(step);
+            return drop(in, size);
+        case pg::frontend::sync:
+            step.client.text(error);
+            deferred_.reset();
+            client_status_ = failed_block ? 'E' : 'I';
+            ready(step);
+            return size;
+        default:
+            step.client.text(error);
+            deferred_.reset();
+            client_status_ = failed_block ? 'E' : 'I';
+            discarding_ = true;
+            return drop(in, size);
+    }
+}
+
+std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, session_step& step) {
+    std::size_t const size = pg::header_bytes + header.body_bytes;
+    bool const whole = in.size() >= size;
+    if (!whole && header.body_bytes <= limits().max_parse_bytes + 1) return 0;
+    if (discarding_) return drop(in, size);  // PostgreSQL skips everything to Sync, this too
+
+    std::string_view text;
+    std::shared_ptr<routing::operation const> judged;
+    if (whole) {
+        auto const parsed = pg::parse_query(in.subspan(pg::header_bytes, header.body_bytes));
+        if (!parsed) {
+            fatal(pg::sqlstate::protocol_violation, "invalid message format", step);
+            return in.size();
+        }
+        text = *parsed;
+        judged = context_.classifier.classify(text, text_facts());
+    } else {
+        text = pg::as_text(in.subspan(pg::header_bytes));
+    }
+    routing::operation const& op = judged ? *judged : unread_operation();
+    last_statement_.assign(text.substr(0, longest_remembered_statement));
+
+    if (!server_ && answer_locally(op, step)) return drop(in, size);
+    if (!server_ && client_status_ == 'E' && !deferred_ && answer_failed(op, step)) return drop(in, size);
+
+    routing::decision decision = routing::decide(op, facts(), site());
+    if (decision.verdict == routing::verdict::hold) {
+        if (hold(size, whole, step)) return 0;
+        decision.verdict = routing::verdict::refuse;
+    }
+    bool const dead_block = server_ && server_->owed.empty() && server_->status == 'E' && !op.transaction_control;
+    if (decision.verdict == routing::verdict::refuse && !dead_block) {
+        std::string error = refusal(&op, decision.offender);
+        return refuse_simple(in, size, std::move(error), step);
+    }
+    if (decision.verdict == routing::verdict::refuse) decision.verdict = routing::verdict::to_reader;
+    if (!place(decision.verdict, step)) return 0;
+    // Inside our own READ ONLY transaction a text that ends it would run its rest outside.
+    bool const guard = guard_needed() || block_guarded_;
+    if (guard && op.transaction_control && op.statements.size() > 1)
+        return refuse_simple(in, size, transaction_control_refusal(site()), step);
+
+    hold_exhausted_ = false;
+    prologue(step);
+    forward_simple(in, size, whole ? text : std::string_view{}, op, step);
+    return std::min(in.size(), size);
+}
+
+/// What needs no server: the beginning of a block, and its end where nothing was sent.
+bool pg_session_core::answer_locally(routing::operation const& op, session_step& step) {
+    if (op.statements.size() != 1) return false;
+    routing::statement const& s = op.statements.front();
+    auto answer = [&](std::string_view tag, char status) {
+        client_status_ = status;
+        step.client.write([&](std::string& out) { pg::write_command_complete(out, tag); });
+        ready(step);
+        return true;
+    };
+    if (s.kind == statement_kind::deallocate && client_status_ != 'E' && statements_.contains(s.name)) {
+        statements_.erase(s.name);  // one of the protocol level; the server knows it by another name
+        return answer("DEALLOCATE", client_status_);
+    }
+    if (client_status_ == 'I' && s.kind == statement_kind::begin) {
+        if (routing::decide(op, facts(), site()).verdict == routing::verdict::refuse) return false;
+        deferred_ = s.begin;
+        return answer("BEGIN", 'T');
+    }
+    if (!deferred_) return false;
+    if (s.kind == statement_kind::commit || s.kind == statement_kind::rollback) {
+        if (!s.chain) deferred_.reset();
+        return answer(s.kind == statement_kind::commit ? "COMMIT" : "ROLLBACK", s.chain ? 'T' : 'I');
+    }
+    if (s.kind == statement_kind::set_transaction && !s.to_default && s.name.empty() && s.begin != routing::begin_options{}) {
+        if (routing::decide(op, facts(), site()).verdict == routing::verdict::refuse) return false;
+        if (s.begin.isolation != routing::isolation::unspecified) deferred_->isolation = s.begin.isolation;
+        if (s.begin.read_only) deferred_->read_only = s.begin.read_only;
+        if (s.begin.deferrable) deferred_->deferrable = s.begin.deferrable;
+        return answer("SET", 'T');
+    }
+    return false;
+}
+
+/// A failed block without a server: only its end is awaited.
+bool pg_session_core::answer_failed(routing::operation const& op, session_step& step) {
+    if (op.statements.size() != 1) return false;
+    routing::statement const& s = op.statements.front();
+    if (s.kind == statement_kind::commit || s.kind == statement_kind::rollback) {
+        if (s.chain) deferred_ = block_options_;
+        client_status_ = s.chain ? 'T' : 'I';
+        step.client.write([](std::string& out) { pg::write_command_complete(out, "ROLLBACK"); });
+    } else {
+        step.client.text(failed_block_error());
+    }
+    ready(step);
+    return true;
+}
+
+std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step) {
+    ++refused_;
+    hold_exhausted_ = false;
+    if (server_ && (!server_->owed.empty() || server_->status != 'I')) {
+        // The server must see what the client sees: this statement fails there too, and with it the block.
+        owed_reply& owed = send_own_query(failing_statement, step);
+        owed.ours = false;
+        owed.text = std::move(error);
+        return drop(in, size);
+    }
+    step.client.text(error);
+    if (deferred_) {
+        block_options_ = *deferred_;
+        deferred_.reset();
+        client_status_ = 'E';
+    }
+    ready(step);
+    return drop(in, size);
+}
+
+void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op,
+                                     session_step& step) {
+    routing::statement const* only = op.statements.size() == 1 ? &op.statements.front() : nullptr;
+    bool const idle = server_->status == 'I' && server_->owed.empty();
+    bool const guard = guard_needed();
+    unnamed_ = nullptr;
+    server_->unnamed = nullptr;
+
+    auto send = [&] {
+        std::size_t const here = std::min(in.size(), size);
+        step.server.view(in.first(here));
+        client_body_left_ = size - here;
+        client_body_dropped_ = false;
+    };
+    if (only && guard && idle && only->kind == statement_kind::begin) {
+        block_options_ = only->begin;
+        send_own_query(begin_sql(true, true), step);
+        owed_reply& owed = server_->owed.push(owed_kind::local);
+        pg::write_command_complete(owed.text, "BEGIN");
+        pg::write_ready_for_query(owed.text, 'T');
+        block_guarded_ = block_seen_ = true;
+        client_status_ = 'T';
+        return;
+    }
+    if (only && block_guarded_ && (only->kind == statement_kind::commit || only->kind == statement_kind::rollback)) {
+        // A transaction that may not write has nothing to commit, and ROLLBACK undoes what slipped in.
+        bool const chain = only->chain;
+        owed_reply& owed = send_own_query("ROLLBACK", step);
+        owed.ours = false;
+        owed.retag = only->kind == statement_kind::commit && server_->status != 'E' ? "COMMIT" : nullptr;
+        owed.block_after = chain;
+        if (chain) send_own_query(begin_sql(true, true), step);
+        return;
+    }
+    // Settings have to outlive our ROLLBACK, so they are made outside; so is what only the session knows.
+    bool const alone = only && (only->kind == statement_kind::set || only->kind == statement_kind::reset ||
+                                only->kind == statement_kind::discard || only->kind == statement_kind::deallocate);
+    bool const wrap = guard && idle && !alone;
+    if (wrap) {
+        block_options_ = {};
+        send_own_query(begin_sql(true, true), step);
+    }
+    std::uint16_t const made = record_settings(op, text);
+    for (routing::statement const& s : op.statements) {
+        if (s.pins) pinned_ = true;
+        if (s.kind == statement_kind::begin) block_options_ = s.begin;
+        if (s.kind == statement_kind::commit) commit_sent_ = true;
+    }
+    if (!wrap) began_writing(op.access);
+    send();
+    owed_reply& owed = server_->owed.push(owed_kind::query);
+    owed.settings = made > 0;
+    owed.settings_count = made;
+    owed.idle_after = wrap;
+    if (wrap) send_own_query("ROLLBACK", step);
+}
+
+/// What a text does to settings, to be applied if its transaction commits. How many were recorded.
+std::uint16_t pg_session_core::record_settings(routing::operation const& op, std::string_view text) {
+    using what = pending_setting::what;
+    std::uint16_t count = 0;
+    auto record = [&](what kind, std::string const& name, std::string sql = {}) {
+        pending_.push_back({kind, name, std::move(sql)});
+        ++count;
+    };
+    for (routing::statement const& s : op.statements) {
+        switch (s.kind) {
+            case statement_kind::set:
+                if (s.local) break;
+                if (s.to_default) {
+                    record(what::reset, s.name);
+                } else {
+                    std::string_view const slice =
+                        s.length ? text.substr(std::min<std::size_t>(s.offset, text.size()), s.length) : text;
+                    record(what::make, s.name, std::string(slice));
+                }
+                break;
+            case statement_kind::reset: record(s.name.empty() ? what::reset_all : what::reset, s.name); break;
+            case statement_kind::discard:
+                if (s.name == "ALL") record(what::discard_all, {});
+                break;
+            case statement_kind::deallocate:
+                if (s.name.empty()) record(what::deallocate_all, {});
+                break;
+            case statement_kind::savepoint: record(what::savepoint, s.name); break;
+            case statement_kind::release: record(what::release, s.name); break;
+            case statement_kind::rollback_to: record(what::rollback_to, s.name); break;
+            default: break;
+        }
+    }
+    return count;
+}
+
+/// Fastpath: a function by its OID, which nobody can judge here; so a write.
+std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header, session_step& step) {
+    std::size_t const size = pg::header_bytes + header.body_bytes;
+    if (discarding_) return drop(in, size);
+    if (!server_ && client_status_ == 'E' && !deferred_) {
+        step.client.text(failed_block_error());
+        ready(step);
+        return drop(in, size);
+    }
+    routing::decision const decision = routing::decide(unread_operation(), facts(), site());
+    if (decision.verdict == routing::verdict::refuse || decision.verdict == routing::verdict::hold)
+        return refuse_simple(in, size, refusal(&unread_operation(), decision.offender), step);
+    if (!place(routing::verdict::to_primary, step)) return 0;
+    prologue(step);
+    began_writing(routing::access::unknown);
+    last_statement_ = "function call";
+    std::size_t const here = std::min(in.size(), size);
+    step.server.view(in.first(here));
+    client_body_left_ = size - here;
+    client_body_dropped_ = false;
+    server_->owed.push(owed_kind::function_call);
+    return here;
+}
+
+/// Outside COPY FROM STDIN PostgreSQL ignores these, so they go nowhere.
+std::size_t pg_session_core::copy_data(pg::bytes in, pg::frame_header header, session_step& step) {
+    std::size_t const size = pg::header_bytes + header.body_bytes;
+    if (!server_ || server_->owed.empty()) return drop(in, size);
+    std::size_t const here = std::min(in.size(), size);
+    step.server.view(in.first(here));
+    client_body_left_ = size - here;
+    client_body_dropped_ = false;
+    if (header.type != pg::frontend::copy_data) server_->copy_in = false;
+    return here;
+}
+
+std::string pg_session_core::refusal(routing::operation const* op, routing::statement const* offender) const {
+    return refusal_error(site(), op, offender);
+}
+
+}  // namespace lull

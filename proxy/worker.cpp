@@ -1,0 +1,187 @@
+// A worker: one thread, one io_context, the sessions of its clients. Everything in it but the mailbox belongs to
+// that thread.
+#include "proxy/http_session.hpp"
+#include "proxy/log.hpp"
+#include "proxy/mailbox.hpp"
+#include "proxy/pg_service.hpp"
+#include "proxy/ports.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <future>
+#include <thread>
+
+namespace lull {
+
+namespace {
+
+constexpr std::chrono::milliseconds tick_interval{100};
+constexpr std::chrono::seconds graceful_end{30};
+
+shared_limits& shared() {
+    static shared_limits all;
+    return all;
+}
+
+class worker;
+
+/// Whom a cancel request may have to be handed to. Filled as workers start, read by all.
+struct worker_directory {
+    std::atomic<worker*> workers[256] = {};
+};
+
+worker_directory& directory() {
+    static worker_directory d;
+    return d;
+}
+
+class worker final : public worker_port {
+  public:
+    worker(worker_id id, std::shared_ptr<routing::snapshot const> initial, control_port& control)
+        : id_(id), control_(control), snapshot_(std::move(initial)) {
+        std::promise<void> started;
+        auto ready = started.get_future();
+        thread_ = std::thread([this, &started] { run(started); });
+        ready.get();  // rethrows what went wrong
+        directory().workers[static_cast<std::size_t>(id_) & 255] = this;
+    }
+
+    ~worker() override {
+        directory().workers[static_cast<std::size_t>(id_) & 255] = nullptr;
+        if (thread_.joinable()) {
+            stop(false);
+            thread_.join();
+        }
+    }
+
+    void publish(std::shared_ptr<routing::snapshot const> next) override {
+        mail_->post([this, next = std::move(next)] {
+            snapshot_ = next;
+            pg_->set_snapshot(next);
+            http_->set_snapshot(next);
+            report();
+        });
+    }
+    void end_writers(routing::site_id site, end_writers_how how) override {
+        mail_->post([this, site, how] { pg_->end_writers(site, how); });
+    }
+    void adopt(listener_kind kind, int fd, std::string peer) override {
+        ++load_;
+        mail_->post([this, kind, fd, peer = std::move(peer)] {
+            if (kind == listener_kind::http)
+                http_->accept(fd, peer, snapshot_->config->listen.http ? snapshot_->config->listen.http->port : 0);
+            else
+                pg_->accept(fd, peer, kind == listener_kind::migration);
+        });
+    }
+    void secret_found(std::uint64_t request, std::optional<std::string> secret, std::string error) override {
+        mail_->post([this, request, secret = std::move(secret), error = std::move(error)] {
+            pg_->secret_found(request, secret, error);
+        });
+    }
+    std::size_t load() const override { return load_.load(std::memory_order_relaxed); }
+    void stop(bool graceful) override {
+        mail_->post([this, graceful] { begin_stop(graceful); });
+    }
+    void join() override {
+        if (thread_.joinable()) thread_.join();
+    }
+    void cancel(std::int32_t pid, std::string secret) {
+        mail_->post([this, pid, secret = std::move(secret)] { pg_->cancel(pid, secret); });
+    }
+
+  private:
+    void run(std::promise<void>& started) {
+        try {
+            io_.emplace(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE);
+            mail_.emplace(*io_);
+            timer_.emplace(*io_);
+            pg_.emplace(*io_, *mail_, id_, snapshot_, control_, shared());
+            http_.emplace(*io_, snapshot_, static_cast<unsigned>(id_));
+            pg_->on_drained = [this] { report(); };
+            pg_->route_cancel = [](std::int32_t pid, std::string secret) {
+                std::size_t const index = pg_service::worker_of(pid);
+                worker* to = index < 256 ? directory().workers[index].load() : nullptr;
+                if (to) to->cancel(pid, std::move(secret));
+            };
+            next_tick_ = std::chrono::steady_clock::now() + tick_interval;
+            arm_tick();
+        } catch (...) {
+            started.set_exception(std::current_exception());
+            return;
+        }
+        started.set_value();
+        io_->run();
+        http_.reset();
+        pg_.reset();
+    }
+
+    void arm_tick() {
+        timer_->expires_at(next_tick_);
+        timer_->async_wait([this](boost::system::error_code const& error) {
+            if (!error) tick();
+        });
+    }
+
+    void tick() {
+        auto const now = std::chrono::steady_clock::now();
+        pg_->tick(now);
+        http_->tick(now);
+        load_ = pg_->clients() + http_->stats().open_clients;
+        if (std::any_of(snapshot_->sites.begin(), snapshot_->sites.end(),
+                        [](routing::site const& s) { return s.mode != routing::mode::read_write; }) ||
+            ++quiet_ticks_ >= 10)
+            report();
+        if (stop_by_ && (pg_->empty() || now >= *stop_by_)) {
+            pg_->close_all(false);
+            http_->close_all();
+            io_->stop();
+            return;
+        }
+        next_tick_ = std::max(next_tick_ + tick_interval, now);
+        arm_tick();
+    }
+
+    void report() {
+        quiet_ticks_ = 0;
+        worker_report r;
+        r.worker = id_;
+        r.snapshot_number = snapshot_->number;
+        r.sites.resize(snapshot_->sites.size());
+        for (std::size_t i = 0; i < r.sites.size(); ++i) r.sites[i].site = snapshot_->sites[i].id;
+        pg_->add_load(r.sites);
+        for (site_load& load : r.sites) load.writers += http_->writes_in_flight(load.site);
+        control_.report(std::move(r));
+    }
+
+    void begin_stop(bool graceful) {
+        auto const now = std::chrono::steady_clock::now();
+        stop_by_ = graceful ? now + graceful_end : now;
+        pg_->close_all(graceful);
+    }
+
+    worker_id const id_;
+    control_port& control_;
+    std::shared_ptr<routing::snapshot const> snapshot_;
+    std::optional<boost::asio::io_context> io_;
+    std::optional<mailbox> mail_;
+    std::optional<boost::asio::steady_timer> timer_;
+    std::optional<pg_service> pg_;
+    std::optional<http_service> http_;
+    std::chrono::steady_clock::time_point next_tick_;
+    std::optional<std::chrono::steady_clock::time_point> stop_by_;
+    int quiet_ticks_ = 0;
+    std::atomic<std::size_t> load_{0};
+    std::thread thread_;
+};
+
+}  // namespace
+
+std::unique_ptr<worker_port> start_worker(worker_id id, std::size_t, std::shared_ptr<routing::snapshot const> initial,
+                                          control_port& control) {
+    return std::make_unique<worker>(id, std::move(initial), control);
+}
+
+}  // namespace lull

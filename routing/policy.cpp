@@ -1,0 +1,96 @@
+#include "routing/policy.hpp"
+
+#include "routing/sql_classifier.hpp"
+
+namespace lull::routing {
+
+bool passes_read_only(statement const& s) {
+    if (s.may_set) return false;  // a hidden RESET of transaction_read_only works at any time
+    switch (s.kind) {
+        case statement_kind::empty:
+        case statement_kind::show:
+        case statement_kind::commit:
+        case statement_kind::rollback:
+        case statement_kind::savepoint:
+        case statement_kind::release:
+        case statement_kind::rollback_to:
+        case statement_kind::discard:
+        case statement_kind::deallocate:
+        case statement_kind::fetch:
+        case statement_kind::close_cursor:
+        case statement_kind::unlisten:
+        case statement_kind::execute:  // what was prepared is judged by the server, which can only read
+            return true;
+        case statement_kind::begin:
+            return s.begin.read_only.value_or(true);
+        case statement_kind::select:
+        case statement_kind::explain:
+        case statement_kind::copy_out:
+        case statement_kind::prepare:
+        case statement_kind::declare_cursor:
+            // A function that is not on the list runs where the server refuses to write, and is rolled back.
+            return s.access != access::write;
+        case statement_kind::set:
+            return !s.to_default ? is_harmless_setting(s.name, s.value) : is_harmless_setting(s.name, "");
+        case statement_kind::reset:
+            return s.name.empty() || is_harmless_setting(s.name, "");
+        case statement_kind::set_transaction:
+            // Resetting transaction_read_only makes a transaction writable at any time, so no reset at all.
+            return !s.to_default && s.begin.read_only.value_or(true);
+        case statement_kind::dml:
+        case statement_kind::ddl:
+        case statement_kind::utility:
+        case statement_kind::copy_in:
+        case statement_kind::prepare_transaction:
+        case statement_kind::listen:
+        case statement_kind::notify:
+        case statement_kind::unknown:
+            return false;
+    }
+    return false;
+}
+
+namespace {
+
+statement const* first_refused(operation const& what) {
+    for (statement const& s : what.statements)
+        if (!passes_read_only(s)) return &s;
+    return nullptr;
+}
+
+bool pins(operation const& what) {
+    for (statement const& s : what.statements)
+        if (s.pins) return true;
+    return false;
+}
+
+decision in_read_write(operation const& what, session_facts const& facts) {
+    if (facts.migration || pins(what)) return {verdict::to_primary};
+    if (facts.read_only_block && what.access <= access::session) return {verdict::to_reader};
+    if (facts.deferred_block) return {verdict::to_primary};
+    return {what.access == access::read ? verdict::to_reader : verdict::to_primary};
+}
+
+}  // namespace
+
+decision decide(operation const& what, session_facts const& facts, site const& site) {
+    if (facts.migration) return {verdict::to_primary};
+    switch (site.mode) {
+        case mode::read_write:
+            return in_read_write(what, facts);
+        case mode::draining:
+            if (facts.may_write) return {verdict::to_primary};
+            break;
+        case mode::sealed:
+        case mode::reopening:
+            break;
+    }
+    statement const* offender =
+        what.access == access::unknown && what.statements.empty() ? nullptr : first_refused(what);
+    if (!offender && !what.statements.empty()) return {verdict::to_reader};
+    bool const hold =
+        site.settings->writes == config::write_policy::hold && facts.nothing_sent && !facts.hold_exhausted;
+    return {hold ? verdict::hold : verdict::refuse, offender};
+}
+
+}  // namespace lull::routing
