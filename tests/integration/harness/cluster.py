@@ -46,6 +46,7 @@ SELECT lo_unlink(oid) FROM pg_largeobject_metadata;
 SET ROLE app;
 CREATE TABLE items (id int PRIMARY KEY, name text NOT NULL, n int NOT NULL DEFAULT 0);
 INSERT INTO items SELECT i, 'item ' || i, 0 FROM generate_series(1, 100) i;
+GRANT ALL ON items TO helper_role;
 CREATE TABLE log (id bigserial PRIMARY KEY, who text, what text);
 CREATE SEQUENCE counter;
 CREATE FUNCTION bump() RETURNS int LANGUAGE sql VOLATILE AS 'UPDATE items SET n = n + 1 WHERE id = 1 RETURNING n';

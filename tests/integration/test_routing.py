@@ -1,0 +1,327 @@
+"""Which server a statement reaches. On the standby pg_is_in_recovery() is true, and inet_server_port() is its port."""
+import threading
+import time
+
+import pytest
+
+from harness.cluster import APP_PASSWORD
+from harness.wait import stays, wait_for
+from harness.wire import bind, errors, execute, parse, query, rows, statuses, sync, tags
+
+WHERE = "SELECT pg_is_in_recovery()"
+
+
+@pytest.fixture
+def client(lull):
+    with lull.wire() as one:
+        yield one
+
+
+def fresh(client):
+    """Reads of this client go to the standby again: it has replayed what the client wrote."""
+    wait_for(lambda: client.one(WHERE) == "t", "reads go to the standby")
+
+
+def on_standby(client, sql):
+    return client.one(sql) == "t"
+
+
+# -- reads --------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("sql", [
+    "SELECT pg_is_in_recovery()",
+    "SELECT pg_is_in_recovery() FROM items WHERE id = 1",
+    "/* why not */ SELECT pg_is_in_recovery() -- a comment",
+    "WITH x AS (SELECT 1) SELECT pg_is_in_recovery() FROM x",
+    "VALUES (pg_is_in_recovery())",
+    "SELECT pg_is_in_recovery() UNION SELECT pg_is_in_recovery()",
+    "SELECT (SELECT pg_is_in_recovery()), count(*), now(), random() FROM items",
+])
+def test_reads_go_to_the_replica(client, sql):
+    assert rows(client.query(sql))[0][0] == "t"
+    assert rows(client.extended(sql))[0][0] == "t"
+
+
+def test_reads_of_a_multi_statement_text(client):
+    assert rows(client.query("SELECT pg_is_in_recovery(); SELECT pg_is_in_recovery()")) == [("t",), ("t",)]
+    assert rows(client.query("SELECT pg_is_in_recovery(); SELECT pg_is_in_recovery() FROM items WHERE id = 1 FOR SHARE")) == \
+        [("f",), ("f",)], "one statement that belongs to the primary takes all of the text there"
+
+
+def test_reads_by_prepared_statements(client, standby):
+    client.ask(parse("s", "SELECT pg_is_in_recovery(), inet_server_port()"), sync())
+    for _ in range(3):
+        assert rows(client.ask(bind("", "s"), execute(), sync())) == [("t", str(standby.port))]
+
+
+def test_copy_out_of_a_read(client):
+    data = client.query("COPY (SELECT pg_is_in_recovery()) TO STDOUT")
+    assert [m.body for m in data if m.type == "d"] == [b"t\n"]
+
+
+def test_show_answers_as_ever(client):
+    assert client.one("SHOW server_version_num").startswith("15")
+
+
+def test_drivers_read_from_the_replica(lull):
+    with lull.connect() as three:
+        assert three.execute("SELECT pg_is_in_recovery(), %s::int", (5,)).fetchone() == (True, 5)
+    with lull.connect2() as two, two.cursor() as cursor:
+        cursor.execute("SELECT pg_is_in_recovery()")
+        assert cursor.fetchone() == (True,)
+
+
+def test_many_replicas_share_nothing_but_work(make_lull, standby):
+    """A replica named twice is two servers to Lull: both are used."""
+    lull = make_lull({"clusters": {"main": {"replicas": [f"127.0.0.1:{standby.port}", f"localhost:{standby.port}"]}}})
+    clients = [lull.wire() for _ in range(10)]
+    assert all(c.one(WHERE) == "t" for c in clients)
+
+
+# -- everything else ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("sql", [
+    "INSERT INTO log (who) VALUES ('x') RETURNING pg_is_in_recovery()",
+    "UPDATE items SET n = 1 WHERE id = 1 RETURNING pg_is_in_recovery()",
+    "DELETE FROM items WHERE id = 1 RETURNING pg_is_in_recovery()",
+    "WITH w AS (INSERT INTO log (who) VALUES ('x') RETURNING 1) SELECT pg_is_in_recovery() FROM w",
+    "SELECT pg_is_in_recovery() FROM items WHERE id = 1 FOR UPDATE",
+    "SELECT pg_is_in_recovery() FROM items WHERE id = 1 FOR KEY SHARE",
+    "SELECT pg_is_in_recovery() FROM (SELECT bump()) x",
+    "SELECT pg_is_in_recovery() FROM (SELECT nextval('counter')) x",
+    "SELECT pg_is_in_recovery() FROM (SELECT public.bump()) x",
+    "SELECT pg_is_in_recovery() FROM (SELECT lo_creat(-1)) x",
+    "SELECT pg_is_in_recovery() FROM (SELECT txid_current()) x",
+    "SELECT pg_is_in_recovery() FROM (SELECT pg_notify('a', 'b')) x",
+])
+def test_everything_else_goes_to_the_primary(client, sql):
+    for answer in (client.query(sql), client.extended(sql)):
+        assert not errors(answer), errors(answer)
+        if rows(answer):
+            assert rows(answer)[0][0] == "f"
+
+
+def test_blocks_go_to_the_primary(client):
+    for begin in ("BEGIN", "START TRANSACTION", "BEGIN READ WRITE", "BEGIN ISOLATION LEVEL REPEATABLE READ"):
+        client.query(begin)
+        assert client.one(WHERE) == "f"
+        client.query("COMMIT")
+
+
+def test_a_block_stays_where_it_began(client):
+    client.query("BEGIN")
+    first = client.one("SELECT pg_backend_pid()")
+    client.query("UPDATE items SET n = 4 WHERE id = 4")
+    assert rows(client.query("SELECT pg_backend_pid(), pg_is_in_recovery(), n FROM items WHERE id = 4")) == [(first, "f", "4")]
+    client.query("ROLLBACK")
+
+
+def test_read_only_blocks_go_to_the_replica(client):
+    for begin in ("BEGIN READ ONLY", "START TRANSACTION READ ONLY", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"):
+        client.query(begin)
+        assert client.one(WHERE) == "t"
+        assert client.one("SELECT count(*) FROM items") == "100"
+        answer = client.query("UPDATE items SET n = 1")
+        assert errors(answer)[0]["C"] == "25006"
+        assert errors(answer)[0]["M"] == "cannot execute UPDATE in a read-only transaction"
+        assert statuses(answer) == "E"
+        client.query("ROLLBACK")
+        assert client.one("SELECT 1") == "1"
+
+
+def test_read_only_blocks_of_the_drivers(lull):
+    connection = lull.connect(autocommit=False)
+    connection.read_only = True
+    assert connection.execute(WHERE).fetchone() == (True,)
+    connection.commit()
+    connection.read_only = False
+    assert connection.execute(WHERE).fetchone() == (False,)
+    connection.close()
+
+
+def test_a_pinned_client_stays_on_the_primary(client):
+    client.query("CREATE TEMP TABLE mine (x int)")
+    assert client.one("SELECT pg_is_in_recovery() FROM (SELECT count(*) FROM mine) c") == "f"
+
+
+# -- read your writes -----------------------------------------------------------------------------------------------------------
+
+def test_a_client_reads_what_it_wrote(client, standby):
+    """Replay stands still, so that only the primary knows of the write."""
+    fresh(client)
+    standby.pause()
+    try:
+        client.query("UPDATE items SET n = 77 WHERE id = 7")
+        for _ in range(5):
+            assert rows(client.query("SELECT n, pg_is_in_recovery() FROM items WHERE id = 7")) == [("77", "f")]
+        assert rows(client.extended("SELECT n FROM items WHERE id = $1", [7])) == [("77",)]
+        client.query("BEGIN READ ONLY")
+        assert client.one("SELECT n FROM items WHERE id = 7") == "77"
+        client.query("COMMIT")
+    finally:
+        standby.resume()
+    fresh(client)
+    assert client.one("SELECT n FROM items WHERE id = 7") == "77"
+
+
+@pytest.mark.parametrize("write", ["INSERT INTO log (who) VALUES ('w')", "SELECT bump() AS who",
+                                   "BEGIN; INSERT INTO log (who) VALUES ('w'); COMMIT", "DO $$BEGIN PERFORM bump(); END$$",
+                                   "CALL commits_inside()"])
+def test_every_kind_of_write_is_read_again(client, standby, write):
+    fresh(client)
+    standby.pause()
+    try:
+        assert not errors(client.query(write))
+        assert client.one("SELECT (SELECT count(*) FROM log) + (SELECT n FROM items WHERE id = 1)") == "1"
+    finally:
+        standby.resume()
+
+
+def test_a_pipelined_read_behind_a_write(client, standby):
+    fresh(client)
+    standby.pause()
+    try:
+        answer = client.ask(parse("", "UPDATE items SET n = 5 WHERE id = 5"), bind(), execute(), sync(),
+                            parse("", "SELECT n FROM items WHERE id = 5"), bind(), execute(), sync(), ready=2)
+        assert rows(answer) == [("5",)]
+        answer = client.ask(query("UPDATE items SET n = 6 WHERE id = 5"), query("SELECT n FROM items WHERE id = 5"), ready=2)
+        assert rows(answer) == [("6",)]
+    finally:
+        standby.resume()
+
+
+def test_reads_after_writes_under_load(lull):
+    """Eight clients write and read what they wrote, as fast as they can, for a while."""
+    problems = []
+    stop = time.monotonic() + 1.5
+
+    def one(number):
+        with lull.connect() as connection:
+            value = 0
+            while time.monotonic() < stop:
+                value += 1
+                connection.execute("UPDATE items SET n = %s WHERE id = %s", (value, number))
+                got = connection.execute("SELECT n FROM items WHERE id = %s", (number,)).fetchone()[0]
+                if got != value:
+                    problems.append((number, value, got))
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(1, 9)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert not problems
+
+
+# -- a replica that lags, is away, comes back ------------------------------------------------------------------------------------
+
+def test_a_replica_too_far_behind_gets_no_reads(make_lull, standby, primary):
+    lull = make_lull({"clusters": {"main": {"max_replica_lag": "300ms"}}})
+    with lull.wire() as client:
+        fresh(client)
+        standby.pause()
+        try:
+            with lull.wire() as writer:
+                writer.query("UPDATE items SET n = 3 WHERE id = 3")
+            wait_for(lambda: client.one(WHERE) == "f", "reads go to the primary")
+            assert client.one("SELECT n FROM items WHERE id = 3") == "3"
+            stays(lambda: client.one(WHERE) == "f", 0.3, "a replica that lags must not be read")
+        finally:
+            standby.resume()
+        fresh(client)
+
+
+def test_an_idle_primary_does_not_make_a_replica_look_late(make_lull):
+    lull = make_lull({"clusters": {"main": {"max_replica_lag": "300ms"}}})
+    with lull.wire() as client:
+        fresh(client)
+        stays(lambda: client.one(WHERE) == "t", 1.0, "nothing is written, so nothing is late")
+
+
+def test_replica_down_and_back(lull, client, standby):
+    fresh(client)
+    standby.stop()
+    try:
+        wait_for(lambda: client.one(WHERE) == "f", "reads go to the primary", 10)
+        assert client.one("SELECT count(*) FROM items") == "100"
+        health = {b["address"]: b["healthy"] for b in lull.site()["backends"]}
+        wait_for(lambda: {b["address"]: b["healthy"] for b in lull.site()["backends"]}[f"127.0.0.1:{standby.port}"] is False,
+                 f"the status says so ({health})")
+    finally:
+        standby.start()
+    wait_for(lambda: client.one(WHERE) == "t", "reads go to the replica again", 15)
+
+
+def test_replica_stops_and_starts_under_load(lull, standby):
+    """No read fails, except one that ran on the replica when it went; and such a one may only say that."""
+    stop = threading.Event()
+    failures, counts = [], [0] * 8
+    places = set()
+
+    def reader(number):
+        with lull.connect() as connection:
+            while not stop.is_set():
+                try:
+                    got = connection.execute("SELECT count(*), pg_is_in_recovery() FROM items").fetchone()
+                    if got[0] != 100:
+                        failures.append(("wrong", got))
+                    places.add(got[1])
+                    counts[number] += 1
+                except Exception as error:  # noqa: BLE001
+                    failures.append((getattr(error, "sqlstate", None), str(error).strip()))
+                    if connection.closed:
+                        failures.append(("closed", str(error)))
+                        return
+
+    threads = [threading.Thread(target=reader, args=(i,)) for i in range(8)]
+    [t.start() for t in threads]
+    try:
+        for _ in range(2):
+            wait_for(lambda: True in places, "reads on the replica")
+            standby.stop()
+            before = sum(counts)
+            wait_for(lambda: sum(counts) > before + 200, "reads go on on the primary")
+            standby.start()
+            places.clear()
+        wait_for(lambda: True in places, "reads on the replica again")
+    finally:
+        stop.set()
+        [t.join() for t in threads]
+        if not standby.running:
+            standby.start()
+    running_on_it = [f for f in failures if f[0] in ("57P01", "57P02", "57P03", "08006")]
+    assert failures == running_on_it, failures[:5]
+    assert len(running_on_it) <= 16, "more than one read a client and stop failed"
+
+
+def test_replica_that_is_no_replica_is_not_read(make_lull, primary, standby):
+    """The configuration calls the primary a replica: it is said, and nothing breaks."""
+    lull = make_lull({"clusters": {"main": {"replicas": [f"127.0.0.1:{standby.port}"]}}})
+    with lull.wire() as client:
+        fresh(client)
+    lull.config["clusters"]["main"]["replicas"] = [f"localhost:{primary.port}"]
+    lull.stop()
+    lull.start(wait=False)
+    wait_for(lambda: lull.admin("GET", "/status")[0] == 200, "it serves")
+    with lull.wire() as client:
+        assert client.one(WHERE) == "f"
+    wait_for(lambda: "recovery" in lull.log() or "replica" in lull.log(), "the log says it")
+
+
+def test_without_replicas_everything_goes_to_the_primary(make_lull):
+    lull = make_lull(replicas=False)
+    with lull.wire() as client:
+        assert client.one(WHERE) == "f"
+        client.query("BEGIN READ ONLY")
+        assert client.one(WHERE) == "f"
+        client.query("COMMIT")
+        assert tags(client.query("UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
+
+
+def test_without_a_control_role_the_replica_is_not_read(make_lull):
+    """Nobody can tell how fresh it is, so nobody reads there; and everything works."""
+    lull = make_lull({"clusters": {"main": {"control": None}}}, start=False)
+    lull.start(wait=False)
+    wait_for(lambda: lull.admin("GET", "/status")[0] == 200, "it serves")
+    with lull.wire() as client:
+        assert client.one(WHERE) == "f"
+        assert tags(client.query("UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
+        assert client.one("SELECT n FROM items WHERE id = 1") == "1"
