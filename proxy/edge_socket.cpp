@@ -11,13 +11,16 @@ namespace asio_detail = boost::asio::detail;
 struct edge_socket::state {
     struct operation : asio_detail::reactor_op {
         operation(state& owner, bool read)
-            : reactor_op(boost::system::error_code(), &operation::perform, &operation::complete), owner(owner), read(read) {}
+            : reactor_op(boost::system::error_code(), &operation::perform, &operation::complete),
+              owner(owner),
+              read(read) {}
 
         // The reactor asks twice: when the wait begins (not ready: that is the contract) and after an event.
         static status perform(asio_detail::reactor_op* base) {
             return static_cast<operation*>(base)->arming ? not_done : done;
         }
-        static void complete(void* scheduler, asio_detail::operation* base, boost::system::error_code const&, std::size_t) {
+        static void complete(void* scheduler, asio_detail::operation* base, boost::system::error_code const&,
+                             std::size_t) {
             auto* self = static_cast<operation*>(base);
             state& s = self->owner;
             self->queued = false;
@@ -39,7 +42,10 @@ struct edge_socket::state {
     };
 
     state(boost::asio::io_context& io, int fd, socket_events& events)
-        : reactor(boost::asio::use_service<asio_detail::reactor>(io)), fd(fd), events(&events), reader(*this, true),
+        : reactor(boost::asio::use_service<asio_detail::reactor>(io)),
+          fd(fd),
+          events(&events),
+          reader(*this, true),
           writer(*this, false) {
         reactor.init_task();
         reactor.register_descriptor(fd, data);
@@ -68,7 +74,8 @@ struct edge_socket::state {
     bool alive = true;
 };
 
-edge_socket::edge_socket(boost::asio::io_context& io, int fd, socket_events& events) : state_(new state(io, fd, events)) {}
+edge_socket::edge_socket(boost::asio::io_context& io, int fd, socket_events& events)
+    : state_(new state(io, fd, events)) {}
 
 edge_socket::~edge_socket() {
     state_->alive = false;
@@ -78,9 +85,15 @@ edge_socket::~edge_socket() {
     state_->release();
 }
 
-int edge_socket::fd() const { return state_->fd; }
-void edge_socket::wait_readable() { state_->start(state_->reader, asio_detail::reactor::read_op); }
-void edge_socket::wait_writable() { state_->start(state_->writer, asio_detail::reactor::write_op); }
+int edge_socket::fd() const {
+    return state_->fd;
+}
+void edge_socket::wait_readable() {
+    state_->start(state_->reader, asio_detail::reactor::read_op);
+}
+void edge_socket::wait_writable() {
+    state_->start(state_->writer, asio_detail::reactor::write_op);
+}
 
 #else
 
@@ -115,7 +128,8 @@ struct edge_socket::state {
     bool writing = false;
 };
 
-edge_socket::edge_socket(boost::asio::io_context& io, int fd, socket_events& events) : state_(new state(io, fd, events)) {}
+edge_socket::edge_socket(boost::asio::io_context& io, int fd, socket_events& events)
+    : state_(new state(io, fd, events)) {}
 
 edge_socket::~edge_socket() {
     state_->alive = false;
@@ -124,9 +138,15 @@ edge_socket::~edge_socket() {
     state_->release();
 }
 
-int edge_socket::fd() const { return state_->socket.native_handle(); }
-void edge_socket::wait_readable() { state_->start(true); }
-void edge_socket::wait_writable() { state_->start(false); }
+int edge_socket::fd() const {
+    return state_->socket.native_handle();
+}
+void edge_socket::wait_readable() {
+    state_->start(true);
+}
+void edge_socket::wait_writable() {
+    state_->start(false);
+}
 
 #endif
 

@@ -1,12 +1,12 @@
 // One non-blocking socket on a worker's io_context, registered with its epoll once (edge-triggered) and never
 // again: waiting costs no system call and no allocation. Owned by a connection, used on its worker only.
 //
-// Contract of an edge: wait_readable() only directly after a recv() that returned EAGAIN or was short. After any
-// other pause call recv() first; an edge that arrived while nobody waited is gone.
+// Contract of an edge: wait_readable() only directly after a recv() that returned EAGAIN or was short. After
+// any other pause call recv() first; an edge that arrived while nobody waited is gone.
 //
-// Asio's public calls cost two system calls a query more (a speculative recv or an epoll_ctl for each wait), so
-// this uses boost::asio::detail::reactor_op, which is not a public API: hence the version check below, and the
-// same interface through posix::stream_descriptor with LULL_PUBLIC_ASIO_ONLY.
+// Asio's public calls cost two system calls a query more (a speculative recv or an epoll_ctl for each wait),
+// so this uses boost::asio::detail::reactor_op, which is not a public API: hence the version check below, and
+// the same interface through posix::stream_descriptor with LULL_PUBLIC_ASIO_ONLY.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -15,7 +15,8 @@
 #ifndef LULL_PUBLIC_ASIO_ONLY
 #include <boost/asio/detail/reactor.hpp>
 #include <boost/asio/detail/reactor_op.hpp>
-static_assert(BOOST_VERSION / 100 == 1081, "read reactor_op of this Boost before trusting it; or LULL_PUBLIC_ASIO_ONLY");
+static_assert(BOOST_VERSION / 100 == 1081,
+              "read reactor_op of this Boost before trusting it; or LULL_PUBLIC_ASIO_ONLY");
 #else
 #include <boost/asio/posix/stream_descriptor.hpp>
 #endif

@@ -14,11 +14,13 @@ namespace lull {
 
 class gather {
   public:
-    /// Bytes that stay valid until the event has been carried out. Short ones are copied: one contiguous buffer
-    /// goes out with send(), and copying 1 KiB costs less than one more iovec.
+    /// Bytes that stay valid until the event has been carried out. Short ones are copied: one contiguous
+    /// buffer goes out with send(), and copying 1 KiB costs less than one more iovec.
     void view(std::span<std::byte const> bytes) {
         if (bytes.size() <= copy_limit) {
-            write([&](std::string& out) { out.append(reinterpret_cast<char const*>(bytes.data()), bytes.size()); });
+            write([&](std::string& out) {
+                out.append(reinterpret_cast<char const*>(bytes.data()), bytes.size());
+            });
             return;
         }
         pieces_.push_back({reinterpret_cast<char const*>(bytes.data()), bytes.size(), 0});

@@ -17,7 +17,9 @@ int make_event() {
 
 }  // namespace
 
-mailbox::mailbox(boost::asio::io_context& io) : event_(io, make_event(), *this) { event_.wait_readable(); }
+mailbox::mailbox(boost::asio::io_context& io) : event_(io, make_event(), *this) {
+    event_.wait_readable();
+}
 
 void mailbox::post(letter what) {
     bool first;

@@ -28,8 +28,9 @@ class outbox {
         msghdr message{};
         message.msg_iov = const_cast<iovec*>(pieces.data());
         message.msg_iovlen = std::min<std::size_t>(pieces.size(), 1024);
-        ssize_t const n = pieces.size() == 1 ? ::send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
-                                             : ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t const n = pieces.size() == 1
+                              ? ::send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
+                              : ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno != EAGAIN && errno != EINTR) return result::failed;
         std::size_t const done = n < 0 ? 0 : static_cast<std::size_t>(n);
         if (done == bytes.size()) return result::sent;
@@ -41,7 +42,8 @@ class outbox {
     /// The socket is writable.
     result flush(int fd) {
         while (!empty()) {
-            ssize_t const n = ::send(fd, waiting_.data() + sent_, waiting_.size() - sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
+            ssize_t const n =
+                ::send(fd, waiting_.data() + sent_, waiting_.size() - sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
             if (n < 0 && errno == EINTR) continue;
             if (n < 0) return errno == EAGAIN ? result::later : result::failed;
             sent_ += static_cast<std::size_t>(n);

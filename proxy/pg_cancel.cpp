@@ -5,6 +5,7 @@
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+
 #include <cerrno>
 #include <memory>
 #include <optional>
@@ -19,7 +20,8 @@ constexpr std::chrono::seconds patience{5};
 /// Owns itself until the request is over.
 class request final : public socket_events, public std::enable_shared_from_this<request> {
   public:
-    request(boost::asio::io_context& io, std::function<void()> done) : io_(io), timer_(io), done_(std::move(done)) {}
+    request(boost::asio::io_context& io, std::function<void()> done)
+        : io_(io), timer_(io), done_(std::move(done)) {}
 
     void start(socket_address const& to, std::string packet) {
         packet_ = std::move(packet);
@@ -36,7 +38,8 @@ class request final : public socket_events, public std::enable_shared_from_this<
     }
 
     void on_writable() override {
-        if (::send(socket_->fd(), packet_.data(), packet_.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return finish();
+        if (::send(socket_->fd(), packet_.data(), packet_.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+            return finish();
         socket_->wait_readable();
     }
     void on_readable() override { finish(); }
@@ -59,8 +62,8 @@ class request final : public socket_events, public std::enable_shared_from_this<
 
 }  // namespace
 
-void send_cancel(boost::asio::io_context& io, socket_address const& to, std::int32_t pid, std::string const& secret,
-                 std::function<void()> done) {
+void send_cancel(boost::asio::io_context& io, socket_address const& to, std::int32_t pid,
+                 std::string const& secret, std::function<void()> done) {
     std::string packet;
     pg::write_cancel_request(packet, pid, pg::as_bytes(secret));
     std::make_shared<request>(io, std::move(done))->start(to, std::move(packet));

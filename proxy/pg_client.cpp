@@ -15,14 +15,13 @@ namespace {
 // So that one client's stream does not starve the others of its worker.
 constexpr int blocks_a_turn = 8;
 
-std::span<std::byte const> bytes_of(std::string const& text) {
-    return {reinterpret_cast<std::byte const*>(text.data()), text.size()};
-}
-
 }  // namespace
 
 pg_client::pg_client(pg_service& service, int fd, std::string peer, bool migration)
-    : service_(service), peer_(std::move(peer)), migration_(migration), since_(service.context().now),
+    : service_(service),
+      peer_(std::move(peer)),
+      migration_(migration),
+      since_(service.context().now),
       since_wall_(std::chrono::system_clock::now()) {
     socket_.emplace(service.io(), fd, *this);
     login_.emplace(service.context().snapshot, migration, service.new_login(), service.verifiers());
@@ -57,12 +56,15 @@ void pg_client::send(session_step& step) {
     if (server_ && !step.server.empty()) server_->send(step.server);
     if (!step.client.empty() && socket_) {
         switch (out_.send(socket_->fd(), step.client)) {
-            case outbox::result::sent: break;
+            case outbox::result::sent:
+                break;
             case outbox::result::later:
                 socket_->wait_writable();
                 if (server_) server_->pause_reading();
                 break;
-            case outbox::result::failed: pending_.close_client = true; break;
+            case outbox::result::failed:
+                pending_.close_client = true;
+                break;
         }
     }
 }
@@ -139,7 +141,9 @@ void pg_client::note_writer() {
 
 void pg_client::acquire(server_wish const& wish) {
     session_identity const& who = session_->identity();
-    pool_use const use = who.migration ? pool_use::migration : wish.guarded ? pool_use::guarded : pool_use::normal;
+    pool_use const use = who.migration  ? pool_use::migration
+                         : wish.guarded ? pool_use::guarded
+                                        : pool_use::normal;
     pg_pool& pool = service_.pool({wish.backend, who.site, who.database, who.user, use});
     if (!service_.may_wait()) {
         std::string error;
@@ -260,7 +264,7 @@ void pg_client::pump() {
         pump_again_ = false;
         if (!session_->takes_input()) break;
         session_step step = service_.step();
-        std::size_t const used = session_->on_client(bytes_of(in_), step);
+        std::size_t const used = session_->on_client(pg::as_bytes(in_), step);
         send(step);
         in_.erase(0, used);
         if (in_.empty() && in_.capacity() > 4096) in_.shrink_to_fit();
@@ -316,9 +320,14 @@ void pg_client::on_writable() {
     service_.touch_clock();
     if (!socket_) return;
     switch (out_.flush(socket_->fd())) {
-        case outbox::result::later: socket_->wait_writable(); return;
-        case outbox::result::failed: gone(); return;
-        case outbox::result::sent: break;
+        case outbox::result::later:
+            socket_->wait_writable();
+            return;
+        case outbox::result::failed:
+            gone();
+            return;
+        case outbox::result::sent:
+            break;
     }
     if (closing_) return gone();
     if (server_) server_->resume_reading();
@@ -333,53 +342,18 @@ void pg_client::flush_text(std::string& text) {
         case outbox::result::sent:
             if (closing_) gone();
             break;
-        case outbox::result::later: socket_->wait_writable(); break;
-        case outbox::result::failed: gone(); break;
+        case outbox::result::later:
+            socket_->wait_writable();
+            break;
+        case outbox::result::failed:
+            gone();
+            break;
     }
 }
 
-void pg_client::log_in() {
-    std::string out;
-    std::size_t const used = login_->on_client(bytes_of(in_), out);
-    in_.erase(0, used);
-    switch (login_->needs()) {
-        case pg_login_core::need::input: break;
-        case pg_login_core::need::secret: service_.ask_secret(*this, login_->cluster(), login_->user()); break;
-        case pg_login_core::need::cancel:
-            service_.route_cancel(login_->cancel_pid(), login_->cancel_secret());
-            closing_ = true;
-            return gone();
-        case pg_login_core::need::close: closing_ = true; break;
-        case pg_login_core::need::session:
-            flush_text(out);
-            if (!finished_) begin_session();
-            return;
-    }
-    if (!out.empty() || closing_) flush_text(out);
-}
-
-void pg_client::begin_session() {
-    session_identity who = login_->identity();
-    credentials_ = login_->credentials();
-    login_.reset();
-    site_ = who.site;
-    key_pid_ = service_.enlist(*this);
-    key_secret_ = service_.random(4);
-    who.key_pid = key_pid_;
-    who.key_secret = key_secret_;
-    session_.emplace(service_.context(), std::move(who));
+void pg_client::start_session() {
     event([&](session_step& step) { session_->start(step); });
     if (!finished_ && !in_.empty()) pump();
-}
-
-void pg_client::secret_found(std::optional<std::string> secret, std::string const& error) {
-    if (!login_ || finished_) return;
-    std::string out;
-    login_->on_secret(std::move(secret), error, out);
-    if (login_->needs() == pg_login_core::need::close) closing_ = true;
-    flush_text(out);
-    if (!finished_ && !closing_ && !in_.empty()) log_in();
-    if (!finished_) resume_reading();
 }
 
 void pg_client::snapshot_changed() {
@@ -415,9 +389,10 @@ void pg_client::stop(bool graceful) {
         closing_ = true;
         std::string text;
         if (session_)
-            pg::write_error_response(text, {.severity = "FATAL",
-                                            .sqlstate = pg::sqlstate::admin_shutdown,
-                                            .message = "terminating connection due to administrator command"});
+            pg::write_error_response(text,
+                                     {.severity = "FATAL",
+                                      .sqlstate = pg::sqlstate::admin_shutdown,
+                                      .message = "terminating connection due to administrator command"});
         return flush_text(text);
     }
     stop_when_idle_ = true;
@@ -435,8 +410,9 @@ writer pg_client::describe() const {
     w.user = session_->identity().user;
     w.application_name = session_->application_name();
     w.statement = std::string(session_->last_statement());
-    w.since = std::chrono::system_clock::now() -
-              std::chrono::duration_cast<std::chrono::system_clock::duration>(service_.context().now - session_->writes_since());
+    w.since =
+        std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(
+                                               service_.context().now - session_->writes_since());
     if (server_) {
         w.server_pid = static_cast<std::uint32_t>(server_->state().pid);
         w.state = server_->state().owed.empty() ? "idle in transaction" : "active";

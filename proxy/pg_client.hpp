@@ -68,6 +68,7 @@ class pg_client final : public socket_events {
     void resume_reading();
     void log_in();
     void begin_session();
+    void start_session();
     void gone();
     void close();
     void finish();
@@ -91,8 +92,8 @@ class pg_client final : public socket_events {
     std::string key_secret_;
     routing::instant since_;
     routing::wall_time since_wall_;
-    bool armed_ = false;    // waiting for readability
-    bool readable_ = false; // an edge came while nobody wanted to read
+    bool armed_ = false;     // waiting for readability
+    bool readable_ = false;  // an edge came while nobody wanted to read
     bool pumping_ = false;
     bool pump_again_ = false;
     bool closing_ = false;  // when what waits has been sent
@@ -102,7 +103,8 @@ class pg_client final : public socket_events {
     bool was_writer_ = false;
     std::optional<routing::site_id> site_;
     struct pending_follow {
-        bool release = false, discard = false, cancel_server = false, close_client = false, retry_input = false;
+        bool release = false, discard = false, cancel_server = false, close_client = false,
+             retry_input = false;
         std::optional<server_wish> want;
     } pending_;
 };

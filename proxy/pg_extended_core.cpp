@@ -1,5 +1,5 @@
-// The extended query protocol (manual, "Extended Query"), a segment at a time: all messages up to Sync or Flush are
-// looked at before the first one goes out, because they must all go to the same server.
+// The extended query protocol (manual, "Extended Query"): a segment that pg_plan_core.cpp has planned goes
+// out, with names that servers know, and with what must stand before, behind or in place of its messages.
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frontend.hpp"
 #include "protocol/pg/sqlstate.hpp"
@@ -14,9 +14,6 @@ using routing::statement_kind;
 
 namespace {
 
-// A segment that is longer is not waited for: it goes where everything can be done.
-constexpr std::size_t longest_segment = 32 * 1024;
-
 routing::statement const* only_statement(prepared const& p) {
     return p && p->operation->statements.size() == 1 ? &p->operation->statements.front() : nullptr;
 }
@@ -28,123 +25,6 @@ std::string error(std::string_view sqlstate, std::string_view message, std::stri
 }
 
 }  // namespace
-
-prepared pg_session_core::find_statement(std::string_view name, unit_plan const& so_far) const {
-    for (auto m = so_far.messages.rbegin(); m != so_far.messages.rend(); ++m)
-        if (m->type == pg::frontend::parse && m->name == name) return m->statement;
-    if (name.empty()) return unnamed_;
-    auto at = statements_.find(std::string(name));
-    return at == statements_.end() ? nullptr : at->second;
-}
-
-/// False: the message is malformed.
-bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& plan) {
-    switch (m.type) {
-        case pg::frontend::parse: {
-            auto const parsed = pg::parse_parse(body);
-            if (!parsed) return false;
-            m.name = parsed->statement;
-            m.statement = context_.statements.intern(parsed->query, pg::as_text(parsed->parameter_types),
-                                                     context_.classifier.classify(parsed->query, text_facts()));
-            return true;
-        }
-        case pg::frontend::bind: {
-            auto const names = pg::parse_bind_names(body, m.size - pg::header_bytes);
-            auto const* known = std::get_if<pg::bind_names>(&names);
-            if (!known) return false;
-            m.name = known->portal;
-            m.statement = find_statement(known->statement, plan);
-            return true;
-        }
-        case pg::frontend::execute: {
-            auto const execute = pg::parse_execute(body);
-            if (!execute) return false;
-            m.name = execute->portal;
-            for (auto b = plan.messages.rbegin(); b != plan.messages.rend(); ++b)
-                if (b->type == pg::frontend::bind && b->name == m.name) {
-                    m.statement = b->statement;
-                    return true;
-                }
-            if (auto at = portals_.find(m.name); at != portals_.end()) m.statement = at->second;
-            return true;
-        }
-        case pg::frontend::describe:
-        case pg::frontend::close: {
-            auto const target = m.type == pg::frontend::describe ? pg::parse_describe(body) : pg::parse_close(body);
-            if (!target) return false;
-            m.name = target->name;
-            if (target->kind == pg::target_kind::statement) m.statement = find_statement(target->name, plan);
-            return true;
-        }
-        default: return body.empty();
-    }
-}
-
-pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
-    unit_plan plan;
-    std::size_t at = 0;
-    bool const placed = server_ && !matches(routing::verdict::to_primary) ? false : server_ != nullptr;
-    bool bound = false;
-    while (!plan.closed && in.size() - at >= pg::header_bytes) {
-        auto const header = pg::parse_header(in.subspan(at).first<pg::header_bytes>());
-        if (!header) break;
-        unit_message m{header->type, at, pg::header_bytes + header->body_bytes};
-        switch (m.type) {
-            case pg::frontend::parse:
-            case pg::frontend::bind:
-            case pg::frontend::describe:
-            case pg::frontend::execute:
-            case pg::frontend::close:
-            case pg::frontend::sync:
-            case pg::frontend::flush: break;
-            default: return plan;  // something else follows: what is here is all there is
-        }
-        m.whole = in.size() - at >= m.size;
-        bool const may_be_long = m.type == pg::frontend::parse || m.type == pg::frontend::bind;
-        if (!may_be_long && m.size > longest_segment) m.type = 0;
-        pg::bytes const body = in.subspan(at + pg::header_bytes, std::min(m.size, in.size() - at) - pg::header_bytes);
-        bool const streamed = !m.whole && m.type == pg::frontend::bind && body.size() > 2 * pg::max_name_bytes + 2;
-        if (m.type != 0 && !m.whole && !streamed) {
-            plan.wait = plan.messages.empty() || !placed;
-            if (m.type == pg::frontend::parse && m.size > limits().max_statement_bytes) {
-                plan.wait = false;
-                plan.messages.push_back(std::move(m));
-            } else if (plan.messages.empty() || in.size() < longest_segment) {
-                return plan;
-            }
-            plan.wait = false;
-            return plan;
-        }
-        if (m.type == 0 || !plan_message(body, m, plan)) {
-            m.type = 0;  // malformed: the end of this session
-            plan.messages.push_back(std::move(m));
-            return plan;
-        }
-        plan.closed = m.type == pg::frontend::sync || m.type == pg::frontend::flush;
-        bool const judged = m.type == pg::frontend::bind || m.type == pg::frontend::execute ||
-                            (m.type == pg::frontend::parse && !bound);
-        if (m.type == pg::frontend::bind) bound = true;
-        if (m.type != pg::frontend::sync && m.type != pg::frontend::flush &&
-            !(m.type == pg::frontend::close && in[at + pg::header_bytes] == std::byte{'S'}))
-            plan.only_local = false;
-        if (judged && m.statement) {
-            routing::decision const d = routing::decide(*m.statement->operation, facts(), site());
-            bool const parse_only = m.type == pg::frontend::parse;
-            if (d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold) {
-                if (!parse_only && plan.decision.verdict != routing::verdict::refuse) {
-                    plan.decision = d;
-                    plan.offender = m.statement;
-                }
-            } else if (d.verdict == routing::verdict::to_primary && plan.decision.verdict == routing::verdict::to_reader) {
-                plan.decision = d;
-            }
-        }
-        at += m.size;
-        plan.messages.push_back(std::move(m));
-    }
-    if (!plan.closed && !placed && in.size() < longest_segment) plan.wait = true;
-    return plan;
-}
 
 std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     if (discarding_) {
@@ -168,7 +48,8 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         if (plan.closed && hold(size, true, step)) return 0;
         verdict = routing::verdict::refuse;
     }
-    if (verdict == routing::verdict::refuse) verdict = routing::verdict::to_reader;  // its error is made there
+    if (verdict == routing::verdict::refuse)
+        verdict = routing::verdict::to_reader;  // its error is made there
     // Without an end in sight anything may still follow, and only the primary can do everything.
     bool const ends = !plan.messages.empty() && plan.messages.back().type == pg::frontend::sync;
     if (!ends && read_write()) verdict = routing::verdict::to_primary;
@@ -178,7 +59,8 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     prologue(step);
     if (idle && !block_guarded_ && guard_needed()) {
         block_options_ = {};
-        if (auto const* first = only_statement(plan.messages.front().statement); first && first->kind == statement_kind::begin)
+        if (auto const* first = only_statement(plan.messages.front().statement);
+            first && first->kind == statement_kind::begin)
             block_options_ = first->begin;
         send_own_query(begin_sql(true, true), step);
         wrap_open_ = true;
@@ -214,9 +96,15 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
         server_->owed.push(kind);
     };
     switch (m.type) {
-        case pg::frontend::parse: forward_parse(in, m, step); return true;
-        case pg::frontend::bind: forward_bind(in, m, step); return true;
-        case pg::frontend::execute: forward_execute(in, m, step); return true;
+        case pg::frontend::parse:
+            forward_parse(in, m, step);
+            return true;
+        case pg::frontend::bind:
+            forward_bind(in, m, step);
+            return true;
+        case pg::frontend::execute:
+            forward_execute(in, m, step);
+            return true;
         case pg::frontend::describe:
             if (whole[pg::header_bytes] == std::byte{'S'} && !m.name.empty()) {
                 if (!m.statement) {
@@ -252,9 +140,14 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
             if (whole[pg::header_bytes] == std::byte{'S'}) unnamed_ = server_->unnamed = nullptr;
             verbatim(owed_kind::close);
             return true;
-        case pg::frontend::flush: step.server.view(whole); return true;
-        case pg::frontend::sync: forward_sync(step); return true;
-        default: return false;
+        case pg::frontend::flush:
+            step.server.view(whole);
+            return true;
+        case pg::frontend::sync:
+            forward_sync(step);
+            return true;
+        default:
+            return false;
     }
 }
 
@@ -271,9 +164,10 @@ void pg_session_core::forward_sync(session_step& step) {
 
 void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session_step& step) {
     if (!m.whole) {
-        fail_extended(error(pg::sqlstate::program_limit_exceeded, "statement is longer than the limit of the proxy",
-                            "The limit is limits.max_statement_bytes."),
-                      step);
+        fail_extended(
+            error(pg::sqlstate::program_limit_exceeded, "statement is longer than the limit of the proxy",
+                  "The limit is limits.max_statement_bytes."),
+            step);
         client_body_left_ = m.size - (in.size() - m.offset);
         client_body_dropped_ = true;
         return;
@@ -287,7 +181,8 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
     }
     std::string name(m.name);
     if (statements_.contains(name)) {
-        fail_extended(error(pg::sqlstate::duplicate_prepared_statement, "prepared statement \"" + name + "\" already exists"),
+        fail_extended(error(pg::sqlstate::duplicate_prepared_statement,
+                            "prepared statement \"" + name + "\" already exists"),
                       step);
         return;
     }
@@ -319,9 +214,8 @@ void pg_session_core::ensure_prepared(prepared const& statement, session_step& s
     if (server_->statements.size() >= limits().max_server_prepared_statements) {
         prepared const oldest = server_->statements.oldest();
         server_->statements.remove(oldest->id);
-        step.server.write([&](std::string& out) {
-            pg::write_close(out, pg::target_kind::statement, oldest->server_name);
-        });
+        step.server.write(
+            [&](std::string& out) { pg::write_close(out, pg::target_kind::statement, oldest->server_name); });
         server_->owed.push(owed_kind::close).ours = true;
     }
     step.server.write([&](std::string& out) {
@@ -350,7 +244,8 @@ prepared pg_session_core::substitute(prepared const& statement, char const*& ret
         case statement_kind::commit:
             if (server_->status != 'E') retag = "COMMIT";
             return own_statement("ROLLBACK");
-        default: return statement;
+        default:
+            return statement;
     }
 }
 
@@ -365,7 +260,8 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     if (!m.statement) {
         fail_extended(error(pg::sqlstate::invalid_sql_statement_name,
                             names.statement.empty() ? std::string("unnamed prepared statement does not exist")
-                                                    : "prepared statement \"" + std::string(names.statement) + "\" does not exist"),
+                                                    : "prepared statement \"" + std::string(names.statement) +
+                                                          "\" does not exist"),
                       step);
         return skip_rest();
     }
@@ -383,7 +279,8 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     }
     char const* retag = nullptr;
     prepared const statement = substitute(m.statement, retag);
-    bool const unnamed_here = names.statement.empty() && statement == m.statement && server_->unnamed == statement;
+    bool const unnamed_here =
+        names.statement.empty() && statement == m.statement && server_->unnamed == statement;
     if (!unnamed_here) ensure_prepared(statement, step);
     portals_[std::string(names.portal)] = m.statement;
     began_writing(op.access);
@@ -391,7 +288,8 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
         step.server.view(whole);
     } else {
         step.server.write([&](std::string& out) {
-            pg::write_bind_renamed_header(out, m.size - pg::header_bytes - names.rest, names.portal, statement->server_name);
+            pg::write_bind_renamed_header(out, m.size - pg::header_bytes - names.rest, names.portal,
+                                          statement->server_name);
         });
         step.server.view(body.subspan(names.rest));
     }

@@ -33,7 +33,8 @@ pg_login_core::pg_login_core(std::shared_ptr<routing::snapshot const> snapshot, 
 std::size_t pg_login_core::on_client(pg::bytes in, std::string& out) {
     std::size_t used = 0;
     while (need_ == need::input && used < in.size()) {
-        std::size_t const n = state_ == state::startup ? on_startup(in.subspan(used), out) : on_password(in.subspan(used), out);
+        std::size_t const n =
+            state_ == state::startup ? on_startup(in.subspan(used), out) : on_password(in.subspan(used), out);
         if (n == 0) break;
         used += n;
     }
@@ -51,15 +52,18 @@ std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
     }
     auto const answer_no = [&](bool& asked, std::size_t size) {
         if (asked || in.size() > size) {  // nothing may follow before the answer
-            refuse(pg::sqlstate::protocol_violation, "received unencrypted data after an encryption request", out);
+            refuse(pg::sqlstate::protocol_violation, "received unencrypted data after an encryption request",
+                   out);
             return in.size();
         }
         asked = true;
         out += 'N';
         return size;
     };
-    if (auto const* ssl = std::get_if<pg::ssl_request>(&result)) return answer_no(asked_ssl_, ssl->packet_bytes);
-    if (auto const* gss = std::get_if<pg::gssenc_request>(&result)) return answer_no(asked_gss_, gss->packet_bytes);
+    if (auto const* ssl = std::get_if<pg::ssl_request>(&result))
+        return answer_no(asked_ssl_, ssl->packet_bytes);
+    if (auto const* gss = std::get_if<pg::gssenc_request>(&result))
+        return answer_no(asked_gss_, gss->packet_bytes);
     if (auto const* cancel = std::get_if<pg::cancel_request>(&result)) {
         cancel_pid_ = cancel->pid;
         cancel_secret_ = pg::as_text(cancel->secret);
@@ -83,26 +87,30 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
     database_ = startup.find("database").value_or("");
     if (database_.empty()) database_ = user_;
     if (user_.empty())
-        return refuse(pg::sqlstate::invalid_authorization_specification, "no PostgreSQL user name specified in startup packet", out);
+        return refuse(pg::sqlstate::invalid_authorization_specification,
+                      "no PostgreSQL user name specified in startup packet", out);
     for (auto const& [name, value] : startup.parameters) {
         if (name == "user" || name == "database") continue;
         if (name.starts_with("_pq_.")) {
             unsupported.push_back(name);
         } else if (name == "replication") {
             if (!is_off(value))
-                return refuse(pg::sqlstate::feature_not_supported, "replication connections are not supported", out,
+                return refuse(pg::sqlstate::feature_not_supported,
+                              "replication connections are not supported", out,
                               "Connect to the server directly.");
         } else if (name == "options") {
             auto const options = pg::parse_options(value);
             auto const* list = std::get_if<pg::parameter_list>(&options);
             if (!list)
                 return refuse(pg::sqlstate::protocol_violation, message_of(std::get<errc>(options)), out,
-                              "Of the startup parameter options, \"-c name=value\" and \"--name=value\" are supported.");
+                              "Of the startup parameter options, \"-c name=value\" and \"--name=value\" are "
+                              "supported.");
             for (auto const& [option, setting] : *list) add(option, setting);
         }
     }
     for (auto const& [name, value] : startup.parameters)
-        if (name != "user" && name != "database" && name != "options" && name != "replication" && !name.starts_with("_pq_."))
+        if (name != "user" && name != "database" && name != "options" && name != "replication" &&
+            !name.starts_with("_pq_."))
             add(name, value);
     settings_.assign(made.begin(), made.end());
     if (startup.minor > 0 || !unsupported.empty())
@@ -160,8 +168,8 @@ void pg_login_core::on_secret(std::optional<std::string> secret, std::string con
     if (state_ == state::over) return;
     need_ = need::input;
     if (!error.empty())
-        return refuse(pg::sqlstate::sqlclient_unable_to_establish_sqlconnection, "cannot look up the user: " + error, out,
-                      "The cluster's auth_query failed.");
+        return refuse(pg::sqlstate::sqlclient_unable_to_establish_sqlconnection,
+                      "cannot look up the user: " + error, out, "The cluster's auth_query failed.");
     if (secret && pg::is_scram_verifier(*secret)) use_secret(*secret);
     // A user that does not exist goes the same way, and fails at its end as one with a wrong password.
     if (!known_) verifier_ = pg::mock_verifier(user_, entropy_.process_secret);
@@ -187,10 +195,12 @@ std::size_t pg_login_core::on_password(pg::bytes in, std::string& out) {
     if (state_ == state::sasl_initial) {
         auto const initial = pg::parse_sasl_initial_response(frame->body);
         if (!initial || initial->mechanism != pg::scram_sha_256) {
-            refuse(pg::sqlstate::protocol_violation, "client selected an invalid SASL authentication mechanism", out);
+            refuse(pg::sqlstate::protocol_violation,
+                   "client selected an invalid SASL authentication mechanism", out);
             return in.size();
         }
-        pg::scram_result const first = scram_->start(initial->data.value_or(""), verifier_, pg::make_nonce(entropy_.nonce));
+        pg::scram_result const first =
+            scram_->start(initial->data.value_or(""), verifier_, pg::make_nonce(entropy_.nonce));
         if (auto const* text = std::get_if<std::string>(&first)) {
             pg::write_authentication_sasl_continue(out, *text);
             state_ = state::sasl_response;
@@ -220,8 +230,8 @@ std::size_t pg_login_core::on_password(pg::bytes in, std::string& out) {
 
 void pg_login_core::accept(std::string& out) {
     if (!site_)
-        return refuse(pg::sqlstate::invalid_catalog_name, "database \"" + database_ + "\" does not exist", out,
-                      "No site of the configuration has this database.");
+        return refuse(pg::sqlstate::invalid_catalog_name, "database \"" + database_ + "\" does not exist",
+                      out, "No site of the configuration has this database.");
     auto const& allowed = snapshot_->of(*site_).settings->migration_users;
     if (migration_ && !allowed.empty() && std::find(allowed.begin(), allowed.end(), user_) == allowed.end())
         return refuse(pg::sqlstate::invalid_authorization_specification,
@@ -232,8 +242,10 @@ void pg_login_core::accept(std::string& out) {
     state_ = state::over;
 }
 
-void pg_login_core::refuse(std::string_view sqlstate, std::string_view message, std::string& out, std::string_view hint) {
-    pg::write_error_response(out, {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint});
+void pg_login_core::refuse(std::string_view sqlstate, std::string_view message, std::string& out,
+                           std::string_view hint) {
+    pg::write_error_response(out,
+                             {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint});
     need_ = need::close;
     state_ = state::over;
 }

@@ -1,5 +1,6 @@
-// How a client comes in: from its first packet to AuthenticationOk, sans-io. Owned by a pg_client until the session
-// begins; its worker's thread. No parameter of the client reaches a server before it is authenticated.
+// How a client comes in: from its first packet to AuthenticationOk, sans-io. Owned by a pg_client until the
+// session begins; its worker's thread. No parameter of the client reaches a server before it is
+// authenticated.
 #pragma once
 
 #include "protocol/pg/bytes.hpp"
@@ -40,8 +41,8 @@ class pg_login_core {
         close,    // the error is in `out`
     };
 
-    pg_login_core(std::shared_ptr<routing::snapshot const> snapshot, bool migration, login_entropy const& entropy,
-                  verifier_cache& verifiers);
+    pg_login_core(std::shared_ptr<routing::snapshot const> snapshot, bool migration,
+                  login_entropy const& entropy, verifier_cache& verifiers);
 
     /// Bytes consumed; what is to be sent is appended to `out`.
     std::size_t on_client(pg::bytes in, std::string& out);
@@ -67,7 +68,8 @@ class pg_login_core {
     void use_secret(std::string const& secret);
     std::size_t on_password(pg::bytes in, std::string& out);
     void accept(std::string& out);
-    void refuse(std::string_view sqlstate, std::string_view message, std::string& out, std::string_view hint = {});
+    void refuse(std::string_view sqlstate, std::string_view message, std::string& out,
+                std::string_view hint = {});
     void refuse_password(std::string& out);
     config::user const* known_user() const;
 

@@ -8,6 +8,7 @@
 #include "proxy/pg_service.hpp"
 
 #include <boost/asio/post.hpp>
+
 #include <mutex>
 
 namespace lull {
@@ -28,10 +29,18 @@ std::shared_ptr<pool_permits> permits_of(pool_key const& key) {
     return made;
 }
 
-pool_core::server name_of(pg_server& server) { return reinterpret_cast<pool_core::server>(&server); }
-pool_core::client name_of(pg_client& client) { return reinterpret_cast<pool_core::client>(&client); }
-pg_server& server_of(pool_core::server name) { return *reinterpret_cast<pg_server*>(name); }
-pg_client& client_of(pool_core::client name) { return *reinterpret_cast<pg_client*>(name); }
+pool_core::server name_of(pg_server& server) {
+    return reinterpret_cast<pool_core::server>(&server);
+}
+pool_core::client name_of(pg_client& client) {
+    return reinterpret_cast<pool_core::client>(&client);
+}
+pg_server& server_of(pool_core::server name) {
+    return *reinterpret_cast<pg_server*>(name);
+}
+pg_client& client_of(pool_core::client name) {
+    return *reinterpret_cast<pg_client*>(name);
+}
 
 }  // namespace
 
@@ -40,7 +49,9 @@ pg_pool::pg_pool(pg_service& service, pool_key key)
 
 pg_pool::~pg_pool() = default;
 
-std::uint64_t pg_pool::generation() const { return service_.snapshot().of(key_.site).generation; }
+std::uint64_t pg_pool::generation() const {
+    return service_.snapshot().of(key_.site).generation;
+}
 
 std::size_t pg_pool::most() const {
     routing::snapshot const& s = service_.snapshot();
@@ -59,8 +70,11 @@ pg_server* pg_pool::acquire(pg_client& client, server_credentials const& credent
                 close_idle(got.what);  // from before a flip
                 break;
             }
-            case pool_core::outcome::open: open_one(); return nullptr;
-            case pool_core::outcome::wait: return nullptr;
+            case pool_core::outcome::open:
+                open_one();
+                return nullptr;
+            case pool_core::outcome::wait:
+                return nullptr;
         }
     }
 }
@@ -75,7 +89,9 @@ void pg_pool::open_one() {
     });
 }
 
-void pg_pool::cancel(pg_client& client) { core_.cancel(name_of(client)); }
+void pg_pool::cancel(pg_client& client) {
+    core_.cancel(name_of(client));
+}
 
 void pg_pool::opened(pg_server& server) {
     core_.opened();
@@ -91,9 +107,13 @@ void pg_pool::release(pg_server& server) {
     if (auto const grant = core_.available(name_of(server), service_.context().now)) give(*grant);
 }
 
-void pg_pool::give(pool_core::granted const& grant) { client_of(grant.to).granted(server_of(grant.what)); }
+void pg_pool::give(pool_core::granted const& grant) {
+    client_of(grant.to).granted(server_of(grant.what));
+}
 
-void pg_pool::close_idle(pool_core::server name) { lost(server_of(name), {}); }
+void pg_pool::close_idle(pool_core::server name) {
+    lost(server_of(name), {});
+}
 
 void pg_pool::lost(pg_server& server, std::string error) {
     auto const at = servers_.find(&server);
@@ -117,7 +137,8 @@ void pg_pool::fail_waiting(std::string const& error) {
     if (replica) service_.avoid(key_.backend);
     if (core_.open() > 0 && !replica) return;
     auto const fields = pg::parse_error_fields(pg::as_bytes(error).subspan(5));
-    log::warning("no connection to {}:{} for {}/{}: {}", backend.address.host, backend.address.port, key_.database, key_.user,
+    log::warning("no connection to {}:{} for {}/{}: {}", backend.address.host, backend.address.port,
+                 key_.database, key_.user,
                  fields && fields->message ? *fields->message : std::string_view("unknown"));
     for (pool_core::client waiting : core_.all_waiting()) {
         if (replica)
@@ -136,19 +157,23 @@ void pg_pool::tick() {
     routing::instant const now = service_.context().now;
     for (pool_core::client waiting : core_.expired(now - service_.limits().query_wait_timeout)) {
         std::string error;
-        pg::write_error_response(error, {.sqlstate = pg::sqlstate::too_many_connections,
-                                         .message = "timed out waiting for a server connection",
-                                         .hint = "All connections of the pool were busy: see limits.query_wait_timeout and pool_size."});
+        pg::write_error_response(
+            error,
+            {.sqlstate = pg::sqlstate::too_many_connections,
+             .message = "timed out waiting for a server connection",
+             .hint = "All connections of the pool were busy: see limits.query_wait_timeout and pool_size."});
         client_of(waiting).refused(error);
     }
     std::vector<pg_server*> stuck;
     for (auto const& [server, owner] : servers_)
-        if (server->opening() && now - server->opened_at() > service_.limits().connect_timeout) stuck.push_back(server);
+        if (server->opening() && now - server->opened_at() > service_.limits().connect_timeout)
+            stuck.push_back(server);
     for (pg_server* server : stuck) {
         std::string error;
-        pg::write_error_response(error, {.severity = "FATAL",
-                                         .sqlstate = pg::sqlstate::sqlclient_unable_to_establish_sqlconnection,
-                                         .message = "connecting to the server timed out"});
+        pg::write_error_response(error,
+                                 {.severity = "FATAL",
+                                  .sqlstate = pg::sqlstate::sqlclient_unable_to_establish_sqlconnection,
+                                  .message = "connecting to the server timed out"});
         lost(*server, error);
     }
     for (pool_core::server name : core_.idle_since(now - idle_lifetime)) close_idle(name);

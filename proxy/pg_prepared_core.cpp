@@ -7,7 +7,9 @@ namespace lull {
 namespace {
 
 // The verdict cache may have forgotten and made again what is the same verdict.
-bool same(routing::operation const& a, routing::operation const& b) { return &a == &b || a == b; }
+bool same(routing::operation const& a, routing::operation const& b) {
+    return &a == &b || a == b;
+}
 
 }  // namespace
 
@@ -18,7 +20,8 @@ prepared prepared_store::intern(std::string_view text, std::string_view types,
     key_ += static_cast<char>(types.size() / 4 & 0xff);
     key_ += text;
     auto [entry, fresh] = known_.try_emplace(key_);
-    if (prepared existing = entry->second.lock(); existing && same(*existing->operation, *operation)) return existing;
+    if (prepared existing = entry->second.lock(); existing && same(*existing->operation, *operation))
+        return existing;
     auto made = std::make_shared<prepared_text>();
     made->id = next_id_++;
     made->text = text;

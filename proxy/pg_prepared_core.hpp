@@ -1,5 +1,5 @@
-// Prepared statements as text: what clients call by their own names, servers know by ours. A text is kept once a
-// worker, however many clients prepared it. Used on its worker's thread only.
+// Prepared statements as text: what clients call by their own names, servers know by ours. A text is kept
+// once a worker, however many clients prepared it. Used on its worker's thread only.
 #pragma once
 
 #include "routing/operation.hpp"

@@ -30,13 +30,20 @@ std::string error_with(routing::site const& site, std::string_view message, std:
 std::string_view explain(routing::why why) {
     switch (why) {
         case routing::why::understood:
-        case routing::why::function: return {};
-        case routing::why::too_long: return "The statement is too long to be judged, and is taken for a write.";
-        case routing::why::too_deep: return "The statement is nested too deeply to be judged, and is taken for a write.";
-        case routing::why::syntax_error: return "The statement could not be parsed, and is taken for a write.";
-        case routing::why::encoding: return "The text cannot be judged in this client encoding, and is taken for a write.";
-        case routing::why::guard: return "The statement could not be judged safely, and is taken for a write.";
-        case routing::why::node: return "The statement is of a kind that is not known, and is taken for a write.";
+        case routing::why::function:
+            return {};
+        case routing::why::too_long:
+            return "The statement is too long to be judged, and is taken for a write.";
+        case routing::why::too_deep:
+            return "The statement is nested too deeply to be judged, and is taken for a write.";
+        case routing::why::syntax_error:
+            return "The statement could not be parsed, and is taken for a write.";
+        case routing::why::encoding:
+            return "The text cannot be judged in this client encoding, and is taken for a write.";
+        case routing::why::guard:
+            return "The statement could not be judged safely, and is taken for a write.";
+        case routing::why::node:
+            return "The statement is of a kind that is not known, and is taken for a write.";
     }
     return {};
 }
@@ -52,19 +59,24 @@ std::string format_time(routing::wall_time time) {
     return {text, n};
 }
 
-std::string refusal_error(routing::site const& site, routing::operation const* op, routing::statement const* offender) {
+std::string refusal_error(routing::site const& site, routing::operation const* op,
+                          routing::statement const* offender) {
     using routing::statement_kind;
-    if (offender && (offender->kind == statement_kind::begin || offender->kind == statement_kind::set_transaction))
+    if (offender &&
+        (offender->kind == statement_kind::begin || offender->kind == statement_kind::set_transaction))
         return error_with(site, "cannot set transaction read-write mode inside a read-only transaction", {});
     if (offender && (offender->kind == statement_kind::set || offender->kind == statement_kind::reset))
-        return error_with(site, "cannot set parameter \"" + offender->name + "\" in a read-only transaction", {});
-    std::string const command = offender && !offender->command.empty() ? offender->command : std::string("this statement");
+        return error_with(site, "cannot set parameter \"" + offender->name + "\" in a read-only transaction",
+                          {});
+    std::string const command =
+        offender && !offender->command.empty() ? offender->command : std::string("this statement");
     return error_with(site, "cannot execute " + command + " in a read-only transaction",
                       op ? explain(op->why) : std::string_view{});
 }
 
 std::string transaction_control_refusal(routing::site const& site) {
-    return error_with(site, "cannot end a transaction within a group of statements in a read-only transaction",
+    return error_with(site,
+                      "cannot end a transaction within a group of statements in a read-only transaction",
                       "Statements behind the end of the transaction would run outside of it.");
 }
 

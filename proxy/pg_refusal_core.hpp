@@ -1,5 +1,5 @@
-// The words of refusals: PostgreSQL's own, with what only Lull knows in DETAIL and HINT. Each result is a whole
-// ErrorResponse. Pure.
+// The words of refusals: PostgreSQL's own, with what only Lull knows in DETAIL and HINT. Each result is a
+// whole ErrorResponse. Pure.
 #pragma once
 
 #include "routing/operation.hpp"
@@ -10,13 +10,14 @@
 
 namespace lull {
 
-/// Fails on every server and changes nothing: sent in place of a refused statement, so that the server's block is
-/// aborted as the client is told. (A savepoint of this name would have to be the client's own.)
+/// Fails on every server and changes nothing: sent in place of a refused statement, so that the server's
+/// block is aborted as the client is told. (A savepoint of this name would have to be the client's own.)
 inline constexpr std::string_view failing_statement =
     "ROLLBACK TO SAVEPOINT \"lull refused a write in this transaction\"";
 
 /// 25006 for the statement `offender` of `op`; either may be null.
-std::string refusal_error(routing::site const& site, routing::operation const* op, routing::statement const* offender);
+std::string refusal_error(routing::site const& site, routing::operation const* op,
+                          routing::statement const* offender);
 /// 25006 for a text, or a pipeline, that would end our READ ONLY transaction and go on.
 std::string transaction_control_refusal(routing::site const& site);
 /// 25P02

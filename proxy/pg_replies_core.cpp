@@ -1,5 +1,5 @@
-// What servers say, matched with what they owe. Most of it is passed on by the header alone: runs of messages that
-// nobody has to look into leave as one view of the block they came in.
+// What servers say, matched with what they owe. Most of it is passed on by the header alone: runs of messages
+// that nobody has to look into leave as one view of the block they came in.
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frontend.hpp"
 #include "protocol/pg/sqlstate.hpp"
@@ -11,8 +11,8 @@ namespace lull {
 
 namespace {
 
-/// Longer ones are passed on unread. The longest that a server honestly says is a RowDescription of 1600 columns,
-/// about 130 KiB.
+/// Longer ones are passed on unread. The longest that a server honestly says is a RowDescription of 1600
+/// columns, about 130 KiB.
 constexpr std::size_t longest_inspected = 256 * 1024;
 
 bool must_be_read(char type) {
@@ -22,8 +22,10 @@ bool must_be_read(char type) {
         case pg::backend::notice_response:
         case pg::backend::parameter_status:
         case pg::backend::row_description:
-        case pg::backend::ready_for_query: return true;
-        default: return false;
+        case pg::backend::ready_for_query:
+            return true;
+        default:
+            return false;
     }
 }
 
@@ -106,8 +108,12 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
             settle_front(false);
             pop_owed(step);
             return false;
-        case pg::backend::command_complete: reply_complete(body, whole, step); return false;
-        case pg::backend::error_response: reply_error(body, whole, step); return false;
+        case pg::backend::command_complete:
+            reply_complete(body, whole, step);
+            return false;
+        case pg::backend::error_response:
+            reply_error(body, whole, step);
+            return false;
         case pg::backend::ready_for_query: {
             auto const status = pg::parse_ready_for_query(body);
             if (!status || !reply_ready(*status, step)) {
@@ -116,12 +122,19 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
             }
             return false;
         }
-        case pg::backend::parameter_status: reply_parameter(body, step); return false;
-        case pg::backend::notice_response: return !ours;
+        case pg::backend::parameter_status:
+            reply_parameter(body, step);
+            return false;
+        case pg::backend::notice_response:
+            return !ours;
         case pg::backend::copy_in_response:
-        case pg::backend::copy_both_response: server_->copy_in = true; return !ours;
-        case pg::backend::notification_response: return true;
-        default: return !ours;
+        case pg::backend::copy_both_response:
+            server_->copy_in = true;
+            return !ours;
+        case pg::backend::notification_response:
+            return true;
+        default:
+            return !ours;
     }
 }
 
@@ -189,10 +202,11 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
     if (severity == "FATAL" || severity == "PANIC") {
         // The server ends this session, not the client's: told as an ERROR when the connection closes.
         server_fatal_.clear();
-        pg::write_error_response(server_fatal_, {.sqlstate = fields->sqlstate.value_or(pg::sqlstate::connection_failure),
-                                                 .message = fields->message.value_or("the server ended the session"),
-                                                 .detail = fields->detail.value_or(""),
-                                                 .hint = fields->hint.value_or("")});
+        pg::write_error_response(server_fatal_,
+                                 {.sqlstate = fields->sqlstate.value_or(pg::sqlstate::connection_failure),
+                                  .message = fields->message.value_or("the server ended the session"),
+                                  .detail = fields->detail.value_or(""),
+                                  .hint = fields->hint.value_or("")});
         return;
     }
     owed_queue& owed = server_->owed;
@@ -222,7 +236,8 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
     wrap_open_ = wrap_open_ && segment_open_;
 }
 
-/// Something of ours went wrong: the settings of this client cannot be made, or our own transaction not begun.
+/// Something of ours went wrong: the settings of this client cannot be made, or our own transaction not
+/// begun.
 void pg_session_core::own_query_failed(pg::bytes body, session_step& step) {
     owed_reply& front = server_->owed.front();
     front.failed = true;
@@ -231,13 +246,16 @@ void pg_session_core::own_query_failed(pg::bytes body, session_step& step) {
         server_->actual = context_.settings.none();
         fail_next_.clear();
         auto const fields = pg::parse_error_fields(body);
-        pg::write_error_response(fail_next_, {.sqlstate = fields ? fields->sqlstate.value_or("XX000") : "XX000",
-                                              .message = fields ? fields->message.value_or("") : "",
-                                              .detail = fields ? fields->detail.value_or("") : "",
-                                              .hint = "A setting of this session could not be made on another server connection."});
+        pg::write_error_response(
+            fail_next_,
+            {.sqlstate = fields ? fields->sqlstate.value_or("XX000") : "XX000",
+             .message = fields ? fields->message.value_or("") : "",
+             .detail = fields ? fields->detail.value_or("") : "",
+             .hint = "A setting of this session could not be made on another server connection."});
         return;
     }
-    // What follows it on the wire ran without it. Nothing of this server's can be trusted to be what we think.
+    // What follows it on the wire ran without it. Nothing of this server's can be trusted to be what we
+    // think.
     step.discard = true;
     on_server_lost("a transaction could not be begun or ended", step);
 }
@@ -247,7 +265,9 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
     owed_queue& owed = server_->owed;
     if (owed.empty()) return false;
     owed_reply& front = owed.front();
-    if (front.kind != owed_kind::query && front.kind != owed_kind::sync && front.kind != owed_kind::function_call) return false;
+    if (front.kind != owed_kind::query && front.kind != owed_kind::sync &&
+        front.kind != owed_kind::function_call)
+        return false;
     char const before = std::exchange(server_->status, status);
     server_->copy_in = false;
     bool const wrapped = front.idle_after;
@@ -268,7 +288,8 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
             }
             tell_reported(step);
             if (!started_) {
-                context_.welcomes[{site().settings->cluster + "/" + identity_.database + "/" + identity_.user, wanted_}] = reported_;
+                context_.welcomes[{site().settings->cluster + "/" + identity_.database + "/" + identity_.user,
+                                   wanted_}] = reported_;
                 welcome(step);
             }
             step.retry_input = true;
@@ -295,7 +316,8 @@ void pg_session_core::reply_parameter(pg::bytes body, session_step& step) {
     // What these two mean to a client is the mode of its site, not which server it happens to read from.
     if (parameter->name == "in_hot_standby" || parameter->name == "default_transaction_read_only") return;
     server_->reported = context_.settings.with(server_->reported, parameter->name, parameter->value);
-    bool const syncing = !server_->owed.empty() && server_->owed.front().ours && server_->owed.front().settings;
+    bool const syncing =
+        !server_->owed.empty() && server_->owed.front().ours && server_->owed.front().settings;
     if (started_ && !client_gone_ && !syncing) tell_reported(step);
 }
 

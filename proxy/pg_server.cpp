@@ -9,6 +9,7 @@
 #include "proxy/pg_service.hpp"
 
 #include <boost/asio/post.hpp>
+
 #include <cstring>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -30,7 +31,10 @@ std::string failure(std::string_view sqlstate, std::string const& message) {
 }  // namespace
 
 pg_server::pg_server(pg_pool& pool)
-    : pool_(pool), service_(pool.service()), since_(service_.context().now), alive_(std::make_shared<bool>(true)) {
+    : pool_(pool),
+      service_(pool.service()),
+      since_(service_.context().now),
+      alive_(std::make_shared<bool>(true)) {
     routing::backend const& backend = service_.snapshot().of(pool.key().backend);
     state_.backend = backend.id;
     state_.role = backend.role;
@@ -43,14 +47,16 @@ pg_server::~pg_server() = default;
 
 void pg_server::connect() {
     auto const& where = service_.snapshot().of(state_.backend).address;
-    service_.resolver().resolve(where, [this, alive = std::weak_ptr<bool>(alive_)](auto addresses, std::string error) {
-        if (!alive.lock()) return;
-        addresses_ = std::move(addresses);
-        if (addresses_.empty())
-            fail("could not translate host name: " + error, pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);
-        else
-            connect_next();
-    });
+    service_.resolver().resolve(
+        where, [this, alive = std::weak_ptr<bool>(alive_)](auto addresses, std::string error) {
+            if (!alive.lock()) return;
+            addresses_ = std::move(addresses);
+            if (addresses_.empty())
+                fail("could not translate host name: " + error,
+                     pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);
+            else
+                connect_next();
+        });
 }
 
 void pg_server::connect_next() {
@@ -66,7 +72,8 @@ void pg_server::connect_next() {
         int const on = 1;
         ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-        if (::connect(fd, reinterpret_cast<sockaddr const*>(&to.storage), to.size) == 0 || errno == EINPROGRESS) {
+        if (::connect(fd, reinterpret_cast<sockaddr const*>(&to.storage), to.size) == 0 ||
+            errno == EINPROGRESS) {
             socket_.emplace(service_.io(), fd, *this);
             socket_->wait_writable();
             return;
@@ -75,7 +82,8 @@ void pg_server::connect_next() {
         ::close(fd);
     }
     auto const& where = service_.snapshot().of(state_.backend).address;
-    fail("connection to server at \"" + where.host + "\", port " + std::to_string(where.port) + " failed: " + std::strerror(error),
+    fail("connection to server at \"" + where.host + "\", port " + std::to_string(where.port) +
+             " failed: " + std::strerror(error),
          pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);
 }
 
@@ -99,9 +107,13 @@ void pg_server::fail(std::string const& why, std::string_view sqlstate) {
 void pg_server::send(gather& bytes) {
     if (!socket_) return;
     switch (out_.send(socket_->fd(), bytes)) {
-        case outbox::result::sent: break;
-        case outbox::result::later: socket_->wait_writable(); break;
-        case outbox::result::failed: break;  // its end will be read
+        case outbox::result::sent:
+            break;
+        case outbox::result::later:
+            socket_->wait_writable();
+            break;
+        case outbox::result::failed:
+            break;  // its end will be read
     }
 }
 
@@ -121,9 +133,13 @@ void pg_server::on_writable() {
                     pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);
     }
     switch (out_.flush(socket_->fd())) {
-        case outbox::result::later: socket_->wait_writable(); return;
-        case outbox::result::failed: return;
-        case outbox::result::sent: break;
+        case outbox::result::later:
+            socket_->wait_writable();
+            return;
+        case outbox::result::failed:
+            return;
+        case outbox::result::sent:
+            break;
     }
     if (client_) client_->server_drained();
 }
@@ -173,7 +189,8 @@ void pg_server::take(std::span<std::byte const> fresh) {
     if (in_.empty()) {
         used = on_bytes(fresh);
         if (alive.expired()) return;
-        if (used < fresh.size()) in_.assign(reinterpret_cast<char const*>(fresh.data()) + used, fresh.size() - used);
+        if (used < fresh.size())
+            in_.assign(reinterpret_cast<char const*>(fresh.data()) + used, fresh.size() - used);
     } else {
         in_.append(reinterpret_cast<char const*>(fresh.data()), fresh.size());
         used = on_bytes({reinterpret_cast<std::byte const*>(in_.data()), in_.size()});
@@ -215,12 +232,15 @@ std::size_t pg_server::on_idle_bytes(std::span<std::byte const> in) {
         pg::frame_result const next = pg::next_frame(in.subspan(used), 64 * 1024);
         if (std::holds_alternative<need_more>(next)) return used;
         auto const* frame = std::get_if<pg::frame>(&next);
-        if (!frame || (frame->type != pg::backend::parameter_status && frame->type != pg::backend::notice_response &&
-                       frame->type != pg::backend::notification_response)) {
+        if (!frame ||
+            (frame->type != pg::backend::parameter_status && frame->type != pg::backend::notice_response &&
+             frame->type != pg::backend::notification_response)) {
             lose("the server ended an idle connection");
             return in.size();
         }
-        if (auto const p = frame->type == pg::backend::parameter_status ? pg::parse_parameter_status(frame->body) : std::nullopt;
+        if (auto const p = frame->type == pg::backend::parameter_status
+                               ? pg::parse_parameter_status(frame->body)
+                               : std::nullopt;
             p && p->name != "in_hot_standby" && p->name != "default_transaction_read_only")
             state_.reported = service_.context().settings.with(state_.reported, p->name, p->value);
         used += frame->whole.size();
@@ -234,7 +254,8 @@ void pg_server::lose(std::string_view why) {
     pg_client* client = client_;
     client_ = nullptr;
     std::string error;
-    if (!was_ready) error = failure(pg::sqlstate::connection_failure, "server closed the connection unexpectedly");
+    if (!was_ready)
+        error = failure(pg::sqlstate::connection_failure, "server closed the connection unexpectedly");
     std::weak_ptr<bool> const alive = alive_;
     if (client) client->server_lost(why);
     if (alive.expired()) return;

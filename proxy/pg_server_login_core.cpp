@@ -19,7 +19,10 @@ constexpr std::size_t most_parameters = 256;
 
 pg_server_login_core::pg_server_login_core(std::string user, std::string database, bool guarded,
                                            server_credentials credentials, std::string nonce)
-    : user_(std::move(user)), database_(std::move(database)), guarded_(guarded), credentials_(std::move(credentials)),
+    : user_(std::move(user)),
+      database_(std::move(database)),
+      guarded_(guarded),
+      credentials_(std::move(credentials)),
       nonce_(std::move(nonce)) {}
 
 void pg_server_login_core::start(std::string& out) {
@@ -42,7 +45,9 @@ std::size_t pg_server_login_core::on_server(pg::bytes in, pg_server_state& serve
         }
         used += frame->whole.size();
         switch (frame->type) {
-            case pg::backend::authentication: authenticate(frame->body, out); break;
+            case pg::backend::authentication:
+                authenticate(frame->body, out);
+                break;
             case pg::backend::parameter_status: {
                 auto const p = pg::parse_parameter_status(frame->body);
                 if (!p || reported_.size() >= most_parameters) {
@@ -61,7 +66,8 @@ std::size_t pg_server_login_core::on_server(pg::bytes in, pg_server_state& serve
                 break;
             case pg::backend::ready_for_query:
                 if (!authenticated_) {
-                    fail(pg::sqlstate::protocol_violation, "the server was ready before it had authenticated us");
+                    fail(pg::sqlstate::protocol_violation,
+                         "the server was ready before it had authenticated us");
                     break;
                 }
                 std::sort(reported_.begin(), reported_.end());
@@ -77,13 +83,17 @@ std::size_t pg_server_login_core::on_server(pg::bytes in, pg_server_state& serve
                 auto const fields = pg::parse_error_fields(frame->body);
                 if (fields)
                     fail(fields->sqlstate.value_or(pg::sqlstate::connection_failure),
-                         fields->message.value_or("the server refused the connection"), fields->hint.value_or(""));
+                         fields->message.value_or("the server refused the connection"),
+                         fields->hint.value_or(""));
                 else
                     fail(pg::sqlstate::connection_failure, "the server refused the connection");
                 break;
             }
-            case pg::backend::notice_response: break;
-            default: fail(pg::sqlstate::protocol_violation, "the server sent an unexpected message during login"); break;
+            case pg::backend::notice_response:
+                break;
+            default:
+                fail(pg::sqlstate::protocol_violation, "the server sent an unexpected message during login");
+                break;
         }
     }
     return used;
@@ -91,7 +101,8 @@ std::size_t pg_server_login_core::on_server(pg::bytes in, pg_server_state& serve
 
 void pg_server_login_core::authenticate(pg::bytes body, std::string& out) {
     auto const message = pg::parse_authentication(body);
-    if (!message) return fail(pg::sqlstate::protocol_violation, "the server sent a malformed authentication request");
+    if (!message)
+        return fail(pg::sqlstate::protocol_violation, "the server sent a malformed authentication request");
     auto answer = [&](pg::scram_result const& result, auto write) {
         if (auto const* text = std::get_if<std::string>(&result))
             write(*text);
@@ -99,25 +110,31 @@ void pg_server_login_core::authenticate(pg::bytes body, std::string& out) {
             fail(pg::sqlstate::invalid_password, message_of(std::get<errc>(result)));
     };
     bool const has_secret = !credentials_.password.empty() || credentials_.keys;
-    std::string const no_password = "the server wants a password for user \"" + user_ + "\" and the proxy has none";
+    std::string const no_password =
+        "the server wants a password for user \"" + user_ + "\" and the proxy has none";
     switch (message->code) {
         case pg::authentication_code::ok:
             if (scram_ && !scram_->succeeded())
-                return fail(pg::sqlstate::invalid_password, "the server did not prove that it knows the password");
+                return fail(pg::sqlstate::invalid_password,
+                            "the server did not prove that it knows the password");
             authenticated_ = true;
             return;
         case pg::authentication_code::cleartext_password:
             if (credentials_.password.empty())
-                return fail(pg::sqlstate::invalid_password, no_password, "Set users." + user_ + ".server_password.");
+                return fail(pg::sqlstate::invalid_password, no_password,
+                            "Set users." + user_ + ".server_password.");
             pg::write_password(out, credentials_.password);
             return;
         case pg::authentication_code::sasl: {
             if (!has_secret)
-                return fail(pg::sqlstate::invalid_password, no_password, "Set users." + user_ + ".server_password.");
+                return fail(pg::sqlstate::invalid_password, no_password,
+                            "Set users." + user_ + ".server_password.");
             pg::text_list mechanisms = message->mechanisms;
             bool offered = false;
-            while (auto const mechanism = mechanisms.next()) offered = offered || *mechanism == pg::scram_sha_256;
-            if (!offered || scram_) return fail(pg::sqlstate::feature_not_supported, "the server offers no SCRAM-SHA-256");
+            while (auto const mechanism = mechanisms.next())
+                offered = offered || *mechanism == pg::scram_sha_256;
+            if (!offered || scram_)
+                return fail(pg::sqlstate::feature_not_supported, "the server offers no SCRAM-SHA-256");
             if (credentials_.keys)
                 scram_.emplace(*credentials_.keys, nonce_);
             else
@@ -138,9 +155,11 @@ void pg_server_login_core::authenticate(pg::bytes body, std::string& out) {
                 fail(pg::sqlstate::invalid_password, wrong.message());
             return;
         case pg::authentication_code::md5_password:
-            return fail(pg::sqlstate::feature_not_supported, "the server wants md5 authentication, which is not supported",
+            return fail(pg::sqlstate::feature_not_supported,
+                        "the server wants md5 authentication, which is not supported",
                         "Use scram-sha-256 in the server's pg_hba.conf.");
-        default: break;
+        default:
+            break;
     }
     fail(pg::sqlstate::feature_not_supported, "the server wants an authentication that is not supported",
          "Use scram-sha-256 in the server's pg_hba.conf.");
@@ -148,7 +167,8 @@ void pg_server_login_core::authenticate(pg::bytes body, std::string& out) {
 
 void pg_server_login_core::fail(std::string_view sqlstate, std::string_view message, std::string_view hint) {
     error_.clear();
-    pg::write_error_response(error_, {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint});
+    pg::write_error_response(error_,
+                             {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint});
     state_ = state::failed;
 }
 

@@ -1,5 +1,5 @@
-// How Lull comes in at a server: from the startup packet to the first ReadyForQuery, sans-io. Owned by a pg_server
-// until then; its worker's thread. The server is as little trusted as a client.
+// How Lull comes in at a server: from the startup packet to the first ReadyForQuery, sans-io. Owned by a
+// pg_server until then; its worker's thread. The server is as little trusted as a client.
 #pragma once
 
 #include "protocol/pg/bytes.hpp"
@@ -22,7 +22,8 @@ class pg_server_login_core {
 
     void start(std::string& out);
     /// Bytes consumed. Fills `server` from what it reports.
-    std::size_t on_server(pg::bytes in, pg_server_state& server, setting_interner& settings, std::string& out);
+    std::size_t on_server(pg::bytes in, pg_server_state& server, setting_interner& settings,
+                          std::string& out);
 
     state where() const { return state_; }
     /// For state::failed: a whole ErrorResponse, FATAL, fit for the client that waits.

@@ -13,7 +13,17 @@
 namespace lull {
 
 /// Replies come in the order of what was sent; each message that will be answered leaves one of these.
-enum class owed_kind : std::uint8_t { query, function_call, parse, bind, describe, execute, close, sync, local };
+enum class owed_kind : std::uint8_t {
+    query,
+    function_call,
+    parse,
+    bind,
+    describe,
+    execute,
+    close,
+    sync,
+    local
+};
 
 struct owed_reply {
     owed_kind kind = owed_kind::query;
@@ -22,10 +32,11 @@ struct owed_reply {
     bool block_after = false;  // ReadyForQuery goes out as in a block: we open the next one behind it
     bool settings = false;     // ours: it makes settings. Otherwise: success confirms those recorded with it
     std::uint16_t settings_count = 0;
-    bool failed = false;       // an ErrorResponse came
+    bool failed = false;          // an ErrorResponse came
     char const* retag = nullptr;  // CommandComplete goes out with this tag; static storage
     prepared parsed;              // for parse: what the server then has
-    std::string text;  // local: the reply itself. Otherwise, if not empty: goes out in place of the ErrorResponse
+    std::string
+        text;  // local: the reply itself. Otherwise, if not empty: goes out in place of the ErrorResponse
     std::string name;  // for a client's Parse: its name, undefined again if it fails
 };
 
@@ -67,7 +78,7 @@ struct pg_server_state {
     std::int32_t pid = 0;
     std::string secret;  // of BackendKeyData, as it came
 
-    char status = 'I';  // of the last ReadyForQuery
+    char status = 'I';          // of the last ReadyForQuery
     session_settings actual;    // made in this session, on top of its defaults
     session_settings reported;  // ParameterStatus, by value
     server_prepared statements;

@@ -6,9 +6,10 @@
 #include "proxy/pg_pool.hpp"
 #include "proxy/pg_server.hpp"
 
-#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <openssl/rand.h>
+
+#include <algorithm>
 #include <stdexcept>
 
 namespace lull {
@@ -23,7 +24,8 @@ constexpr std::size_t most_listed = 50;
 std::array<std::byte, 32> const& process_secret() {
     static std::array<std::byte, 32> const secret = [] {
         std::array<std::byte, 32> s{};
-        if (::RAND_bytes(reinterpret_cast<unsigned char*>(s.data()), s.size()) != 1) throw std::runtime_error("no random bytes");
+        if (::RAND_bytes(reinterpret_cast<unsigned char*>(s.data()), s.size()) != 1)
+            throw std::runtime_error("no random bytes");
         return s;
     }();
     return secret;
@@ -38,11 +40,19 @@ routing::classifier_limits classifier_limits_of(config::limits const& limits) {
 }  // namespace
 
 pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
-                       std::shared_ptr<routing::snapshot const> initial, control_port& control, shared_limits& shared)
-    : io_(io), id_(id), control_(control), shared_(shared), resolver_(mail),
+                       std::shared_ptr<routing::snapshot const> initial, control_port& control,
+                       shared_limits& shared)
+    : io_(io),
+      id_(id),
+      control_(control),
+      shared_(shared),
+      resolver_(mail),
       classifier_(classifier_limits_of(initial->config->limits)),
-      context_{initial, std::chrono::steady_clock::now(), classifier_, statements_, settings_, shared.holds, welcomes_},
-      block_(block_bytes), writers_(initial->sites.size()), refused_gone_(initial->sites.size()) {
+      context_{initial,  std::chrono::steady_clock::now(), classifier_, statements_, settings_, shared.holds,
+               welcomes_},
+      block_(block_bytes),
+      writers_(initial->sites.size()),
+      refused_gone_(initial->sites.size()) {
     entropy_.process_secret = process_secret();
     context_.avoid_until.resize(initial->backends.size());
 }
@@ -139,7 +149,8 @@ void pg_service::writer_changed(routing::site_id site, bool writes) {
     auto const index = static_cast<std::size_t>(site);
     if (index >= writers_.size()) writers_.resize(index + 1);
     writers_[index] += writes ? 1 : std::size_t(-1);
-    if (writers_[index] == 0 && snapshot().of(site).mode == routing::mode::draining && on_drained) on_drained();
+    if (writers_[index] == 0 && snapshot().of(site).mode == routing::mode::draining && on_drained)
+        on_drained();
 }
 
 void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
@@ -186,7 +197,8 @@ void pg_service::end_writers(routing::site_id site, end_writers_how how) {
     touch_clock();
     std::vector<pg_client*> writing;
     for (auto const& [client, owner] : clients_)
-        if (client->session() && client->session()->identity().site == site && client->session()->writes()) writing.push_back(client);
+        if (client->session() && client->session()->identity().site == site && client->session()->writes())
+            writing.push_back(client);
     for (pg_client* client : writing)
         if (clients_.contains(client)) client->end_writing(how);
 }
@@ -206,7 +218,8 @@ void pg_service::add_load(std::vector<site_load>& sites) const {
         ++load.writers;
         if (load.longest.size() < most_listed) load.longest.push_back(client->describe());
     }
-    for (std::size_t i = 0; i < sites.size() && i < refused_gone_.size(); ++i) sites[i].refused += refused_gone_[i];
+    for (std::size_t i = 0; i < sites.size() && i < refused_gone_.size(); ++i)
+        sites[i].refused += refused_gone_[i];
 }
 
 void pg_service::close_all(bool graceful) {

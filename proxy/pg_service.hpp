@@ -1,5 +1,5 @@
-// The PostgreSQL half of one worker: its clients, its pools, and what they share. Created, used and destroyed on
-// the worker's thread.
+// The PostgreSQL half of one worker: its clients, its pools, and what they share. Created, used and destroyed
+// on the worker's thread.
 #pragma once
 
 #include "proxy/mailbox.hpp"
@@ -30,8 +30,9 @@ struct shared_limits {
 
 class pg_service {
   public:
-    pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id, std::shared_ptr<routing::snapshot const> initial,
-               control_port& control, shared_limits& shared);
+    pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
+               std::shared_ptr<routing::snapshot const> initial, control_port& control,
+               shared_limits& shared);
     ~pg_service();
 
     void accept(int fd, std::string peer, bool migration);
@@ -81,7 +82,9 @@ class pg_service {
     bool stopping() const { return stopping_; }
 
     /// Which worker a cancel key is of.
-    static std::uint16_t worker_of(std::int32_t key_pid) { return static_cast<std::uint16_t>(key_pid >> worker_shift); }
+    static std::uint16_t worker_of(std::int32_t key_pid) {
+        return static_cast<std::uint16_t>(key_pid >> worker_shift);
+    }
     /// Hands a cancel request to the worker that the key names.
     std::function<void(std::int32_t pid, std::string secret)> route_cancel;
 

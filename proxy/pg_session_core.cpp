@@ -26,8 +26,11 @@ bool is_unsafe_encoding(std::string_view encoding) {
 }  // namespace
 
 pg_session_core::pg_session_core(session_context& context, session_identity identity)
-    : context_(context), identity_(std::move(identity)), startup_(context.settings.intern(identity_.startup)),
-      wanted_(startup_), reported_(context.settings.none()) {}
+    : context_(context),
+      identity_(std::move(identity)),
+      startup_(context.settings.intern(identity_.startup)),
+      wanted_(startup_),
+      reported_(context.settings.none()) {}
 
 std::string pg_session_core::application_name() const {
     std::string const* name = find_setting(reported_, "application_name");
@@ -84,10 +87,12 @@ bool pg_session_core::guard_needed() const {
 void pg_session_core::want(routing::verdict verdict, session_step& step) {
     routing::backend_id backend = site().primary;
     if (verdict == routing::verdict::to_reader && !identity_.migration)
-        backend = routing::choose_reader(*context_.snapshot, identity_.site, wrote_at_.value_or(routing::instant{}),
-                                         context_.now, context_.seed++);
+        backend =
+            routing::choose_reader(*context_.snapshot, identity_.site, wrote_at_.value_or(routing::instant{}),
+                                   context_.now, context_.seed++);
     auto const index = static_cast<std::size_t>(backend);
-    if (index < context_.avoid_until.size() && context_.now < context_.avoid_until[index]) backend = site().primary;
+    if (index < context_.avoid_until.size() && context_.now < context_.avoid_until[index])
+        backend = site().primary;
     bool const primary = context_.snapshot->of(backend).role == routing::role::primary;
     wish_ = {backend, primary && !read_write() && !identity_.migration};
     step.want = wish_;
@@ -98,19 +103,21 @@ void pg_session_core::want(routing::verdict verdict, session_step& step) {
 bool pg_session_core::matches(routing::verdict verdict) const {
     if (pinned_ || segment_open_ || server_->status != 'I') return true;
     if (!server_->owed.empty())
-        // What is in flight ends where it is; a unit may only join it where it could have gone itself, and where
-        // its place does not depend on how the transaction in flight ends.
+        // What is in flight ends where it is; a unit may only join it where it could have gone itself, and
+        // where its place does not depend on how the transaction in flight ends.
         return read_write() && server_->role == routing::role::primary && !wish_.guarded;
     if (read_write() && wish_.guarded) return false;
     bool const primary = server_->role == routing::role::primary;
-    return verdict == routing::verdict::to_primary ? primary && !wish_.guarded : !primary || wish_.guarded || read_write();
+    return verdict == routing::verdict::to_primary ? primary && !wish_.guarded
+                                                   : !primary || wish_.guarded || read_write();
 }
 
 /// True: the unit may go to server_ now. False: it has to wait, and blocked_ says for what.
 bool pg_session_core::place(routing::verdict verdict, session_step& step) {
     bool const reader = server_ && (wish_.guarded || server_->role == routing::role::replica);
     if (reader && pinned_ && read_write() && !identity_.migration && server_->clean() && !segment_open_) {
-        // It was pinned while it could only read. That state is given up: on this server it could never write.
+        // It was pinned while it could only read. That state is given up: on this server it could never
+        // write.
         unlink();
         step.discard = true;
     }
@@ -197,21 +204,29 @@ owed_reply& pg_session_core::send_own_query(std::string_view sql, session_step& 
 std::string pg_session_core::begin_sql(bool read_only, bool with_snapshot) const {
     std::string sql = "BEGIN";
     switch (block_options_.isolation) {
-        case routing::isolation::unspecified: break;
-        case routing::isolation::read_uncommitted: sql += " ISOLATION LEVEL READ UNCOMMITTED"; break;
-        case routing::isolation::read_committed: sql += " ISOLATION LEVEL READ COMMITTED"; break;
-        case routing::isolation::repeatable_read: sql += " ISOLATION LEVEL REPEATABLE READ"; break;
+        case routing::isolation::unspecified:
+            break;
+        case routing::isolation::read_uncommitted:
+            sql += " ISOLATION LEVEL READ UNCOMMITTED";
+            break;
+        case routing::isolation::read_committed:
+            sql += " ISOLATION LEVEL READ COMMITTED";
+            break;
+        case routing::isolation::repeatable_read:
+            sql += " ISOLATION LEVEL REPEATABLE READ";
+            break;
         case routing::isolation::serializable:
             // A standby refuses it; there, one snapshot for the block is what a reader can have of it.
             sql += server_ && server_->role == routing::role::replica ? " ISOLATION LEVEL REPEATABLE READ"
-                                                                     : " ISOLATION LEVEL SERIALIZABLE";
+                                                                      : " ISOLATION LEVEL SERIALIZABLE";
             break;
     }
     if (read_only)
         sql += " READ ONLY";
     else if (block_options_.read_only.has_value())
         sql += " READ WRITE";
-    if (block_options_.deferrable && !with_snapshot) sql += *block_options_.deferrable ? " DEFERRABLE" : " NOT DEFERRABLE";
+    if (block_options_.deferrable && !with_snapshot)
+        sql += *block_options_.deferrable ? " DEFERRABLE" : " NOT DEFERRABLE";
     // Before the first snapshot the client could switch the mode back; behind it PostgreSQL refuses.
     if (with_snapshot) sql += ";SELECT 1";
     return sql;
@@ -219,6 +234,7 @@ std::string pg_session_core::begin_sql(bool read_only, bool with_snapshot) const
 
 /// What has to stand before the first statement of a unit on this server.
 void pg_session_core::prologue(session_step& step) {
+    if (segment_open_) return;
     if (client_status_ == 'E' && server_->clean() && !deferred_) {
         // The client's block failed and lost its server: make that true on this one, so that it answers as it
         // would have.
@@ -232,12 +248,13 @@ void pg_session_core::prologue(session_step& step) {
     bool const guard = guard_needed();
     if (deferred_) {
         block_options_ = *deferred_;
-        bool const read_only = !read_write() && !identity_.migration ? true : block_options_.read_only.value_or(false);
+        bool const read_only =
+            !read_write() && !identity_.migration ? true : block_options_.read_only.value_or(false);
         send_own_query(begin_sql(read_only, guard), step);
         deferred_.reset();
         block_seen_ = true;
         block_guarded_ = guard;
-    } else if (guard && server_->status == 'T' && server_->owed.empty() && !block_guarded_) {
+    } else if (guard && server_->status == 'T' && server_->owed.empty() && !in_guard()) {
         // A block from before the flip that has only read goes on, and can no longer do anything else.
         send_own_query("SET TRANSACTION READ ONLY", step);
         block_guarded_ = true;
@@ -245,13 +262,16 @@ void pg_session_core::prologue(session_step& step) {
 }
 
 void pg_session_core::began_writing(routing::access access) {
-    if (access < routing::access::unknown || in_guard() || server_->role != routing::role::primary || wish_.guarded) return;
+    if (access < routing::access::unknown || in_guard() || server_->role != routing::role::primary ||
+        wish_.guarded)
+        return;
     if (!may_write_) writes_since_ = context_.now;
     may_write_ = true;
 }
 
 bool pg_session_core::hold(std::size_t bytes, bool whole, session_step& step) {
-    if (whole && !context_.holds.add(static_cast<std::size_t>(identity_.site), bytes, site().settings->hold)) return false;
+    if (whole && !context_.holds.add(static_cast<std::size_t>(identity_.site), bytes, site().settings->hold))
+        return false;
     if (!whole) return false;  // longer than a block: it cannot be kept without reading on
     blocked_ = blocked::held;
     held_since_ = context_.now;
@@ -263,7 +283,8 @@ bool pg_session_core::hold(std::size_t bytes, bool whole, session_step& step) {
     step.client.write([&](std::string& out) {
         pg::write_notice_response(out, {.severity = "NOTICE",
                                         .sqlstate = "00000",
-                                        .message = "this write is held until the maintenance of site \"" + site().settings->name + "\" ends"});
+                                        .message = "this write is held until the maintenance of site \"" +
+                                                   site().settings->name + "\" ends"});
     });
     return true;
 }
@@ -320,12 +341,16 @@ void pg_session_core::apply_settings(bool to_server) {
         using what = pending_setting::what;
         if (!p.confirmed) continue;
         auto find = [&] {
-            return std::find_if(savepoints.rbegin(), savepoints.rend(), [&](auto const& s) { return s.first == p.name; });
+            return std::find_if(savepoints.rbegin(), savepoints.rend(),
+                                [&](auto const& s) { return s.first == p.name; });
         };
         switch (p.kind) {
-            case what::savepoint: savepoints.emplace_back(p.name, kept.size()); break;
+            case what::savepoint:
+                savepoints.emplace_back(p.name, kept.size());
+                break;
             case what::release:
-                if (auto at = find(); at != savepoints.rend()) savepoints.erase(std::prev(at.base()), savepoints.end());
+                if (auto at = find(); at != savepoints.rend())
+                    savepoints.erase(std::prev(at.base()), savepoints.end());
                 break;
             case what::rollback_to:
                 if (auto at = find(); at != savepoints.rend()) {
@@ -337,7 +362,9 @@ void pg_session_core::apply_settings(bool to_server) {
             case what::reset:
             case what::reset_all:
             case what::deallocate_all:
-            case what::discard_all: kept.push_back(&p); break;
+            case what::discard_all:
+                kept.push_back(&p);
+                break;
         }
     }
     session_settings actual = server_->actual;
@@ -370,7 +397,8 @@ void pg_session_core::apply_settings(bool to_server) {
                 break;
             case pending_setting::what::savepoint:
             case pending_setting::what::release:
-            case pending_setting::what::rollback_to: break;
+            case pending_setting::what::rollback_to:
+                break;
         }
     }
     if (to_server) server_->actual = actual;

@@ -1,21 +1,21 @@
-// One client's session with PostgreSQL, sans-io: bytes of the client and of the server it is lent come in, bytes
-// for both and wishes come out. Owned by a worker's pg_client, used on that worker's thread only.
+// One client's session with PostgreSQL, sans-io: bytes of the client and of the server it is lent come in,
+// bytes for both and wishes come out. Owned by a worker's pg_client, used on that worker's thread only.
 //
-// How a client's input is taken: in units, a Query or a segment of the extended protocol up to its Sync or Flush.
-// A unit is judged by routing::decide with the snapshot of that moment, then it waits for a server or goes out
-// whole; what cannot go yet is not consumed and is fed again after on_linked(), on_server() or on_snapshot() set
-// session_step::retry_input.
+// How a client's input is taken: in units, a Query or a segment of the extended protocol up to its Sync or
+// Flush. A unit is judged by routing::decide with the snapshot of that moment, then it waits for a server or
+// goes out whole; what cannot go yet is not consumed and is fed again after on_linked(), on_server() or
+// on_snapshot() set session_step::retry_input.
 //
-// Who knows what: client_status_ is what the client was told (its ReadyForQuery), server->status what the server
-// said. They differ only while BEGIN is deferred (answered, not sent), while our own READ ONLY transaction is
-// around a read, and where a failed block has no server any more.
+// Who knows what: client_status_ is what the client was told (its ReadyForQuery), server->status what the
+// server said. They differ only while BEGIN is deferred (answered, not sent), while our own READ ONLY
+// transaction is around a read, and where a failed block has no server any more.
 #pragma once
 
+#include "protocol/pg/bytes.hpp"
+#include "protocol/pg/frame.hpp"
 #include "proxy/gather.hpp"
 #include "proxy/hold_ledger.hpp"
 #include "proxy/pg_server_state.hpp"
-#include "protocol/pg/bytes.hpp"
-#include "protocol/pg/frame.hpp"
 #include "routing/policy.hpp"
 #include "routing/sql_classifier.hpp"
 
@@ -120,7 +120,16 @@ class pg_session_core {
   private:
     enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, held };
     struct pending_setting {
-        enum class what : std::uint8_t { make, reset, reset_all, discard_all, deallocate_all, savepoint, release, rollback_to };
+        enum class what : std::uint8_t {
+            make,
+            reset,
+            reset_all,
+            discard_all,
+            deallocate_all,
+            savepoint,
+            release,
+            rollback_to
+        };
         what kind;
         std::string name;
         std::string sql;
@@ -230,23 +239,23 @@ class pg_session_core {
     char client_status_ = 'I';
     std::optional<routing::begin_options> deferred_;  // BEGIN answered and not sent
     routing::begin_options block_options_;            // of the open block, for AND CHAIN
-    bool block_guarded_ = false;                      // our READ ONLY block on a primary is the client's block
-    bool wrap_open_ = false;                          // our READ ONLY block is around an extended segment
-    bool segment_open_ = false;                       // extended messages without their Sync
-    bool discarding_ = false;                         // to the next Sync: the segment failed without a server
+    bool block_guarded_ = false;  // our READ ONLY block on a primary is the client's block
+    bool wrap_open_ = false;      // our READ ONLY block is around an extended segment
+    bool segment_open_ = false;   // extended messages without their Sync
+    bool discarding_ = false;     // to the next Sync: the segment failed without a server
     bool may_write_ = false;
     bool block_seen_ = false;  // this transaction is, or was, a block
     bool error_seen_ = false;
     bool commit_sent_ = false;
     bool pinned_ = false;
-    bool abort_due_ = false;   // roll the block back as soon as the server answers
+    bool abort_due_ = false;  // roll the block back as soon as the server answers
     bool client_gone_ = false;
     bool closing_ = false;
     bool started_ = false;
     char last_transaction_tag_ = 0;  // 'C' or 'R'
     std::size_t client_body_left_ = 0;
     bool client_body_dropped_ = false;
-    std::string fail_next_;  // ErrorResponse for the unit that waits
+    std::string fail_next_;     // ErrorResponse for the unit that waits
     std::string server_fatal_;  // the last FATAL of the server, as ERROR
 
     std::vector<pending_setting> pending_;

@@ -175,16 +175,17 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     server_fatal_.clear();
     if (unresolved) {
         error.clear();
-        pg::write_error_response(error, {.sqlstate = pg::sqlstate::transaction_resolution_unknown,
-                                         .message = "connection to the server was lost while a COMMIT was on its way",
-                                         .detail = why,
-                                         .hint = "The transaction may or may not have been committed."});
+        pg::write_error_response(
+            error, {.sqlstate = pg::sqlstate::transaction_resolution_unknown,
+                    .message = "connection to the server was lost while a COMMIT was on its way",
+                    .detail = why,
+                    .hint = "The transaction may or may not have been committed."});
     } else if (error.empty()) {
         pg::write_error_response(error, {.sqlstate = pg::sqlstate::connection_failure,
                                          .message = "server closed the connection unexpectedly",
                                          .detail = why});
     }
-    bool told = false;       // the error of this segment or query
+    bool told = false;  // the error of this segment or query
     bool owes = false;
     char const status = in_block && !unresolved ? 'E' : 'I';
     for (std::size_t i = 0; i < lost.owed.size() && !client_gone_; ++i) {
@@ -193,7 +194,8 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         owes = true;
         if (!told) step.client.text(error);
         told = true;
-        if (owed.kind == owed_kind::query || owed.kind == owed_kind::function_call || owed.kind == owed_kind::sync) {
+        if (owed.kind == owed_kind::query || owed.kind == owed_kind::function_call ||
+            owed.kind == owed_kind::sync) {
             client_status_ = status;
             ready(step);
             told = false;

@@ -7,12 +7,15 @@ namespace lull {
 namespace {
 
 auto position(setting_map const& map, std::string_view name) {
-    return std::lower_bound(map.begin(), map.end(), name, [](auto const& entry, std::string_view n) { return entry.first < n; });
+    return std::lower_bound(map.begin(), map.end(), name,
+                            [](auto const& entry, std::string_view n) { return entry.first < n; });
 }
 
 }  // namespace
 
-setting_interner::setting_interner() : none_(std::make_shared<setting_map const>()) { known_.emplace(setting_map{}, none_); }
+setting_interner::setting_interner() : none_(std::make_shared<setting_map const>()) {
+    known_.emplace(setting_map{}, none_);
+}
 
 session_settings setting_interner::intern(setting_map map) {
     auto [entry, fresh] = known_.try_emplace(std::move(map));
@@ -26,7 +29,8 @@ session_settings setting_interner::intern(setting_map map) {
     return made;
 }
 
-session_settings setting_interner::with(session_settings const& from, std::string_view name, std::string_view text) {
+session_settings setting_interner::with(session_settings const& from, std::string_view name,
+                                        std::string_view text) {
     setting_map map = *from;
     auto at = position(map, name);
     if (at != map.end() && at->first == name) {

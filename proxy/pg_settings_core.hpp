@@ -1,5 +1,5 @@
-// Session settings that follow a client from server to server. A set of settings is an immutable value, shared
-// by all who have the same: whether a server is as a client left it is one comparison of pointers.
+// Session settings that follow a client from server to server. A set of settings is an immutable value,
+// shared by all who have the same: whether a server is as a client left it is one comparison of pointers.
 // Owned by a worker, used on its thread only.
 #pragma once
 

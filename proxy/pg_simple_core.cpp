@@ -1,4 +1,5 @@
-// The simple query protocol (manual, "Simple Query"), and the messages that are neither it nor the extended one.
+// The simple query protocol (manual, "Simple Query"), and the messages that are neither it nor the extended
+// one.
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frontend.hpp"
 #include "protocol/pg/sqlstate.hpp"
@@ -33,7 +34,8 @@ std::size_t pg_session_core::unit(pg::bytes in, session_step& step) {
     auto const header = pg::parse_header(in.first<pg::header_bytes>());
     if (!header || !pg::is_frontend_type(header->type)) {
         fatal(pg::sqlstate::protocol_violation,
-              header ? "invalid frontend message type " + std::to_string(static_cast<unsigned char>(header->type))
+              header ? "invalid frontend message type " +
+                           std::to_string(static_cast<unsigned char>(header->type))
                      : std::string("invalid message length"),
               step);
         return in.size();
@@ -43,15 +45,19 @@ std::size_t pg_session_core::unit(pg::bytes in, session_step& step) {
         case pg::frontend::terminate:
             closing_ = step.close_client = true;
             return in.size();
-        case pg::frontend::query: return simple(in, *header, step);
-        case pg::frontend::function_call: return function_call(in, *header, step);
+        case pg::frontend::query:
+            return simple(in, *header, step);
+        case pg::frontend::function_call:
+            return function_call(in, *header, step);
         case pg::frontend::copy_data:
         case pg::frontend::copy_done:
-        case pg::frontend::copy_fail: return copy_data(in, *header, step);
+        case pg::frontend::copy_fail:
+            return copy_data(in, *header, step);
         case pg::frontend::password:
             fatal(pg::sqlstate::protocol_violation, "unexpected password message", step);
             return in.size();
-        default: return extended(in, step);
+        default:
+            return extended(in, step);
     }
 }
 
@@ -124,7 +130,8 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
         if (hold(size, whole, step)) return 0;
         decision.verdict = routing::verdict::refuse;
     }
-    bool const dead_block = server_ && server_->owed.empty() && server_->status == 'E' && !op.transaction_control;
+    bool const dead_block =
+        server_ && server_->owed.empty() && server_->status == 'E' && !op.transaction_control;
     if (decision.verdict == routing::verdict::refuse && !dead_block) {
         std::string error = refusal(&op, decision.offender);
         return refuse_simple(in, size, std::move(error), step);
@@ -166,7 +173,8 @@ bool pg_session_core::answer_locally(routing::operation const& op, session_step&
         if (!s.chain) deferred_.reset();
         return answer(s.kind == statement_kind::commit ? "COMMIT" : "ROLLBACK", s.chain ? 'T' : 'I');
     }
-    if (s.kind == statement_kind::set_transaction && !s.to_default && s.name.empty() && s.begin != routing::begin_options{}) {
+    if (s.kind == statement_kind::set_transaction && !s.to_default && s.name.empty() &&
+        s.begin != routing::begin_options{}) {
         if (routing::decide(op, facts(), site()).verdict == routing::verdict::refuse) return false;
         if (s.begin.isolation != routing::isolation::unspecified) deferred_->isolation = s.begin.isolation;
         if (s.begin.read_only) deferred_->read_only = s.begin.read_only;
@@ -191,7 +199,8 @@ bool pg_session_core::answer_failed(routing::operation const& op, session_step& 
     return true;
 }
 
-std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step) {
+std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::string error,
+                                           session_step& step) {
     ++refused_;
     hold_exhausted_ = false;
     if (server_ && (!server_->owed.empty() || server_->status != 'I')) {
@@ -211,8 +220,8 @@ std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::
     return drop(in, size);
 }
 
-void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op,
-                                     session_step& step) {
+void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string_view text,
+                                     routing::operation const& op, session_step& step) {
     routing::statement const* only = op.statements.size() == 1 ? &op.statements.front() : nullptr;
     bool const idle = server_->status == 'I' && server_->owed.empty();
     bool const guard = guard_needed();
@@ -235,7 +244,8 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         client_status_ = 'T';
         return;
     }
-    if (only && block_guarded_ && (only->kind == statement_kind::commit || only->kind == statement_kind::rollback)) {
+    if (only && block_guarded_ &&
+        (only->kind == statement_kind::commit || only->kind == statement_kind::rollback)) {
         // A transaction that may not write has nothing to commit, and ROLLBACK undoes what slipped in.
         bool const chain = only->chain;
         owed_reply& owed = send_own_query("ROLLBACK", step);
@@ -246,8 +256,9 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         return;
     }
     // Settings have to outlive our ROLLBACK, so they are made outside; so is what only the session knows.
-    bool const alone = only && (only->kind == statement_kind::set || only->kind == statement_kind::reset ||
-                                only->kind == statement_kind::discard || only->kind == statement_kind::deallocate);
+    bool const alone =
+        only && (only->kind == statement_kind::set || only->kind == statement_kind::reset ||
+                 only->kind == statement_kind::discard || only->kind == statement_kind::deallocate);
     bool const wrap = guard && idle && !alone;
     if (wrap) {
         block_options_ = {};
@@ -288,17 +299,26 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
                     record(what::make, s.name, std::string(slice));
                 }
                 break;
-            case statement_kind::reset: record(s.name.empty() ? what::reset_all : what::reset, s.name); break;
+            case statement_kind::reset:
+                record(s.name.empty() ? what::reset_all : what::reset, s.name);
+                break;
             case statement_kind::discard:
                 if (s.name == "ALL") record(what::discard_all, {});
                 break;
             case statement_kind::deallocate:
                 if (s.name.empty()) record(what::deallocate_all, {});
                 break;
-            case statement_kind::savepoint: record(what::savepoint, s.name); break;
-            case statement_kind::release: record(what::release, s.name); break;
-            case statement_kind::rollback_to: record(what::rollback_to, s.name); break;
-            default: break;
+            case statement_kind::savepoint:
+                record(what::savepoint, s.name);
+                break;
+            case statement_kind::release:
+                record(what::release, s.name);
+                break;
+            case statement_kind::rollback_to:
+                record(what::rollback_to, s.name);
+                break;
+            default:
+                break;
         }
     }
     return count;

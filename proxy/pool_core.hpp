@@ -1,6 +1,6 @@
-// Who gets which server connection: the books of one pool (a server, a database, a user, guarded or not) on one
-// worker. Pure: servers and clients are only names here. The hottest server first (LIFO), the longest waiting
-// client first (FIFO).
+// Who gets which server connection: the books of one pool (a server, a database, a user, guarded or not) on
+// one worker. Pure: servers and clients are only names here. The hottest server first (LIFO), the longest
+// waiting client first (FIFO).
 #pragma once
 
 #include "routing/snapshot.hpp"
@@ -85,8 +85,8 @@ class pool_core {
     }
     void opened() { --opening_; }
 
-    /// A connection is no more; `was_opening`: it never became ready. True: the caller opens another for those
-    /// who wait.
+    /// A connection is no more; `was_opening`: it never became ready. True: the caller opens another for
+    /// those who wait.
     bool gone(server what, bool was_opening, std::size_t most, bool retry) {
         std::erase_if(idle_, [&](entry const& e) { return e.name == what; });
         --open_;
@@ -133,7 +133,8 @@ class pool_core {
         return out;
     }
     std::optional<server> to_give_up() const {
-        return permits_.starving() && !starving_ && !idle_.empty() ? std::optional(idle_.front().name) : std::nullopt;
+        return permits_.starving() && !starving_ && !idle_.empty() ? std::optional(idle_.front().name)
+                                                                   : std::nullopt;
     }
 
     std::size_t idle() const { return idle_.size(); }

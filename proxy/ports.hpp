@@ -37,7 +37,7 @@ struct site_load {
     std::size_t writers = 0;  // all of them
     std::size_t held = 0;
     std::size_t held_bytes = 0;
-    std::uint64_t refused = 0;  // since the process started
+    std::uint64_t refused = 0;    // since the process started
     std::vector<writer> longest;  // at most 50, oldest first
 };
 
@@ -63,7 +63,8 @@ class worker_port {
     /// Takes ownership of `fd`, a connected, non-blocking socket.
     virtual void adopt(listener_kind, int fd, std::string peer_address) = 0;
     /// The answer to control_port::find_secret: a password or verifier; nothing: no such user.
-    virtual void secret_found(std::uint64_t request, std::optional<std::string> secret, std::string error) = 0;
+    virtual void secret_found(std::uint64_t request, std::optional<std::string> secret,
+                              std::string error) = 0;
     /// Sessions on it; for choosing the least loaded. Any thread.
     virtual std::size_t load() const = 0;
     /// graceful: idle sessions end now, others when their transaction does. Ends the worker's thread.
@@ -84,6 +85,7 @@ class control_port {
 
 /// Starts a worker thread that decides from `initial` until it is told otherwise. `control` outlives it.
 std::unique_ptr<worker_port> start_worker(worker_id, std::size_t workers,
-                                          std::shared_ptr<routing::snapshot const> initial, control_port& control);
+                                          std::shared_ptr<routing::snapshot const> initial,
+                                          control_port& control);
 
 }  // namespace lull

@@ -1,4 +1,5 @@
-// Names to addresses, for a worker: numeric ones at once, others on a thread of its own, remembered for a while.
+// Names to addresses, for a worker: numeric ones at once, others on a thread of its own, remembered for a
+// while.
 #pragma once
 
 #include "config/model.hpp"

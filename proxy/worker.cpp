@@ -1,15 +1,16 @@
-// A worker: one thread, one io_context, the sessions of its clients. Everything in it but the mailbox belongs to
-// that thread.
+// A worker: one thread, one io_context, the sessions of its clients. Everything in it but the mailbox belongs
+// to that thread.
 #include "proxy/http_session.hpp"
 #include "proxy/log.hpp"
 #include "proxy/mailbox.hpp"
 #include "proxy/pg_service.hpp"
 #include "proxy/ports.hpp"
 
-#include <algorithm>
-#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+
+#include <algorithm>
+#include <atomic>
 #include <future>
 #include <thread>
 
@@ -71,7 +72,8 @@ class worker final : public worker_port {
         ++load_;
         mail_->post([this, kind, fd, peer = std::move(peer)] {
             if (kind == listener_kind::http)
-                http_->accept(fd, peer, snapshot_->config->listen.http ? snapshot_->config->listen.http->port : 0);
+                http_->accept(fd, peer,
+                              snapshot_->config->listen.http ? snapshot_->config->listen.http->port : 0);
             else
                 pg_->accept(fd, peer, kind == listener_kind::migration);
         });
@@ -179,7 +181,8 @@ class worker final : public worker_port {
 
 }  // namespace
 
-std::unique_ptr<worker_port> start_worker(worker_id id, std::size_t, std::shared_ptr<routing::snapshot const> initial,
+std::unique_ptr<worker_port> start_worker(worker_id id, std::size_t,
+                                          std::shared_ptr<routing::snapshot const> initial,
                                           control_port& control) {
     return std::make_unique<worker>(id, std::move(initial), control);
 }

@@ -1,5 +1,6 @@
-// What is to become of a statement: where it goes, or that it is refused or held. Pure and total; decided from
-// the snapshot of the moment at which it would be executed, so a statement prepared yesterday is judged today.
+// What is to become of a statement: where it goes, or that it is refused or held. Pure and total; decided
+// from the snapshot of the moment at which it would be executed, so a statement prepared yesterday is judged
+// today.
 #pragma once
 
 #include "routing/operation.hpp"
@@ -11,17 +12,17 @@ namespace lull::routing {
 
 /// What the session is in the middle of.
 struct session_facts {
-    bool migration = false;       // came through the migration port: exempt
-    bool may_write = false;       // its transaction began to write before the flip and keeps that right
-    bool block_open = false;      // a transaction block is open on a server
-    bool nothing_sent = true;     // no byte of this transaction has reached a server
-    bool read_only_block = false; // BEGIN READ ONLY
-    bool deferred_block = false;  // BEGIN was answered, nothing else yet
-    bool hold_exhausted = false;  // it was held as long as it may be
+    bool migration = false;        // came through the migration port: exempt
+    bool may_write = false;        // its transaction began to write before the flip and keeps that right
+    bool block_open = false;       // a transaction block is open on a server
+    bool nothing_sent = true;      // no byte of this transaction has reached a server
+    bool read_only_block = false;  // BEGIN READ ONLY
+    bool deferred_block = false;   // BEGIN was answered, nothing else yet
+    bool hold_exhausted = false;   // it was held as long as it may be
 };
 
 enum class verdict : std::uint8_t {
-    to_reader,   // a replica if one is fresh enough, else the primary
+    to_reader,  // a replica if one is fresh enough, else the primary
     to_primary,
     refuse,
     hold,

@@ -1,0 +1,142 @@
+// The extended query protocol (manual, "Extended Query"): a segment, all messages up to Sync or Flush, is
+// looked at before its first message goes out, because all of it must go to the same server.
+#include "protocol/pg/frontend.hpp"
+#include "proxy/pg_session_core.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+namespace {
+
+// A segment that is longer is not waited for: it goes where everything can be done.
+constexpr std::size_t longest_segment = 32 * 1024;
+
+}  // namespace
+
+prepared pg_session_core::find_statement(std::string_view name, unit_plan const& so_far) const {
+    for (auto m = so_far.messages.rbegin(); m != so_far.messages.rend(); ++m)
+        if (m->type == pg::frontend::parse && m->name == name) return m->statement;
+    if (name.empty()) return unnamed_;
+    auto at = statements_.find(std::string(name));
+    return at == statements_.end() ? nullptr : at->second;
+}
+
+/// False: the message is malformed.
+bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& plan) {
+    switch (m.type) {
+        case pg::frontend::parse: {
+            auto const parsed = pg::parse_parse(body);
+            if (!parsed) return false;
+            m.name = parsed->statement;
+            m.statement =
+                context_.statements.intern(parsed->query, pg::as_text(parsed->parameter_types),
+                                           context_.classifier.classify(parsed->query, text_facts()));
+            return true;
+        }
+        case pg::frontend::bind: {
+            auto const names = pg::parse_bind_names(body, m.size - pg::header_bytes);
+            auto const* known = std::get_if<pg::bind_names>(&names);
+            if (!known) return false;
+            m.name = known->portal;
+            m.statement = find_statement(known->statement, plan);
+            return true;
+        }
+        case pg::frontend::execute: {
+            auto const execute = pg::parse_execute(body);
+            if (!execute) return false;
+            m.name = execute->portal;
+            for (auto b = plan.messages.rbegin(); b != plan.messages.rend(); ++b)
+                if (b->type == pg::frontend::bind && b->name == m.name) {
+                    m.statement = b->statement;
+                    return true;
+                }
+            if (auto at = portals_.find(m.name); at != portals_.end()) m.statement = at->second;
+            return true;
+        }
+        case pg::frontend::describe:
+        case pg::frontend::close: {
+            auto const target =
+                m.type == pg::frontend::describe ? pg::parse_describe(body) : pg::parse_close(body);
+            if (!target) return false;
+            m.name = target->name;
+            if (target->kind == pg::target_kind::statement) m.statement = find_statement(target->name, plan);
+            return true;
+        }
+        default:
+            return body.empty();
+    }
+}
+
+pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
+    unit_plan plan;
+    std::size_t at = 0;
+    bool const placed = server_ && !matches(routing::verdict::to_primary) ? false : server_ != nullptr;
+    bool bound = false;
+    while (!plan.closed && in.size() - at >= pg::header_bytes) {
+        auto const header = pg::parse_header(in.subspan(at).first<pg::header_bytes>());
+        if (!header) break;
+        unit_message m{header->type, at, pg::header_bytes + header->body_bytes};
+        switch (m.type) {
+            case pg::frontend::parse:
+            case pg::frontend::bind:
+            case pg::frontend::describe:
+            case pg::frontend::execute:
+            case pg::frontend::close:
+            case pg::frontend::sync:
+            case pg::frontend::flush:
+                break;
+            default:
+                return plan;  // something else follows: what is here is all there is
+        }
+        m.whole = in.size() - at >= m.size;
+        bool const may_be_long = m.type == pg::frontend::parse || m.type == pg::frontend::bind;
+        if (!may_be_long && m.size > longest_segment) m.type = 0;
+        pg::bytes const body =
+            in.subspan(at + pg::header_bytes, std::min(m.size, in.size() - at) - pg::header_bytes);
+        bool const streamed =
+            !m.whole && m.type == pg::frontend::bind && body.size() > 2 * pg::max_name_bytes + 2;
+        if (m.type != 0 && !m.whole && !streamed) {
+            plan.wait = plan.messages.empty() || !placed;
+            if (m.type == pg::frontend::parse && m.size > limits().max_statement_bytes) {
+                plan.wait = false;
+                plan.messages.push_back(std::move(m));
+            } else if (plan.messages.empty() || in.size() < longest_segment) {
+                return plan;
+            }
+            plan.wait = false;
+            return plan;
+        }
+        if (m.type == 0 || !plan_message(body, m, plan)) {
+            m.type = 0;  // malformed: the end of this session
+            plan.messages.push_back(std::move(m));
+            return plan;
+        }
+        plan.closed = m.type == pg::frontend::sync || m.type == pg::frontend::flush;
+        bool const judged = m.type == pg::frontend::bind || m.type == pg::frontend::execute ||
+                            (m.type == pg::frontend::parse && !bound);
+        if (m.type == pg::frontend::bind) bound = true;
+        if (m.type != pg::frontend::sync && m.type != pg::frontend::flush &&
+            !(m.type == pg::frontend::close && in[at + pg::header_bytes] == std::byte{'S'}))
+            plan.only_local = false;
+        if (judged && m.statement) {
+            routing::decision const d = routing::decide(*m.statement->operation, facts(), site());
+            bool const parse_only = m.type == pg::frontend::parse;
+            if (d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold) {
+                if (!parse_only && plan.decision.verdict != routing::verdict::refuse) {
+                    plan.decision = d;
+                    plan.offender = m.statement;
+                }
+            } else if (d.verdict == routing::verdict::to_primary &&
+                       plan.decision.verdict == routing::verdict::to_reader) {
+                plan.decision = d;
+            }
+        }
+        at += m.size;
+        plan.messages.push_back(std::move(m));
+    }
+    if (!plan.closed && !placed && in.size() < longest_segment) plan.wait = true;
+    return plan;
+}
+
+}  // namespace lull
