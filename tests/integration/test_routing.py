@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-from harness.cluster import APP_PASSWORD
 from harness.wait import stays, wait_for
 from harness.wire import bind, errors, execute, parse, query, rows, statuses, sync, tags
 

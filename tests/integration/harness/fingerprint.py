@@ -12,7 +12,7 @@ CATALOGS = {
     "pg_description": "objoid, description", "pg_extension": "oid, extname", "pg_largeobject_metadata": "oid, lomowner",
     "pg_database": "oid, datname, datdba, datallowconn, datacl::text", "pg_db_role_setting": "setdatabase, setrole, setconfig",
     "pg_prepared_xacts": "gid, database", "pg_replication_slots": "slot_name, slot_type",
-    "pg_event_trigger": "oid, evtname", "pg_default_acl": "oid, defaclacl::text",
+    "pg_statistic": "starelid, staattnum", "pg_event_trigger": "oid, evtname", "pg_default_acl": "oid, defaclacl::text",
 }
 
 
@@ -23,7 +23,7 @@ def _digest(columns, source):
 def fingerprint(server, db="shop"):
     """{'table public.items': digest, 'catalog pg_class': digest, ...}; asked as superuser, past Lull."""
     names = [(f"catalog {name}", _digest(columns, f"pg_catalog.{name}")) for name, columns in CATALOGS.items()]
-    names.append(("roles", _digest("rolname, rolsuper, rolcanlogin, rolconfig, rolpassword", "pg_catalog.pg_authid")))
+    names.append(("roles", _digest("rolname, rolsuper, rolcanlogin, rolpassword", "pg_catalog.pg_authid")))
     names.append(("large objects", _digest("loid, pageno, data", "pg_catalog.pg_largeobject")))
     relations = server.sql("SELECT quote_ident(nspname) || '.' || quote_ident(relname), relkind FROM pg_class c "
                            "JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'S', 'm') "
