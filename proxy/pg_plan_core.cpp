@@ -132,8 +132,10 @@ pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
                 plan.decision = d;
             }
         }
+        bool const streamed_on = !m.whole;
         at += m.size;
         plan.messages.push_back(std::move(m));
+        if (streamed_on) return plan;  // what follows it is not here yet
     }
     if (!plan.closed && !placed && in.size() < longest_segment) plan.wait = true;
     return plan;
