@@ -234,6 +234,10 @@ prepared pg_session_core::own_statement(std::string_view text) {
 /// What runs in place of transaction control while our own READ ONLY transaction is around it.
 prepared pg_session_core::substitute(prepared const& statement, char const*& retag) {
     routing::statement const* s = only_statement(statement);
+    if (s && s->kind == statement_kind::deallocate && statements_.erase(s->name) > 0) {
+        retag = "DEALLOCATE";  // one of the protocol level; the server knows it by another name
+        return own_statement(nothing_statement);
+    }
     if (!s || !in_guard()) return statement;
     switch (s->kind) {
         case statement_kind::begin:

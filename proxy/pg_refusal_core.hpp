@@ -15,6 +15,9 @@ namespace lull {
 inline constexpr std::string_view failing_statement =
     "ROLLBACK TO SAVEPOINT \"lull refused a write in this transaction\"";
 
+/// Succeeds everywhere and does nothing; for what Lull has done itself.
+inline constexpr std::string_view nothing_statement = "RESET lull.nothing";
+
 /// 25006 for the statement `offender` of `op`; either may be null.
 std::string refusal_error(routing::site const& site, routing::operation const* op,
                           routing::statement const* offender);

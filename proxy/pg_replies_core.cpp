@@ -167,6 +167,11 @@ void pg_session_core::settle_front(bool failed) {
 
 void pg_session_core::pop_owed(session_step& step) {
     server_->owed.pop();
+    answer_local(step);
+}
+
+/// Replies of our own whose turn has come.
+void pg_session_core::answer_local(session_step& step) {
     while (!server_->owed.empty() && server_->owed.front().kind == owed_kind::local) {
         if (!client_gone_) step.client.text(server_->owed.front().text);
         server_->owed.pop();

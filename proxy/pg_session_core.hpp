@@ -222,6 +222,7 @@ class pg_session_core {
     void reply_parameter(pg::bytes body, session_step& step);
     void settle_front(bool failed);
     void pop_owed(session_step& step);
+    void answer_local(session_step& step);
     void own_query_failed(pg::bytes body, session_step& step);
 
     session_context& context_;

@@ -31,6 +31,7 @@ std::size_t pg_session_core::stream_client(pg::bytes in, session_step& step) {
 /// At the end of every event: what has become due.
 void pg_session_core::after_event(session_step& step) {
     if (mode_due_) report_mode(step);
+    if (server_) answer_local(step);
     if (client_gone_) {
         wind_down(step);
         return;

@@ -255,6 +255,12 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         if (chain) send_own_query(begin_sql(true, true), step);
         return;
     }
+    if (only && only->kind == statement_kind::deallocate && server_->status != 'E' && statements_.erase(only->name) > 0) {
+        owed_reply& owed = send_own_query(nothing_statement, step);
+        owed.ours = false;
+        owed.retag = "DEALLOCATE";
+        return;
+    }
     // Settings have to outlive our ROLLBACK, so they are made outside; so is what only the session knows.
     bool const alone =
         only && (only->kind == statement_kind::set || only->kind == statement_kind::reset ||
