@@ -1,0 +1,49 @@
+// The verbs of the command line. Each returns the exit status:
+//   0 done; 1 refused or failed, and said why; 2 bad usage; 3 no lull answers; 130 interrupted.
+// `lull upgrade` returns the status of the command that it ran, where that was not 0.
+#pragma once
+
+#include "proxy/admin_client.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lull::cli {
+
+inline constexpr int failed = 1;
+inline constexpr int unreachable = 3;
+inline constexpr int interrupted = 130;
+
+struct window_options {
+    std::string site;
+    std::string reason;
+    std::string eta;            // duration, as in the configuration
+    std::string drain_timeout;  // duration
+    std::string on_deadline;    // wait, cancel, terminate, abort; empty: the site's
+    bool no_wait = false;
+    bool no_freeze = false;
+};
+
+int status(admin_client const& admin, std::string const& site, bool json);
+int maintenance_on(admin_client const& admin, window_options const& options);
+int maintenance_off(admin_client const& admin, std::string const& site, bool no_wait);
+int upgrade(admin_client const& admin, window_options const& options,
+            std::vector<std::string> const& command);
+int reload(admin_client const& admin);
+int check(std::string const& file, bool explain);
+
+/// Prints a problem document to stderr, in plain words; returns `failed`.
+int print_problem(admin_reply const& reply);
+/// Nothing where it is not a duration; said on stderr.
+std::optional<long long> milliseconds_of(std::string const& option, std::string const& duration);
+
+/// SIGINT and SIGTERM set a flag instead of ending the process while this lives.
+class interrupt_guard {
+  public:
+    interrupt_guard();
+    ~interrupt_guard();
+    static bool interrupted();
+};
+
+}  // namespace lull::cli

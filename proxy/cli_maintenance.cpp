@@ -1,0 +1,162 @@
+// `lull maintenance on|off` and the waiting of `lull upgrade`: ask, then watch the status and show it.
+#include "config/duration.hpp"
+#include "proxy/cli.hpp"
+#include "proxy/cli_progress.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <csignal>
+#include <pwd.h>
+#include <thread>
+#include <unistd.h>
+
+namespace lull::cli {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::milliseconds poll_interval{150};
+
+volatile std::sig_atomic_t interrupt_seen = 0;
+struct sigaction before_int, before_term;
+
+std::string owner() {
+    passwd const* who = ::getpwuid(::getuid());
+    char host[256] = "";
+    ::gethostname(host, sizeof host - 1);
+    return fmt::format("{}@{} (pid {})", who ? who->pw_name : std::to_string(::getuid()), host, ::getpid());
+}
+
+bool request_body(window_options const& options, json& body) {
+    body = {{"owner", owner()}};
+    if (!options.reason.empty()) body["reason"] = options.reason;
+    if (!options.eta.empty()) {
+        auto const eta = milliseconds_of("--eta", options.eta);
+        if (!eta) return false;
+        body["eta_seconds"] = (*eta + 999) / 1000;
+    }
+    if (!options.drain_timeout.empty()) {
+        auto const drain = milliseconds_of("--drain-timeout", options.drain_timeout);
+        if (!drain) return false;
+        body["drain_timeout_ms"] = *drain;
+    }
+    if (!options.on_deadline.empty()) body["on_deadline"] = options.on_deadline;
+    if (options.no_freeze) body["freeze"] = false;
+    return true;
+}
+
+void print_last_error(json const& site) {
+    auto const error = site.find("error");
+    if (error == site.end() || error->is_null()) return;
+    if (error->is_string()) {
+        fmt::print(stderr, "  {}\n", error->get<std::string>());
+        return;
+    }
+    fmt::print(stderr, "  {}\n", error->value("text", ""));
+    if (auto const fix = error->value("fix", ""); !fix.empty()) fmt::print(stderr, "  to do: {}\n", fix);
+}
+
+}  // namespace
+
+interrupt_guard::interrupt_guard() {
+    interrupt_seen = 0;
+    struct sigaction action {};
+    action.sa_handler = [](int) { interrupt_seen = 1; };
+    ::sigaction(SIGINT, &action, &before_int);
+    ::sigaction(SIGTERM, &action, &before_term);
+}
+
+interrupt_guard::~interrupt_guard() {
+    ::sigaction(SIGINT, &before_int, nullptr);
+    ::sigaction(SIGTERM, &before_term, nullptr);
+}
+
+bool interrupt_guard::interrupted() {
+    return interrupt_seen != 0;
+}
+
+std::optional<long long> milliseconds_of(std::string const& option, std::string const& duration) {
+    auto const parsed = config::parse_duration(duration);
+    if (auto const* value = std::get_if<config::milliseconds>(&parsed)) return value->count();
+    fmt::print(stderr, "lull: {}: \"{}\" is not a duration; write 30s, 5min, 250ms or 2h\n", option,
+               duration);
+    return std::nullopt;
+}
+
+int maintenance_on(admin_client const& admin, window_options const& options) {
+    json body;
+    if (!request_body(options, body)) return 2;
+    interrupt_guard const guard;
+    std::string const target = "/sites/" + options.site;
+    admin_reply reply = admin.call("PUT", target + "/maintenance", body);
+    if (!reply.ok()) return print_problem(reply);
+    if (options.no_wait) {
+        fmt::print("{}: {}; watch it with `lull status {}`\n", options.site, reply.body.value("state", ""),
+                   options.site);
+        return 0;
+    }
+    progress shown;
+    for (;;) {
+        std::string const state = reply.body.value("state", "");
+        if (state == "sealed" || state == "frozen") {
+            shown.end();
+            fmt::print(
+                "{} is sealed at {}{}: nobody but the migration can write. `lull maintenance off {}` ends "
+                "it.\n",
+                options.site, reply.body.contains("sealed_lsn") ? text_of(reply.body["sealed_lsn"]) : "?",
+                state == "frozen" ? ", its replica is frozen there" : "", options.site);
+            return 0;
+        }
+        if (state == "read_write") {
+            shown.end();
+            fmt::print(stderr, "lull: {} was not sealed and is open again.\n", options.site);
+            print_last_error(reply.body);
+            return failed;
+        }
+        if (interrupt_guard::interrupted()) {
+            shown.end();
+            admin.call("DELETE", target + "/maintenance");
+            fmt::print(stderr, "lull: interrupted; entering maintenance of {} was cancelled, writes go on.\n",
+                       options.site);
+            return interrupted;
+        }
+        shown.show(options.site, reply.body);
+        std::this_thread::sleep_for(poll_interval);
+        reply = admin.call("GET", target);
+        if (!reply.ok()) return print_problem(reply);
+    }
+}
+
+int maintenance_off(admin_client const& admin, std::string const& site, bool no_wait) {
+    interrupt_guard const guard;
+    std::string const target = "/sites/" + site;
+    admin_reply reply = admin.call("DELETE", target + "/maintenance");
+    if (!reply.ok()) return print_problem(reply);
+    progress shown;
+    while (!no_wait && reply.body.value("state", "") != "read_write") {
+        if (interrupt_guard::interrupted()) {
+            shown.end();
+            fmt::print(stderr, "lull: no longer waiting; {} goes on reopening, see `lull status {}`.\n", site,
+                       site);
+            return interrupted;
+        }
+        shown.show(site, reply.body);
+        std::this_thread::sleep_for(poll_interval);
+        reply = admin.call("GET", target);
+        if (!reply.ok()) return print_problem(reply);
+        std::string const state = reply.body.value("state", "");
+        if (state == "sealed" || state == "frozen") {
+            shown.end();
+            fmt::print(stderr, "lull: {} could not be reopened and stays sealed.\n", site);
+            print_last_error(reply.body);
+            return failed;
+        }
+    }
+    shown.end();
+    fmt::print("{}: {}\n", site, no_wait ? reply.body.value("state", "") : std::string("open, writes go on"));
+    return 0;
+}
+
+}  // namespace lull::cli

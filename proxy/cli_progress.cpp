@@ -1,0 +1,66 @@
+#include "proxy/cli_progress.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <unistd.h>
+
+namespace lull::cli {
+
+namespace {
+
+constexpr std::size_t most_writers = 3;
+
+std::string printable(std::string text) {
+    std::replace_if(
+        text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+    return text;
+}
+
+std::string writers_of(nlohmann::json const& site) {
+    auto const writers = site.find("writers");
+    if (writers == site.end() || !writers->is_array() || writers->empty()) return {};
+    std::string out =
+        fmt::format(", waiting for {} that write{}:", writers->size(), writers->size() == 1 ? "s" : "");
+    std::size_t n = 0;
+    for (auto const& w : *writers) {
+        if (n++ == most_writers) {
+            out += " ...";
+            break;
+        }
+        auto get = [&](char const* key) { return w.contains(key) ? text_of(w[key]) : std::string("?"); };
+        out += fmt::format(" [pid {} {} {} since {}: {}]", get("pid"), get("user"), get("application_name"),
+                           get("since"), get("statement").substr(0, 60));
+    }
+    return printable(out);
+}
+
+}  // namespace
+
+std::string text_of(nlohmann::json const& value) {
+    if (value.is_null()) return "";
+    return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+progress::progress() : terminal_(::isatty(STDERR_FILENO) == 1) {}
+
+void progress::show(std::string const& site, nlohmann::json const& status) {
+    std::string line =
+        site + ": " + (status.contains("state") ? text_of(status["state"]) : "?") + writers_of(status);
+    if (line == last_) return;
+    last_ = line;
+    if (terminal_)
+        fmt::print(stderr, "\r\033[K{}", line.substr(0, 200));
+    else
+        fmt::print(stderr, "{}\n", line);
+    std::fflush(stderr);
+}
+
+void progress::end() {
+    if (terminal_ && !last_.empty()) fmt::print(stderr, "\r\033[K");
+    last_.clear();
+    std::fflush(stderr);
+}
+
+}  // namespace lull::cli

@@ -1,0 +1,146 @@
+// `lull status`, `lull check`, `lull reload`.
+#include "config/load.hpp"
+#include "config/print.hpp"
+#include "proxy/cli.hpp"
+
+#include <fmt/format.h>
+
+namespace lull::cli {
+
+namespace {
+
+using nlohmann::json;
+
+std::string text(json const& object, char const* key, std::string const& otherwise = "") {
+    if (!object.is_object()) return otherwise;
+    auto const at = object.find(key);
+    if (at == object.end() || at->is_null()) return otherwise;
+    return at->is_string() ? at->get<std::string>() : at->dump();
+}
+
+std::string in_words(std::string const& state) {
+    if (state == "read_write") return "open: reads and writes";
+    if (state == "draining") return "entering maintenance: waiting for writes in flight to end";
+    if (state == "sealing") return "entering maintenance: no write in flight, taking the proof";
+    if (state == "sealed") return "SEALED: reads only, nobody but the migration can write";
+    if (state == "frozen") return "SEALED and FROZEN: reads come from a replica that stands still";
+    if (state == "reopening") return "leaving maintenance: replicas catch up before writes open";
+    if (state == "recovering") return "closed after a restart: finding out what is true";
+    return state;
+}
+
+void print_site(json const& site) {
+    std::string const state = text(site, "state");
+    fmt::print("{}: {}\n", text(site, "site"), in_words(state));
+    auto line = [](char const* name, std::string const& value) {
+        if (!value.empty()) fmt::print("  {:<13}{}\n", name, value);
+    };
+    line("since", text(site, "since"));
+    if (state != "read_write") {
+        line("reason", text(site, "reason"));
+        line("by", text(site, "owner"));
+        line("until", text(site, "until"));
+        line("sealed at", text(site, "sealed_lsn").empty()
+                              ? ""
+                              : text(site, "sealed_lsn") + ", " + text(site, "sealed_at"));
+    }
+    line("epoch", text(site, "epoch"));
+    line("clients", text(site, "clients"));
+    if (auto const held = site.find("held");
+        held != site.end() && held->is_object() && held->value("count", 0) > 0)
+        line("held writes", text(*held, "count") + " (" + text(*held, "bytes") + " bytes)");
+    if (text(site, "refused", "0") != "0") line("refused", text(site, "refused") + " writes");
+    if (auto const error = site.find("error"); error != site.end() && !error->is_null()) {
+        line("last error", error->is_object() ? text(*error, "text") : text(site, "error"));
+        if (error->is_object()) line("to do", text(*error, "fix"));
+    }
+    auto const writers = site.find("writers");
+    if (writers != site.end() && writers->is_array() && !writers->empty() && state != "read_write") {
+        fmt::print("  still writing:\n");
+        for (json const& w : *writers)
+            fmt::print("    pid {} {}@{} {} {} since {}: {}\n", text(w, "pid", "-"), text(w, "user"),
+                       text(w, "database"), text(w, "application_name"), text(w, "state"), text(w, "since"),
+                       text(w, "statement"));
+    }
+    auto const outsiders = site.find("outsiders");
+    if (outsiders != site.end() && outsiders->is_array() && !outsiders->empty()) {
+        fmt::print("  writing past Lull, not stopped by it:\n");
+        for (json const& o : *outsiders)
+            fmt::print("    {}\n", o.is_string() ? o.get<std::string>() : o.dump());
+    }
+    auto const backends = site.find("backends");
+    if (backends != site.end() && backends->is_array()) {
+        fmt::print("  {:<24}{:<10}{:<12}{:<10}{}\n", "server", "role", "health", "lag", "replay");
+        for (json const& b : *backends)
+            fmt::print("  {:<24}{:<10}{:<12}{:<10}{}{}\n", text(b, "address"), text(b, "role"),
+                       b.value("healthy", false) ? "healthy" : "UNHEALTHY",
+                       text(b, "lag_ms").empty() ? "" : text(b, "lag_ms") + " ms", text(b, "replay_lsn"),
+                       b.value("frozen", false) ? " (frozen)" : "");
+    }
+    if (auto const last = site.find("last_window"); last != site.end() && last->is_object() && !last->empty())
+        line("last window", "sealed " + text(*last, "sealed_at") + " at " + text(*last, "sealed_lsn") +
+                                ", reopened " + text(*last, "reopened_at"));
+}
+
+}  // namespace
+
+int print_problem(admin_reply const& reply) {
+    fmt::print(stderr, "lull: {}\n", text(reply.body, "title", "the request was refused"));
+    if (auto const detail = text(reply.body, "detail"); !detail.empty()) fmt::print(stderr, "  {}\n", detail);
+    if (auto const fix = text(reply.body, "fix"); !fix.empty()) fmt::print(stderr, "  to do: {}\n", fix);
+    return failed;
+}
+
+int status(admin_client const& admin, std::string const& site, bool as_json) {
+    admin_reply const reply = admin.call("GET", site.empty() ? "/status" : "/sites/" + site);
+    if (!reply.ok()) return print_problem(reply);
+    if (as_json) {
+        fmt::print("{}\n", reply.body.dump(2));
+        return 0;
+    }
+    if (!site.empty()) {
+        print_site(reply.body);
+        return 0;
+    }
+    auto const sites = reply.body.find("sites");
+    if (sites != reply.body.end() && sites->is_array())
+        for (json const& s : *sites) print_site(s);
+    return 0;
+}
+
+int reload(admin_client const& admin) {
+    admin_reply const reply = admin.call("POST", "/reload");
+    if (!reply.ok()) return print_problem(reply);
+    auto const changes = reply.body.find("changes");
+    if (changes == reply.body.end() || changes->empty()) {
+        fmt::print("reloaded, nothing has changed\n");
+        return 0;
+    }
+    for (json const& c : *changes)
+        fmt::print("{}{}\n", c.is_string() ? c.get<std::string>() : text(c, "what"),
+                   c.is_object() && !c.value("reloadable", true)
+                       ? "  NOT applied: " + text(c, "note", "needs a restart")
+                       : "");
+    return 0;
+}
+
+int check(std::string const& file, bool explain) {
+    if (explain) {
+        for (auto const& key : config::describe_keys())
+            fmt::print("{}  ({}, default {}{})\n    {}\n", key.path, key.type,
+                       key.default_value.empty() ? "none" : key.default_value,
+                       key.reloadable ? "" : ", needs a restart", key.about);
+        return 0;
+    }
+    std::vector<config::warning> warnings;
+    auto const loaded = config::load_file(file, &warnings);
+    for (auto const& w : warnings) fmt::print(stderr, "{}\n", config::to_string(w));
+    if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded)) {
+        for (auto const& i : *issues) fmt::print(stderr, "{}\n", config::to_string(i));
+        return failed;
+    }
+    fmt::print("{}", config::print_effective(std::get<config::config>(loaded)));
+    return 0;
+}
+
+}  // namespace lull::cli

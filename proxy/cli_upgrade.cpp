@@ -1,0 +1,108 @@
+// `lull upgrade SITE -- COMMAND`: enter, run the migration against the migration port, leave if it succeeded.
+#include "proxy/cli.hpp"
+#include "proxy/cli_progress.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace lull::cli {
+
+namespace {
+
+pid_t child = 0;
+
+std::string percent_encode(std::string const& text) {
+    std::string out;
+    for (unsigned char c : text) {
+        if (std::isalnum(c) || std::strchr("-._~", c))
+            out += static_cast<char>(c);
+        else
+            out += fmt::format("%{:02X}", c);
+    }
+    return out;
+}
+
+/// What libpq and the frameworks read. A password that the caller has set stays.
+void set_environment(nlohmann::json const& target) {
+    auto get = [&](char const* key) { return target.contains(key) ? text_of(target[key]) : std::string(); };
+    std::string const host = get("host"), port = get("port"), database = get("database");
+    std::string user = get("user"), password = get("password");
+    if (char const* set = std::getenv("PGUSER"); set && user.empty()) user = set;
+    ::setenv("PGHOST", host.c_str(), 1);
+    ::setenv("PGPORT", port.c_str(), 1);
+    ::setenv("PGDATABASE", database.c_str(), 1);
+    if (!user.empty()) ::setenv("PGUSER", user.c_str(), 1);
+    if (!password.empty()) ::setenv("PGPASSWORD", password.c_str(), 0);
+    std::string url = "postgresql://";
+    if (!user.empty()) {
+        url += percent_encode(user);
+        if (char const* secret = std::getenv("PGPASSWORD")) url += ":" + percent_encode(secret);
+        url += "@";
+    }
+    bool const v6 = host.find(':') != std::string::npos;
+    url += (v6 ? "[" + host + "]" : host) + ":" + port + "/" + percent_encode(database);
+    ::setenv("DATABASE_URL", url.c_str(), 1);
+}
+
+/// The command's exit status, 128 + N where signal N ended it, 127 where it could not be started.
+int run(std::vector<std::string> const& command, nlohmann::json const& target) {
+    std::vector<char*> arguments;
+    for (std::string const& a : command) arguments.push_back(const_cast<char*>(a.c_str()));
+    arguments.push_back(nullptr);
+    child = ::fork();
+    if (child < 0) {
+        fmt::print(stderr, "lull: cannot fork: {}\n", std::strerror(errno));
+        return 127;
+    }
+    if (child == 0) {
+        set_environment(target);
+        ::execvp(arguments[0], arguments.data());
+        fmt::print(stderr, "lull: cannot run {}: {}\n", command[0], std::strerror(errno));
+        std::_Exit(127);
+    }
+    // A Ctrl-C at the terminal reaches the command by itself; others' signals are handed on. We stay to the
+    // end.
+    struct sigaction ignore {
+    }, hand_on{}, old_int, old_term;
+    ignore.sa_handler = SIG_IGN;
+    hand_on.sa_handler = [](int signal) { ::kill(child, signal); };
+    ::sigaction(SIGINT, &ignore, &old_int);
+    ::sigaction(SIGTERM, &hand_on, &old_term);
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    ::sigaction(SIGINT, &old_int, nullptr);
+    ::sigaction(SIGTERM, &old_term, nullptr);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+}  // namespace
+
+int upgrade(admin_client const& admin, window_options const& options,
+            std::vector<std::string> const& command) {
+    admin_reply const target = admin.call("GET", "/sites/" + options.site + "/migration");
+    if (!target.ok()) return print_problem(target);
+    if (int const entered = maintenance_on(admin, options); entered != 0) return entered;
+    fmt::print("running: {}\n", fmt::join(command, " "));
+    std::fflush(stdout);
+    int const status = run(command, target.body);
+    if (status == 0) return maintenance_off(admin, options.site, false);
+    fmt::print(
+        stderr,
+        "lull: the command failed with status {}; {} STAYS SEALED: reads go on, writes do not.\n"
+        "  look:       lull status {}\n"
+        "  try again:  PGHOST={} PGPORT={} PGDATABASE={} {}\n"
+        "  give up:    lull maintenance off {}   (only when the database is as the site's code expects it)\n",
+        status, options.site, options.site, target.body.value("host", ""),
+        target.body.contains("port") ? text_of(target.body["port"]) : "", target.body.value("database", ""),
+        fmt::join(command, " "), options.site);
+    return status;
+}
+
+}  // namespace lull::cli

@@ -1,0 +1,124 @@
+// The one binary: `lull serve` is the proxy, every other verb a client of its admin socket.
+#include "proxy/cli.hpp"
+#include "proxy/serve.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+namespace {
+
+void add_window_options(CLI::App& verb, lull::cli::window_options& options) {
+    verb.add_option("--reason", options.reason,
+                    "Why; shown to clients whose writes are refused, and on pages");
+    verb.add_option("--eta", options.eta, "How long it will take (20min): clients are told until when");
+    verb.add_option("--drain-timeout", options.drain_timeout,
+                    "How long writes in flight may take to end (30s)");
+    verb.add_option("--on-deadline", options.on_deadline,
+                    "What then: wait for them, cancel their statements, terminate their sessions, or abort "
+                    "and reopen")
+        ->check(CLI::IsMember({"wait", "cancel", "terminate", "abort"}));
+    verb.add_flag("--no-freeze", options.no_freeze,
+                  "Do not pause replicas: readers follow the migration as it goes");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    using namespace lull;
+    CLI::App app{
+        "Lull keeps a database-backed site readable, and its data unchanged, while it is being upgraded.\n\n"
+        "  lull serve --config lull.yaml                 run the proxy\n"
+        "  lull upgrade shop -- psql -f migration.sql    seal, migrate, reopen\n"
+        "  lull maintenance on shop --reason 'new disks' seal by hand; `off` reopens\n"
+        "  lull status                                   where things stand\n"};
+    app.require_subcommand(1);
+    app.set_version_flag("--version", "lull 0.1.0");
+    app.footer("Exit status: 0 done, 1 refused or failed, 2 bad usage, 3 no lull answers, 130 interrupted.");
+
+    std::string socket = "/run/lull/admin.sock";
+    std::string config = "/etc/lull/lull.yaml";
+    auto add_socket = [&](CLI::App* verb) {
+        verb->add_option("--socket", socket, "Admin socket of the running lull")
+            ->envname("LULL_SOCKET")
+            ->capture_default_str();
+    };
+    auto add_config = [&](CLI::App* verb) {
+        verb->add_option("--config", config, "Configuration file")
+            ->envname("LULL_CONFIG")
+            ->capture_default_str();
+    };
+
+    auto* serve =
+        app.add_subcommand("serve", "Run the proxy in the foreground; logs go to stderr, SIGHUP reloads");
+    add_config(serve);
+
+    bool explain = false;
+    auto* check =
+        app.add_subcommand("check", "Check a configuration and print what it amounts to, without secrets");
+    add_config(check);
+    check->add_flag("--explain", explain, "Describe every key instead");
+
+    std::string site;
+    bool json = false;
+    auto* status = app.add_subcommand("status", "Show the state of all sites, or of one");
+    status->add_option("SITE", site);
+    status->add_flag("--json", json, "As the admin socket gives it");
+    add_socket(status);
+
+    cli::window_options window;
+    auto* maintenance = app.add_subcommand("maintenance", "Take a site into maintenance, or out of it");
+    maintenance->require_subcommand(1);
+    auto* on = maintenance->add_subcommand(
+        "on",
+        "Let writes in flight end, then seal. Returns when the site is sealed; Ctrl-C before that cancels.\n"
+        "Asked again, it does nothing new.");
+    on->add_option("SITE", window.site)->required();
+    add_window_options(*on, window);
+    on->add_flag("--no-wait", window.no_wait, "Return at once");
+    add_socket(on);
+    auto* off = maintenance->add_subcommand("off", "Reopen: replicas go on and catch up, then writes open");
+    off->add_option("SITE", window.site)->required();
+    off->add_flag("--no-wait", window.no_wait, "Return at once");
+    add_socket(off);
+
+    std::vector<std::string> command;
+    auto* upgrade =
+        app.add_subcommand("upgrade",
+                           "Seal, run a command against the migration port, reopen if it succeeds.\n"
+                           "The command finds PGHOST, PGPORT, PGDATABASE, PGUSER and DATABASE_URL set; on "
+                           "failure the site stays sealed,\n"
+                           "and the exit status is the command's.\n"
+                           "  lull upgrade shop --reason 'v2' --eta 10min -- psql -f migration.sql");
+    upgrade->add_option("SITE", window.site)->required();
+    add_window_options(*upgrade, window);
+    add_socket(upgrade);
+    upgrade->add_option("COMMAND", command, "What to run, behind --")->required();
+
+    auto* reload = app.add_subcommand("reload", "Read the configuration again; no connection is dropped");
+    add_socket(reload);
+
+    try {
+        app.parse(argc, argv);
+    } catch (CLI::ParseError const& error) {
+        int const code = app.exit(error);
+        return code == 0 ? 0 : 2;
+    }
+
+    cli::window_options const& w = window;
+    admin_client const admin(socket);
+    try {
+        if (serve->parsed()) return lull::serve(config);
+        if (check->parsed()) return cli::check(config, explain);
+        if (status->parsed()) return cli::status(admin, site, json);
+        if (on->parsed()) return cli::maintenance_on(admin, w);
+        if (off->parsed()) return cli::maintenance_off(admin, w.site, w.no_wait);
+        if (upgrade->parsed()) return cli::upgrade(admin, w, command);
+        if (reload->parsed()) return cli::reload(admin);
+    } catch (admin_unreachable const& error) {
+        fmt::print(stderr, "lull: {}\n  to do: {}\n", error.what(), error.fix);
+        return cli::unreachable;
+    }
+    return 2;
+}
