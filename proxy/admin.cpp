@@ -1,0 +1,264 @@
+#include "proxy/admin.hpp"
+
+#include "proxy/log.hpp"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
+
+#include <charconv>
+#include <filesystem>
+#include <optional>
+#include <stdexcept>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace lull {
+
+namespace {
+
+namespace http = boost::beast::http;
+using local = boost::asio::local::stream_protocol;
+using stream = boost::beast::basic_stream<local>;
+
+constexpr std::size_t longest_body = 64 * 1024;
+constexpr std::chrono::seconds patience{30};
+constexpr std::chrono::milliseconds look_again{50};
+constexpr long long longest_wait_ms = 24LL * 3600 * 1000;
+
+/// A query parameter that is a number, or nothing.
+std::optional<long long> number_of(std::string_view target, std::string_view name) {
+    std::size_t at = target.find('?');
+    while (at != std::string_view::npos) {
+        std::string_view pair = target.substr(at + 1);
+        at = target.find('&', at + 1);
+        pair = pair.substr(0, pair.find('&'));
+        if (!pair.starts_with(name) || pair.size() <= name.size() || pair[name.size()] != '=') continue;
+        std::string_view const digits = pair.substr(name.size() + 1);
+        long long value = 0;
+        auto const [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+        if (error == std::errc{} && end == digits.data() + digits.size() && value >= 0) return value;
+    }
+    return std::nullopt;
+}
+
+bool is_over(std::string const& verb, nlohmann::json const& site) {
+    std::string const state = site.value("state", "");
+    if (state == "read_write") return true;
+    return verb == "PUT" && (state == "sealed" || state == "frozen");
+}
+
+/// One connection; keeps itself alive while an operation is under way.
+class session : public std::enable_shared_from_this<session> {
+  public:
+    session(local::socket socket, boost::asio::io_context& io, admin_desk& desk)
+        : stream_(std::move(socket)), timer_(io), desk_(desk) {}
+
+    void read() {
+        parser_.emplace();
+        parser_->body_limit(longest_body);
+        stream_.expires_after(patience);
+        http::async_read(
+            stream_, buffer_, *parser_,
+            [self = shared_from_this()](boost::system::error_code error, std::size_t) {
+                if (error == http::error::body_limit)
+                    self->answer(problem(413, "Content Too Large", "a request body may have 64 KiB"), false);
+                else if (!error)
+                    self->handle();
+            });
+    }
+    void refuse_peer() {
+        answer(problem(403, "Forbidden", "only root and the user that runs lull may use this socket"), false);
+    }
+
+  private:
+    void handle() {
+        auto const& request = parser_->get();
+        keep_alive_ = request.keep_alive();
+        std::string const verb(request.method_string());
+        std::string const target(request.target());
+        std::string const path = target.substr(0, target.find('?'));
+        if (request.find("Origin") != request.end())  // a browser has no business here
+            return answer(problem(403, "Forbidden", "requests of web pages are refused"), false);
+
+        if (path.starts_with("/sites/")) {
+            std::string const rest = path.substr(7);
+            std::size_t const slash = rest.find('/');
+            std::string const name = rest.substr(0, slash);
+            std::string const what = slash == std::string::npos ? "" : rest.substr(slash + 1);
+            if (what.empty() && verb == "GET") return answer(desk_.site(name), keep_alive_);
+            if (what == "migration" && verb == "GET") return answer(desk_.migration(name), keep_alive_);
+            if (what == "maintenance" && (verb == "PUT" || verb == "DELETE"))
+                return maintain(verb, name, target);
+            if (what.empty() || what == "migration") return method_not_allowed("GET");
+            if (what == "maintenance") return method_not_allowed("PUT, DELETE");
+        } else if (path == "/status" || path == "/sites" || path == "/config" || path == "/version") {
+            if (verb != "GET") return method_not_allowed("GET");
+            if (path == "/status") return answer(desk_.status(), keep_alive_);
+            if (path == "/sites") return answer(desk_.sites(), keep_alive_);
+            if (path == "/config") return answer(desk_.effective_config(), keep_alive_);
+            return answer({200, {{"version", "0.1.0"}}}, keep_alive_);
+        } else if (path == "/reload") {
+            if (verb != "POST") return method_not_allowed("POST");
+            return answer(desk_.reload(), keep_alive_);
+        }
+        answer(problem(404, "Not Found", "there is no " + path, "see `lull --help`, or GET /status"),
+               keep_alive_);
+    }
+
+    void maintain(std::string const& verb, std::string const& name, std::string const& target) {
+        std::optional<long long> wait_ms = number_of(target, "wait_ms");
+        admin_answer first;
+        if (verb == "PUT") {
+            std::string const& text = parser_->get().body();
+            nlohmann::json request =
+                text.empty() ? nlohmann::json::object() : nlohmann::json::parse(text, nullptr, false);
+            if (!request.is_object())
+                return answer(problem(400, "Bad Request", "the body must be a JSON object",
+                                      "send {} or {\"reason\": \"...\"}"),
+                              keep_alive_);
+            if (auto const at = request.find("wait_ms"); at != request.end()) {
+                if (!at->is_number_unsigned())
+                    return answer(problem(400, "Bad Request", "wait_ms must be a number of milliseconds"),
+                                  keep_alive_);
+                wait_ms = at->get<long long>();
+                request.erase(at);
+            }
+            first = desk_.begin(name, request);
+        } else {
+            first = desk_.finish(name);
+        }
+        if (!wait_ms || first.status >= 400 || is_over(verb, first.body))
+            return answer(std::move(first), keep_alive_);
+        watch(verb, name,
+              std::chrono::steady_clock::now() +
+                  std::chrono::milliseconds(std::min(*wait_ms, longest_wait_ms)));
+    }
+
+    /// Until it is over, or the caller's patience is.
+    void watch(std::string const& verb, std::string const& name,
+               std::chrono::steady_clock::time_point until) {
+        stream_.expires_never();
+        timer_.expires_after(look_again);
+        timer_.async_wait([self = shared_from_this(), verb, name, until](boost::system::error_code error) {
+            if (error) return;
+            admin_answer now = self->desk_.site(name);
+            bool const over = now.status >= 400 || is_over(verb, now.body);
+            if (!over && std::chrono::steady_clock::now() < until) return self->watch(verb, name, until);
+            if (!over) now.status = 202;
+            self->answer(std::move(now), self->keep_alive_);
+        });
+    }
+
+    void method_not_allowed(std::string const& allowed) {
+        allow_ = allowed;
+        answer(problem(405, "Method Not Allowed", "allowed here: " + allowed), keep_alive_);
+    }
+
+    void answer(admin_answer what, bool keep_alive) {
+        response_ = {static_cast<http::status>(what.status), 11};
+        response_.set(http::field::server, "lull");
+        response_.set(http::field::cache_control, "no-store");
+        response_.set(http::field::content_type,
+                      what.status >= 400 ? "application/problem+json" : "application/json");
+        if (!allow_.empty()) response_.set(http::field::allow, allow_);
+        allow_.clear();
+        response_.body() = what.body.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+        response_.keep_alive(keep_alive);
+        response_.prepare_payload();
+        stream_.expires_after(patience);
+        http::async_write(
+            stream_, response_,
+            [self = shared_from_this(), keep_alive](boost::system::error_code error, std::size_t) {
+                if (!error && keep_alive) self->read();
+            });
+    }
+
+    stream stream_;
+    boost::asio::steady_timer timer_;
+    admin_desk& desk_;
+    boost::beast::flat_buffer buffer_{longest_body + 16 * 1024};
+    std::optional<http::request_parser<http::string_body>> parser_;
+    http::response<http::string_body> response_;
+    std::string allow_;
+    bool keep_alive_ = false;
+};
+
+bool may_come_in(int fd) {
+    ucred who{};
+    socklen_t size = sizeof who;
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return false;
+    return who.uid == 0 || who.uid == ::geteuid();
+}
+
+bool somebody_listens(std::string const& path) {
+    boost::asio::io_context io;
+    local::socket socket(io);
+    boost::system::error_code error;
+    socket.connect(path, error);
+    return !error;
+}
+
+}  // namespace
+
+admin_answer problem(int status, std::string_view title, std::string_view detail, std::string_view fix) {
+    nlohmann::json body{{"type", "about:blank"}, {"title", title}, {"status", status}, {"detail", detail}};
+    if (!fix.empty()) body["fix"] = fix;
+    return {status, std::move(body)};
+}
+
+admin::admin(boost::asio::io_context& io, std::string path, admin_desk& desk)
+    : io_(io), path_(std::move(path)), desk_(desk), acceptor_(io) {
+    auto fail = [&](std::string const& why) -> void {
+        throw std::runtime_error("cannot open the admin socket " + path_ + ": " + why);
+    };
+    if (path_.size() >= sizeof(sockaddr_un::sun_path)) fail("the path is longer than the system allows");
+    if (std::filesystem::path const folder = std::filesystem::path(path_).parent_path(); !folder.empty()) {
+        std::error_code ignored;  // bind() says what is wrong
+        std::filesystem::create_directories(folder, ignored);
+    }
+    struct stat existing {};
+    if (::lstat(path_.c_str(), &existing) == 0) {
+        if (!S_ISSOCK(existing.st_mode)) fail("there is a file that is not a socket");
+        if (somebody_listens(path_)) fail("another lull listens there");
+        ::unlink(path_.c_str());
+    }
+    boost::system::error_code error;
+    acceptor_.open(local(), error);
+    // The mode must be right from the first moment on, so the mask makes it, not a chmod behind it.
+    mode_t const before = ::umask(0177);
+    if (!error) acceptor_.bind(local::endpoint(path_), error);
+    ::umask(before);
+    if (!error) acceptor_.listen(boost::asio::socket_base::max_listen_connections, error);
+    if (error) fail(error.message());
+    accept();
+}
+
+admin::~admin() {
+    boost::system::error_code ignored;
+    acceptor_.close(ignored);
+    ::unlink(path_.c_str());
+}
+
+void admin::accept() {
+    acceptor_.async_accept([this](boost::system::error_code const& error, local::socket socket) {
+        if (error == boost::asio::error::operation_aborted) return;
+        if (!error) {
+            bool const allowed = may_come_in(socket.native_handle());
+            auto const made = std::make_shared<session>(std::move(socket), io_, desk_);
+            if (allowed)
+                made->read();
+            else
+                made->refuse_peer();
+        } else {
+            log::error("admin socket: {}", error.message());
+        }
+        accept();
+    });
+}
+
+}  // namespace lull

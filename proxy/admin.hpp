@@ -1,0 +1,65 @@
+// The admin socket: HTTP/1.1 with JSON over a unix socket, mode 0600, for ourselves and root only. Lives on
+// the control thread, as does everything it asks.
+//
+//   GET /status   GET /sites   GET /sites/SITE   GET /sites/SITE/migration   GET /config   GET /version
+//   PUT /sites/SITE/maintenance     begin; idempotent. ?wait_ms= or "wait_ms" in the body: answer when it is
+//   over DELETE /sites/SITE/maintenance  finish, or cancel; idempotent. ?wait_ms= likewise POST /reload
+//
+// Errors are problem documents (RFC 9457) with `fix`: what to do.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <nlohmann/json.hpp>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace lull {
+
+struct admin_answer {
+    int status = 200;
+    nlohmann::json body;
+};
+
+/// RFC 9457.
+admin_answer problem(int status, std::string_view title, std::string_view detail, std::string_view fix = {});
+
+/// What the socket asks of the control thread. Every call returns at once; what takes time shows in site().
+class admin_desk {
+  public:
+    virtual admin_answer status() = 0;
+    virtual admin_answer sites() = 0;
+    virtual admin_answer site(std::string const& name) = 0;
+    virtual admin_answer migration(std::string const& site) = 0;
+    virtual admin_answer effective_config() = 0;
+    /// `request` is an object, perhaps empty; unknown members are refused. 202 while entering, 200 when
+    /// sealed.
+    virtual admin_answer begin(std::string const& site, nlohmann::json const& request) = 0;
+    /// 202 while reopening, 200 when read_write.
+    virtual admin_answer finish(std::string const& site) = 0;
+    virtual admin_answer reload() = 0;
+
+  protected:
+    ~admin_desk() = default;
+};
+
+class admin {
+  public:
+    /// Throws std::runtime_error with path and reason. A socket that nobody listens on any more is replaced.
+    admin(boost::asio::io_context& io, std::string path, admin_desk& desk);
+    ~admin();
+    admin(admin const&) = delete;
+    admin& operator=(admin const&) = delete;
+
+  private:
+    void accept();
+
+    boost::asio::io_context& io_;
+    std::string path_;
+    admin_desk& desk_;
+    boost::asio::local::stream_protocol::acceptor acceptor_;
+};
+
+}  // namespace lull
