@@ -1,0 +1,116 @@
+#include "proxy/pg_query.hpp"
+
+#include <libpq-fe.h>
+
+#include <cstring>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace lull {
+
+namespace {
+
+std::string trimmed(char const* text) {
+    std::string out = text ? text : "";
+    while (!out.empty() && (out.back() == '\n' || out.back() == ' ')) out.pop_back();
+    return out;
+}
+
+}  // namespace
+
+pg_conn* pg_connect(config::endpoint const& where, config::login_role const& role, std::string& error) {
+    std::string const port = std::to_string(where.port);
+    char const* const keys[] = {"host",
+                                "port",
+                                "user",
+                                "password",
+                                "dbname",
+                                "application_name",
+                                "connect_timeout",
+                                "tcp_user_timeout",
+                                "keepalives_idle",
+                                "client_encoding",
+                                "options",
+                                nullptr};
+    // statement_timeout bounds the server's time, tcp_user_timeout a network that swallows everything.
+    char const* const values[] = {where.host.c_str(),
+                                  port.c_str(),
+                                  role.user.c_str(),
+                                  role.password.c_str(),
+                                  role.database.c_str(),
+                                  "lull control",
+                                  "3",
+                                  "5000",
+                                  "5",
+                                  "UTF8",
+                                  "-c search_path=pg_catalog -c statement_timeout=5000 -c lock_timeout=2000"
+                                  " -c default_transaction_read_only=off -c synchronous_commit=on",
+                                  nullptr};
+    pg_conn* connection = PQconnectdbParams(keys, values, 0);
+    if (connection && PQstatus(connection) == CONNECTION_OK) return connection;
+    error = connection ? trimmed(PQerrorMessage(connection)) : "out of memory";
+    if (connection) PQfinish(connection);
+    return nullptr;
+}
+
+bool can_connect(config::endpoint const& where) {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* list = nullptr;
+    if (::getaddrinfo(where.host.c_str(), std::to_string(where.port).c_str(), &hints, &list) != 0)
+        return false;
+    bool reached = false;
+    for (addrinfo const* a = list; a && !reached; a = a->ai_next) {
+        int const fd = ::socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0) continue;
+        pollfd wait{fd, POLLOUT, 0};
+        int error = 0;
+        socklen_t size = sizeof error;
+        if (::connect(fd, a->ai_addr, a->ai_addrlen) == 0)
+            reached = true;
+        else if (errno == EINPROGRESS && ::poll(&wait, 1, 2000) == 1)
+            reached = ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+        ::close(fd);
+    }
+    ::freeaddrinfo(list);
+    return reached;
+}
+
+pg_result::pg_result(::pg_result* result, std::string error)
+    : result_(result, PQclear), error_(std::move(error)) {}
+
+int pg_result::rows() const {
+    return ok() ? PQntuples(result_.get()) : 0;
+}
+bool pg_result::null(int row, int column) const {
+    return PQgetisnull(result_.get(), row, column) != 0;
+}
+std::string pg_result::text(int row, int column) const {
+    return PQgetvalue(result_.get(), row, column);
+}
+
+routing::lsn pg_result::lsn(int row, int column) const {
+    if (null(row, column)) return {};
+    return routing::parse_lsn(text(row, column)).value_or(routing::lsn{});
+}
+
+std::string pg_result::sqlstate() const {
+    char const* code = result_ ? PQresultErrorField(result_.get(), PG_DIAG_SQLSTATE) : nullptr;
+    return code ? code : "";
+}
+
+pg_result pg_query(pg_conn* connection, char const* sql, std::vector<std::string> const& parameters) {
+    std::vector<char const*> values;
+    for (std::string const& p : parameters) values.push_back(p.c_str());
+    ::pg_result* result = PQexecParams(connection, sql, static_cast<int>(values.size()), nullptr,
+                                       values.data(), nullptr, nullptr, 0);
+    ExecStatusType const status = PQresultStatus(result);
+    bool const ok = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
+    std::string error = ok ? std::string() : trimmed(PQerrorMessage(connection));
+    if (!ok && error.empty()) error = "the query failed";
+    return pg_result(result, std::move(error));
+}
+
+}  // namespace lull

@@ -1,0 +1,42 @@
+// libpq for control work: connections with time-outs, results that free themselves. Blocking; never on a
+// worker.
+#pragma once
+
+#include "config/model.hpp"
+#include "routing/lsn.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+struct pg_conn;
+struct pg_result;
+
+namespace lull {
+
+/// Connects as `role`, with search_path pinned and every wait bounded. Null: `error` says why.
+pg_conn* pg_connect(config::endpoint const& where, config::login_role const& role, std::string& error);
+/// Whether anybody accepts connections there.
+bool can_connect(config::endpoint const& where);
+
+class pg_result {
+  public:
+    explicit pg_result(::pg_result* result, std::string error);
+    bool ok() const { return error_.empty(); }
+    /// 0 where it failed.
+    int rows() const;
+    bool null(int row, int column) const;
+    std::string text(int row, int column) const;
+    /// lsn{} where it is null.
+    routing::lsn lsn(int row, int column) const;
+    std::string const& error() const { return error_; }
+    std::string sqlstate() const;
+
+  private:
+    std::shared_ptr<::pg_result> result_;
+    std::string error_;
+};
+
+pg_result pg_query(pg_conn* connection, char const* sql, std::vector<std::string> const& parameters = {});
+
+}  // namespace lull

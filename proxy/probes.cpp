@@ -1,0 +1,255 @@
+#include "proxy/probes.hpp"
+
+#include "proxy/pg_query.hpp"
+
+#include <boost/asio/post.hpp>
+#include <libpq-fe.h>
+
+namespace lull {
+
+namespace {
+
+constexpr char const* look_sql =
+    "SELECT pg_is_in_recovery(),"
+    " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END,"
+    " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END,"
+    " CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END,"
+    " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END";
+
+// Whoever has a transaction id has written. Lull's own sessions have none when this is asked, but the
+// migration's may.
+constexpr char const* outsiders_sql =
+    "SELECT format('pid %s %s@%s %s, %s since %s: %s', pid, usename, datname, "
+    "coalesce(nullif(application_name, ''), '-'),"
+    " state, to_char(xact_start AT TIME ZONE 'UTC', 'HH24:MI:SS\"Z\"'), left(query, 80))"
+    " FROM pg_stat_activity WHERE datname = ANY ($1::text[]) AND backend_type = 'client backend'"
+    " AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL"
+    " UNION ALL SELECT format('prepared transaction %s of %s in %s, since %s', gid, owner, database,"
+    " to_char(prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS\"Z\"'))"
+    " FROM pg_prepared_xacts WHERE database = ANY ($1::text[]) LIMIT 50";
+
+constexpr char const* leftovers_sql =
+    "SELECT format('pid %s %s@%s %s, %s since %s: %s', pid, usename, datname, "
+    "coalesce(nullif(application_name, ''), '-'),"
+    " state, to_char(coalesce(xact_start, state_change) AT TIME ZONE 'UTC', 'HH24:MI:SS\"Z\"'), left(query, "
+    "80))"
+    " FROM pg_stat_activity WHERE datname = ANY ($1::text[]) AND backend_type = 'client backend'"
+    " AND pid <> pg_backend_pid() AND state <> 'idle'"
+    " AND backend_start < now() - $2::text::interval LIMIT 50";
+
+std::string array_of(std::vector<std::string> const& names) {
+    std::string out = "{";
+    for (std::string const& name : names) {
+        if (out.size() > 1) out += ',';
+        out += '"';
+        for (char c : name) {
+            if (c == '"' || c == '\\') out += '\\';
+            out += c;
+        }
+        out += '"';
+    }
+    return out + "}";
+}
+
+}  // namespace
+
+probe::probe(boost::asio::io_context& io, config::endpoint where, std::optional<config::login_role> role,
+             config::milliseconds interval, on_look look)
+    : io_(io),
+      where_(std::move(where)),
+      role_(std::move(role)),
+      interval_(interval),
+      look_(std::move(look)),
+      thread_([this] { run(); }) {}
+
+probe::~probe() {
+    *alive_ = false;
+    {
+        std::lock_guard const lock(mutex_);
+        stop_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+    disconnect();
+}
+
+void probe::hurry() {
+    {
+        std::lock_guard const lock(mutex_);
+        hurry_ = true;
+    }
+    wake_.notify_all();
+}
+
+void probe::post_job(job j) {
+    {
+        std::lock_guard const lock(mutex_);
+        jobs_.push_back(std::move(j));
+    }
+    wake_.notify_all();
+}
+
+void probe::run() {
+    auto next = std::chrono::steady_clock::now();
+    for (;;) {
+        job todo;
+        {
+            std::unique_lock lock(mutex_);
+            wake_.wait_until(lock, next, [&] { return stop_ || hurry_ || !jobs_.empty(); });
+            if (stop_) return;
+            hurry_ = false;
+            if (!jobs_.empty()) {
+                todo = std::move(jobs_.front());
+                jobs_.pop_front();
+            }
+        }
+        if (todo) {
+            todo();
+            continue;
+        }
+        look_now();
+        next = std::chrono::steady_clock::now() + interval_;
+    }
+}
+
+bool probe::connect(std::string& error) {
+    if (connection_ && PQstatus(connection_) == CONNECTION_OK) return true;
+    disconnect();
+    connection_ = pg_connect(where_, *role_, error);
+    if (!connection_) return false;
+    pg_result const size = pg_query(connection_,
+                                    "SELECT setting::bigint * CASE unit WHEN 'B' THEN 1 ELSE 16777216 END"
+                                    " FROM pg_settings WHERE name = 'wal_segment_size'");
+    if (size.rows() == 1) segment_bytes_ = std::strtoull(size.text(0, 0).c_str(), nullptr, 10);
+    return true;
+}
+
+void probe::disconnect() {
+    if (connection_) PQfinish(connection_);
+    connection_ = nullptr;
+}
+
+void probe::look_now() {
+    server_look look;
+    look.asked = std::chrono::steady_clock::now();
+    if (!role_) {
+        look.error = "no control role is configured for the cluster, so its servers cannot be asked";
+        look.reached = can_connect(where_);
+    } else if (connect(look.error)) {
+        look.asked = std::chrono::steady_clock::now();
+        pg_result const r = pg_query(connection_, look_sql);
+        if (r.rows() == 1) {
+            look.reached = true;
+            look.in_recovery = r.text(0, 0) == "t";
+            look.inserted = routing::without_page_header(r.lsn(0, 1), segment_bytes_);
+            look.flushed = r.lsn(0, 2);
+            look.replayed = r.lsn(0, 3);
+            if (!r.null(0, 4)) look.paused = r.text(0, 4) == "t";
+        } else {
+            look.error = r.error();
+            disconnect();
+        }
+    }
+    boost::asio::post(io_, [this, alive = alive_, look] {
+        if (*alive) look_(look);
+    });
+}
+
+order_failure probe::failure(std::string const& what) {
+    order_failure f;
+    f.error = what;
+    return f;
+}
+
+void probe::ask_primary(std::vector<std::string> databases,
+                        std::optional<std::chrono::milliseconds> older_than, bool nudge,
+                        std::function<void(primary_answer)> then) {
+    post_job([this, databases = std::move(databases), older_than, nudge, then = std::move(then)] {
+        primary_answer answer = do_primary(databases, older_than, nudge);
+        boost::asio::post(io_, [alive = alive_, then, answer = std::move(answer)] {
+            if (*alive) then(answer);
+        });
+    });
+}
+
+probe::primary_answer probe::do_primary(std::vector<std::string> const& databases,
+                                        std::optional<std::chrono::milliseconds> older_than, bool nudge) {
+    std::string error;
+    if (!role_) return failure("no control role is configured for the cluster");
+    if (!connect(error)) return failure(error);
+    if (nudge) {
+        // A synchronous commit flushes the log up to itself, and with it every asynchronous commit before it.
+        pg_result const r = pg_query(connection_, "SELECT pg_logical_emit_message(true, 'lull', 'flush')");
+        if (!r.ok()) return failure(r.error());
+    }
+    pg_result const position = pg_query(connection_, look_sql);
+    if (position.rows() != 1) {
+        order_failure f = failure(position.error());
+        disconnect();
+        return f;
+    }
+    if (position.text(0, 0) == "t") return failure("the primary is in recovery: it is a standby");
+    routing::event::primary_seen seen;
+    seen.inserted = routing::without_page_header(position.lsn(0, 1), segment_bytes_);
+    seen.flushed = position.lsn(0, 2);
+    std::string const names = array_of(databases);
+    if (older_than) {
+        pg_result const r = pg_query(connection_, leftovers_sql,
+                                     {names, std::to_string(older_than->count()) + " milliseconds"});
+        if (!r.ok()) return failure(r.error());
+        for (int i = 0; i < r.rows(); ++i) seen.leftovers.push_back(r.text(i, 0));
+    }
+    pg_result const r = pg_query(connection_, outsiders_sql, {names});
+    if (!r.ok()) return failure(r.error());
+    for (int i = 0; i < r.rows(); ++i) seen.outsiders.push_back(r.text(i, 0));
+    return seen;
+}
+
+void probe::ask_replica(routing::replica_order order, std::function<void(replica_answer)> then) {
+    post_job([this, order, then = std::move(then)] {
+        replica_answer answer = do_replica(order);
+        boost::asio::post(io_, [alive = alive_, then, answer = std::move(answer)] {
+            if (*alive) then(answer);
+        });
+    });
+}
+
+probe::replica_answer probe::do_replica(routing::replica_order order) {
+    std::string error;
+    if (!role_) return failure("no control role is configured for the cluster");
+    if (!connect(error)) return failure(error);
+    char const* const command = order == routing::replica_order::pause    ? "SELECT pg_wal_replay_pause()"
+                                : order == routing::replica_order::resume ? "SELECT pg_wal_replay_resume()"
+                                                                          : nullptr;
+    if (command) {
+        pg_result const r = pg_query(connection_, command);
+        if (!r.ok()) {
+            order_failure f = failure(r.error());
+            f.rights = r.sqlstate() == "42501";
+            if (f.rights)
+                f.fix = "on the primary, in database " + role_->database +
+                        ": GRANT EXECUTE ON FUNCTION pg_wal_replay_pause(), pg_wal_replay_resume() TO \"" +
+                        role_->user + "\"; or set freeze: off for the site";
+            return f;
+        }
+    }
+    // The state first: a position read after "paused" is where it stands.
+    pg_result const state =
+        pg_query(connection_, "SELECT pg_is_in_recovery(), pg_get_wal_replay_pause_state()");
+    pg_result const position = pg_query(connection_, "SELECT pg_last_wal_replay_lsn()");
+    if (state.rows() != 1 || position.rows() != 1) {
+        order_failure f = failure(state.ok() ? position.error() : state.error());
+        if (PQstatus(connection_) != CONNECTION_OK) disconnect();
+        return f;
+    }
+    if (state.text(0, 0) != "t") return failure("it is not a standby");
+    routing::event::replica_seen seen;
+    seen.replayed = position.lsn(0, 0);
+    std::string const text = state.text(0, 1);
+    seen.state = text == "paused"            ? routing::pause_state::paused
+                 : text == "pause requested" ? routing::pause_state::pause_requested
+                                             : routing::pause_state::not_paused;
+    return seen;
+}
+
+}  // namespace lull

@@ -1,0 +1,96 @@
+// What the control thread knows of servers: one thread a server with a libpq connection of its own, as the
+// cluster's control role. It looks at the server each interval, carries out orders in between, and posts what
+// came of them to the control thread. Blocking calls, each with a time-out: a server that hangs costs its own
+// thread only.
+#pragma once
+
+#include "config/model.hpp"
+#include "routing/lsn.hpp"
+#include "routing/maintenance.hpp"
+#include "routing/snapshot.hpp"
+
+#include <boost/asio/io_context.hpp>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+struct pg_conn;  // libpq's PGconn
+
+namespace lull {
+
+/// One look at a server.
+struct server_look {
+    routing::instant asked;  // before the question went out
+    bool reached = false;
+    bool in_recovery = false;
+    std::string error;           // why it was not reached
+    routing::lsn inserted{};     // primary; without_page_header()
+    routing::lsn flushed{};      // primary
+    routing::lsn replayed{};     // standby
+    std::optional<bool> paused;  // standby; nothing: not known
+};
+
+struct order_failure {
+    std::string error;
+    std::string fix;
+    bool rights = false;
+};
+
+class probe {
+  public:
+    using on_look = std::function<void(server_look const&)>;
+    using primary_answer = std::variant<routing::event::primary_seen, order_failure>;
+    using replica_answer = std::variant<routing::event::replica_seen, order_failure>;
+
+    /// Without a control role it only tries to connect. Callbacks run on `io`'s thread, and not after stop().
+    probe(boost::asio::io_context& io, config::endpoint where, std::optional<config::login_role> role,
+          config::milliseconds interval, on_look look);
+    ~probe();
+
+    /// Look at once.
+    void hurry();
+    /// Positions of the log and who else writes. `older_than`: with it, sessions that began before that long
+    /// ago and are in the middle of something are leftovers of a process before us.
+    void ask_primary(std::vector<std::string> databases, std::optional<std::chrono::milliseconds> older_than,
+                     bool nudge, std::function<void(primary_answer)> then);
+    void ask_replica(routing::replica_order order, std::function<void(replica_answer)> then);
+
+  private:
+    using job = std::function<void()>;
+    void run();
+    void post_job(job j);
+    bool connect(std::string& error);
+    void look_now();
+    primary_answer do_primary(std::vector<std::string> const& databases,
+                              std::optional<std::chrono::milliseconds> older_than, bool nudge);
+    replica_answer do_replica(routing::replica_order order);
+    order_failure failure(std::string const& what);
+    void disconnect();
+
+    boost::asio::io_context& io_;
+    config::endpoint const where_;
+    std::optional<config::login_role> const role_;
+    config::milliseconds const interval_;
+    on_look const look_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // on the control thread
+
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::deque<job> jobs_;
+    bool hurry_ = false;
+    bool stop_ = false;
+
+    // The probe's thread only.
+    pg_conn* connection_ = nullptr;
+    std::uint64_t segment_bytes_ = 16 * 1024 * 1024;
+    std::thread thread_;
+};
+
+}  // namespace lull
