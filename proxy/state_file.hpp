@@ -1,0 +1,50 @@
+// What outlives the process: the maintenance record of each site, in STATE_DIR/state.json, and the lock that
+// keeps a second process out. Written to a new file, flushed, renamed, and the folder flushed: after a crash
+// there is the old state or the new one, never half of one. Control thread only; calls block on the disk.
+#pragma once
+
+#include "routing/maintenance.hpp"
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace lull {
+
+using maintenance_records = std::map<std::string, routing::maintenance_record>;  // by site
+
+/// The file as text and back. Anything that is not exactly what format_state() writes, in this version or an
+/// older one, is an error: a sentence.
+std::string format_state(maintenance_records const& records);
+std::variant<maintenance_records, std::string> parse_state(std::string_view text);
+
+class state_file {
+  public:
+    struct loaded {
+        maintenance_records records;
+        /// Not empty: there is a state, and it cannot be read; every site must start closed.
+        std::string problem;
+        /// There was never one here.
+        bool fresh = false;
+    };
+
+    /// Makes the folder (0700) if it is missing and locks it. Throws std::runtime_error: cannot, or another
+    /// process has it (its pid is named).
+    explicit state_file(std::string folder);
+    ~state_file();
+    state_file(state_file const&) = delete;
+    state_file& operator=(state_file const&) = delete;
+
+    loaded load() const;
+    /// Empty, or why it could not be written durably; then the old state is what a restart finds.
+    std::string save(maintenance_records const& records);
+    /// One line for the audit file, audit.jsonl, which only grows; flushed. Empty, or why not.
+    std::string audit(std::string_view line);
+
+  private:
+    std::string folder_;
+    int lock_ = -1;
+};
+
+}  // namespace lull

@@ -1,0 +1,173 @@
+// The state file's text: JSON, version 1.
+#include "proxy/state_file.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <array>
+
+namespace lull {
+
+namespace {
+
+using nlohmann::json;
+using namespace routing;
+
+constexpr int version = 1;
+
+constexpr std::array<std::pair<phase, char const*>, 5> phases{{{phase::read_write, "read_write"},
+                                                               {phase::draining, "draining"},
+                                                               {phase::sealing, "sealing"},
+                                                               {phase::sealed, "sealed"},
+                                                               {phase::reopening, "reopening"}}};
+constexpr std::array<std::pair<config::on_deadline, char const*>, 4> deadlines{
+    {{config::on_deadline::wait, "wait"},
+     {config::on_deadline::cancel, "cancel"},
+     {config::on_deadline::terminate, "terminate"},
+     {config::on_deadline::abort, "abort"}}};
+
+struct bad_state {
+    std::string why;
+};
+
+template <class Value, std::size_t N>
+char const* name_of(std::array<std::pair<Value, char const*>, N> const& names, Value value) {
+    for (auto const& [v, name] : names)
+        if (v == value) return name;
+    return "?";
+}
+
+template <class Value, std::size_t N>
+Value value_of(std::array<std::pair<Value, char const*>, N> const& names, std::string const& text) {
+    for (auto const& [v, name] : names)
+        if (text == name) return v;
+    throw bad_state{"\"" + text + "\" is not known"};
+}
+
+// Whole microseconds since 1970: what a system_clock keeps, and no text to misread.
+std::int64_t micros(wall_time t) {
+    return std::chrono::duration_cast<std::chrono::microseconds>(t.time_since_epoch()).count();
+}
+wall_time wall(std::int64_t us) {
+    return wall_time(std::chrono::duration_cast<wall_time::duration>(std::chrono::microseconds(us)));
+}
+
+json optional_lsn(std::optional<lsn> const& l) {
+    return l ? json(format_lsn(*l)) : json(nullptr);
+}
+json optional_time(std::optional<wall_time> const& t) {
+    return t ? json(micros(*t)) : json(nullptr);
+}
+
+std::optional<lsn> lsn_in(json const& object, char const* key) {
+    json const& value = object.at(key);
+    if (value.is_null()) return std::nullopt;
+    auto const parsed = parse_lsn(value.get<std::string>());
+    if (!parsed) throw bad_state{std::string(key) + " is not an LSN"};
+    return parsed;
+}
+std::optional<wall_time> time_in(json const& object, char const* key) {
+    json const& value = object.at(key);
+    return value.is_null() ? std::nullopt : std::optional(wall(value.get<std::int64_t>()));
+}
+epoch epoch_in(json const& object, char const* key) {
+    return epoch{object.at(key).get<std::uint64_t>()};
+}
+
+json write_record(maintenance_record const& r) {
+    json replicas = json::array();
+    for (paused_replica const& p : r.replicas)
+        replicas.push_back({{"address", p.address}, {"at", optional_lsn(p.at)}});
+    json out{{"phase", name_of(phases, r.phase)},
+             {"epoch", static_cast<std::uint64_t>(r.epoch)},
+             {"since", micros(r.since)},
+             {"request",
+              {{"reason", r.request.reason},
+               {"owner", r.request.owner},
+               {"until", optional_time(r.request.until)},
+               {"drain_timeout_ms", r.request.drain_timeout.count()},
+               {"on_deadline", name_of(deadlines, r.request.on_deadline)},
+               {"freeze", r.request.freeze}}},
+             {"sealed_lsn", optional_lsn(r.sealed_lsn)},
+             {"sealed_at", optional_time(r.sealed_at)},
+             {"sealed_epoch", static_cast<std::uint64_t>(r.sealed_epoch)},
+             {"replicas", replicas},
+             {"waited_for", r.waited_for},
+             {"last_window", nullptr}};
+    if (r.last_window) {
+        past_window const& w = *r.last_window;
+        out["last_window"] = {{"epoch", static_cast<std::uint64_t>(w.epoch)},
+                              {"reason", w.reason},
+                              {"owner", w.owner},
+                              {"sealed_lsn", optional_lsn(w.sealed_lsn)},
+                              {"sealed_at", micros(w.sealed_at)},
+                              {"finish_lsn", optional_lsn(w.finish_lsn)},
+                              {"reopened_at", micros(w.reopened_at)},
+                              {"waited_for", w.waited_for}};
+    }
+    return out;
+}
+
+maintenance_record read_record(json const& in) {
+    maintenance_record r;
+    r.phase = value_of(phases, in.at("phase").get<std::string>());
+    r.epoch = epoch_in(in, "epoch");
+    r.since = wall(in.at("since").get<std::int64_t>());
+    json const& request = in.at("request");
+    r.request.reason = request.at("reason").get<std::string>();
+    r.request.owner = request.at("owner").get<std::string>();
+    r.request.until = time_in(request, "until");
+    r.request.drain_timeout = config::milliseconds(request.at("drain_timeout_ms").get<std::int64_t>());
+    r.request.on_deadline = value_of(deadlines, request.at("on_deadline").get<std::string>());
+    r.request.freeze = request.at("freeze").get<bool>();
+    r.sealed_lsn = lsn_in(in, "sealed_lsn");
+    r.sealed_at = time_in(in, "sealed_at");
+    r.sealed_epoch = epoch_in(in, "sealed_epoch");
+    for (json const& p : in.at("replicas"))
+        r.replicas.push_back({p.at("address").get<std::string>(), lsn_in(p, "at")});
+    r.waited_for = in.at("waited_for").get<std::vector<std::string>>();
+    if (json const& w = in.at("last_window"); !w.is_null()) {
+        past_window p;
+        p.epoch = epoch_in(w, "epoch");
+        p.reason = w.at("reason").get<std::string>();
+        p.owner = w.at("owner").get<std::string>();
+        p.sealed_lsn = lsn_in(w, "sealed_lsn");
+        p.sealed_at = wall(w.at("sealed_at").get<std::int64_t>());
+        p.finish_lsn = lsn_in(w, "finish_lsn");
+        p.reopened_at = wall(w.at("reopened_at").get<std::int64_t>());
+        p.waited_for = w.at("waited_for").get<std::vector<std::string>>();
+        r.last_window = std::move(p);
+    }
+    return r;
+}
+
+}  // namespace
+
+std::string format_state(maintenance_records const& records) {
+    json sites = json::object();
+    for (auto const& [name, record] : records) sites[name] = write_record(record);
+    // A text with bytes that are not UTF-8 (a reason, a user's name) must not keep a window from being
+    // recorded.
+    return json{{"version", version}, {"sites", sites}}.dump(1, ' ', false, json::error_handler_t::replace) +
+           "\n";
+}
+
+std::variant<maintenance_records, std::string> parse_state(std::string_view text) {
+    json const in = json::parse(text, nullptr, false);
+    if (in.is_discarded() || !in.is_object()) return std::string("it is torn: not a JSON object");
+    try {
+        int const found = in.at("version").get<int>();
+        if (found > version)
+            return "it was written by a newer lull (version " + std::to_string(found) + ", this one reads " +
+                   std::to_string(version) + ")";
+        if (found != version) throw bad_state{"its version is not known"};
+        maintenance_records records;
+        for (auto const& [name, record] : in.at("sites").items()) records[name] = read_record(record);
+        return records;
+    } catch (json::exception const& e) {
+        return std::string("it is not a state of lull: ") + e.what();
+    } catch (bad_state const& e) {
+        return "it is not a state of lull: " + e.why;
+    }
+}
+
+}  // namespace lull
