@@ -167,7 +167,7 @@ to_try="
   $lull upgrade shop -- psql -c 'ALTER TABLE articles ADD COLUMN weight integer'
 
   Configuration: $folder/lull.yaml   Logs: $folder/lull.log, site.log, postgres/*.log
-  Held instead of refused writes: set 'writes: hold' there, then: kill -HUP ${started[0]}
+  Held instead of refused writes: set 'writes: hold' there, then: $lull reload
 "
 install -m 0600 /dev/null "$folder/settings.json"
 /usr/bin/python3 - "$folder/settings.json" <<PYTHON

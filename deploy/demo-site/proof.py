@@ -7,6 +7,9 @@ import subprocess
 import psycopg2
 
 
+NOBODY = "nobody of the site"
+
+
 class Proof:
     def __init__(self, settings):
         self.settings = settings
@@ -33,7 +36,7 @@ class Proof:
 
     def commits_in_log(self, window):
         """The same from the write-ahead log, between the LSN of sealing and the LSN at which the window was finished:
-        commits by login role; those without a witness are the server's own (autovacuum)."""
+        commits by login role; those without a witness changed nothing of the site (autovacuum, Lull's own proof of the LSN)."""
         dump = subprocess.run([self.settings["pg_waldump"], "-p", self.settings["wal_folder"], "-r", "Transaction",
                                "-s", window["sealed_lsn"], "-e", window["finish_lsn"]], capture_output=True, text=True)
         if dump.returncode != 0:
@@ -41,7 +44,7 @@ class Proof:
         roles = dict(self.rows("SELECT xid::text, max(role::text) FROM witness.transactions GROUP BY xid"))
         counts = {}
         for xid in re.findall(r"tx: +(\d+), .*desc: COMMIT", dump.stdout):
-            role = roles.get(xid, "server")
+            role = roles.get(xid, NOBODY)
             counts[role] = counts.get(role, 0) + 1
         return counts
 
@@ -55,7 +58,7 @@ class Proof:
         logged = self.commits_in_log(window)
         self.check(logged.get(app, 0) == 0,
                    f"{logged.get(app, 0)} commits by clients in the write-ahead log from {window['sealed_lsn']} to {window['finish_lsn']}"
-                   f" ({logged.get(owner, 0)} by the migration's role, {logged.get('server', 0)} by the server itself)")
+                   f" ({logged.get(owner, 0)} by the migration's role, {logged.get(NOBODY, 0)} that touch nothing of the site)")
 
     def check_writes(self, table, acknowledged, unknown):
         found = {token: count for token, count in self.rows(f"SELECT token, count(*) FROM {table} GROUP BY token")}
