@@ -78,6 +78,7 @@ struct maintenance_record {
     wall_time since;  // of the phase's mode
     std::optional<lsn> sealed_lsn;
     std::optional<wall_time> sealed_at;
+    lull::routing::epoch sealed_epoch{};
     std::vector<paused_replica> replicas;  // in read_write: those whose resume is still owed
     std::vector<std::string> waited_for;   // at most 50
     std::optional<past_window> last_window;
@@ -147,11 +148,13 @@ struct replica_seen {
 enum class failure : std::uint8_t {
     unreachable,  // may pass
     rights,       // will not pass by itself
+    gone,         // no longer in the configuration: forget it
 };
 struct replica_failed {
     std::string address;
     lull::routing::ticket ticket{};
     std::string error;
+    std::string fix;  // may be empty
     failure why = failure::unreachable;
 };
 
@@ -206,10 +209,11 @@ struct maintenance_error {
 
 struct replica_view {
     std::string address;
-    bool reserved = false;  // ours: nobody else may freeze it, or read from it unless `readable`
+    bool reserved = false;  // no other site may freeze it
+    bool held = false;      // may be paused: nobody reads from it, unless `readable`, and then only this site
     bool readable = false;  // stands frozen where it should
     std::optional<lsn> at;
-    std::string note;  // why not, "waiting for 0/3000148"
+    std::string note;  // why not, "waits for 0/3000148"
 };
 
 struct maintenance_view {
@@ -265,14 +269,16 @@ class maintenance {
     struct replica {
         std::string address;
         maintenance::step step = step::catching_up;
-        bool touched = false;  // we may have paused it: belongs in the record
+        bool touched = false;  // belongs in the record
+        bool ordered = false;  // may be paused: an order was given, by this process or the one before
         std::optional<lsn> at;
         std::optional<ticket> asked;
         instant ask_at{};  // not before
         std::optional<instant> failing_since;
+        bool hopeless = false;  // failed for want of rights: not waited for
         std::string note;
     };
-    enum class then : std::uint8_t { entered, intend, seal, seal_again, reopen, open, forget_owed };
+    enum class then : std::uint8_t { restarted, entered, intend, seal, reopen, open, forget_owed };
     struct pending {
         maintenance_record record;
         maintenance::then then = then::entered;
@@ -280,55 +286,69 @@ class maintenance {
     struct seat {  // what a worker said last
         std::uint64_t snapshot = 0;
         std::size_t writers = 0;
+        std::vector<std::string> who;
     };
 
-    // maintenance.cpp: events and their order
+    // maintenance.cpp: events, and what is common to all steps
     void begin(event::begin const&);
     void finish(event::finish const&);
     void restart(event::restart const&);
     void tick();
     void persisted();
     void persist_failed(std::string const& error);
-    void worker_said(event::worker_said const&);
-    // maintenance_seal.cpp: from drained to sealed
-    void look_whether_drained();
-    void start_sealing();
-    void primary_seen(event::primary_seen const&);
-    void primary_failed(event::primary_failed const&);
-    void proved();
-    void go_on_sealing();
-    void seal();
-    void fail_entering(std::string text, std::string fix);
-    // maintenance_replicas.cpp: one replica's way
-    void replica_seen(event::replica_seen const&);
-    void replica_failed(event::replica_failed const&);
-    void seen_while_sealing(replica&, event::replica_seen const&);
-    void seen_while_sealed(replica&, event::replica_seen const&);
-    void seen_while_reopening(replica&, event::replica_seen const&);
-    void leave_out(replica&, std::string why);
-    void set_frozen(replica&, lsn at);
-    void ask_replicas();
-    void ask(replica&, replica_order);
-    [[nodiscard]] replica_order order_for(replica const&) const;
-    // maintenance_reopen.cpp
-    void start_leaving(bool cancelled);
-    void go_on_reopening();
-    void open();
-
     void persist(maintenance_record, then);
-    void publish();
+    void publish();       // what workers see changed, but not the mode
+    void publish_mode();  // workers must acknowledge it
     void say(effect::loudness, std::string event, std::string text);
     void fail(std::string text, std::string fix);
     void ask_primary(bool leftovers, bool nudge);
-    [[nodiscard]] maintenance_record with_replicas(maintenance_record) const;
-    [[nodiscard]] replica* find(std::string const& address);
-    [[nodiscard]] bool any(step) const;
+    void set_record(maintenance_record);
+    [[nodiscard]] lull::routing::epoch next_epoch() const;
+    // maintenance_seal.cpp: from draining to sealed
+    void worker_said(event::worker_said const&);
+    void entered();
+    void tick_draining();
+    void tick_sealing();
+    void look_whether_drained();
+    void back_to_draining();
+    void primary_seen(event::primary_seen const&);
+    void primary_failed(event::primary_failed const&);
+    void go_on_sealing();
+    void seal();
+    void sealed();
+    void fail_entering(std::string text, std::string fix);
     [[nodiscard]] bool drained() const;
-    void next_epoch(maintenance_record&) const;
+    [[nodiscard]] std::size_t writers() const;
+    // maintenance_replicas.cpp: one replica's way
+    void replica_seen(event::replica_seen const&);
+    void replica_failed(event::replica_failed const&);
+    void seen_catching_up(replica&, event::replica_seen const&);
+    void seen_unknown(replica&, event::replica_seen const&);
+    void seen_frozen(replica&, event::replica_seen const&);
+    void seen_resuming(replica&, event::replica_seen const&);
+    void leave_out(replica&, std::string why);
+    void lose_freeze(replica&, std::string why);
+    void set_frozen(replica&, lsn at);
+    void ask_replicas();
+    void ask(replica&, replica_order);
+    void go_on();
+    [[nodiscard]] bool patience_is_over(replica const&) const;
+    [[nodiscard]] replica* find(std::string const& address);
+    replica& at_hand(std::string const& address, step);
+    [[nodiscard]] bool any(step) const;
+    [[nodiscard]] std::vector<paused_replica> held_replicas() const;
+    // maintenance_reopen.cpp: from sealed, or from a failed entering, to read_write
+    void cancel();
+    void start_reopening();
+    void tick_reopening();
+    void go_on_reopening();
+    void open();
+    void opened();
+    void owed_tick();
 
     std::string site_;
     timing timing_;
-    maintenance_record record_;  // as persisted (or, where `unsaved_`, as it should be)
+    maintenance_record record_;  // as persisted
     lull::routing::phase phase_ = phase::read_write;
     lull::routing::mode mode_ = mode::read_write;
     std::uint64_t generation_ = 0;
@@ -336,28 +356,33 @@ class maintenance {
     std::vector<replica> replicas_;
     std::vector<seat> seats_;
     std::optional<std::uint64_t> snapshot_;  // the first that carries this mode
-    std::vector<std::string> writers_;       // by the last reports, for waiting_for()
     std::vector<std::string> outsiders_;
     std::vector<std::string> leftovers_;
     std::optional<maintenance_error> error_;
 
+    std::vector<std::string> wanted_;  // replicas to freeze, or at the end to wait for
     bool provable_ = true;
-    bool after_restart_ = false;  // leftovers of the process before may still write
+    bool after_restart_ = false;  // nobody opened this window in this process: never falls back to read_write
     bool adopt_paused_ = false;
     bool cancelled_ = false;  // reopening from an entering: nothing to catch up with
-    bool proved_ = false;
-    bool intended_ = false;  // the record names the replicas that may be paused from now on
+    bool drained_ = false;    // no writer was left; sealing goes on
+    bool proved_ = false;     // everything up to target_ is flushed
+    bool intended_ = false;   // the record names the replicas that may be paused from now on
+    bool freezing_ = false;   // replicas were to be frozen
     bool deadline_said_ = false;
+    bool writer_said_ = false;
+    std::string freeze_problem_;  // the last reason why a replica was left out, and its repair
+    std::string freeze_fix_;
     std::optional<lsn> target_;  // sealing: the sealed LSN to be; reopening: the finish LSN
     std::optional<ticket> primary_asked_;
     std::string primary_note_;
-    std::optional<instant> nudge_at_;
+    bool nudge_ = false;
     instant drain_deadline_{};
     instant end_again_{};
     instant deadline_{};                 // of sealing or reopening
-    std::optional<instant> persist_at_;  // try again then
-    std::optional<pending> pending_;     // handed out, not answered yet; or to be tried again
-    bool waiting_for_disk_ = false;      // pending_ is handed out
+    std::optional<instant> persist_at_;  // try `pending_` again then
+    std::optional<pending> pending_;
+    bool at_disk_ = false;  // `pending_` is handed out and not answered yet
     std::uint64_t tickets_ = 0;
     std::uint64_t errors_ = 0;
 

@@ -1,0 +1,309 @@
+#include "routing/maintenance.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace lull::routing {
+
+namespace {
+
+template <class... F>
+struct overloaded : F... {
+    using F::operator()...;
+};
+template <class... F>
+overloaded(F...) -> overloaded<F...>;
+
+constexpr char disk_fix[] =
+    "make room or repair the rights in the state folder (state_dir), then repeat the command";
+
+}  // namespace
+
+maintenance::maintenance(std::string site, std::size_t workers, timing t)
+    : site_(std::move(site)), timing_(t), seats_(workers) {}
+
+std::vector<maintenance_effect> maintenance::on(maintenance_event const& e, moment m) {
+    at_ = m;
+    effects_.clear();
+    std::visit(overloaded{
+                   [&](event::begin const& b) { begin(b); },
+                   [&](event::finish const& f) { finish(f); },
+                   [&](event::restart const& r) { restart(r); },
+                   [&](event::tick const&) { tick(); },
+                   [&](event::persisted const&) { persisted(); },
+                   [&](event::persist_failed const& f) { persist_failed(f.error); },
+                   [&](event::published const& p) {
+                       if (!snapshot_) snapshot_ = p.snapshot;
+                   },
+                   [&](event::worker_said const& w) { worker_said(w); },
+                   [&](event::primary_seen const& s) { primary_seen(s); },
+                   [&](event::primary_failed const& f) { primary_failed(f); },
+                   [&](event::replica_seen const& s) { replica_seen(s); },
+                   [&](event::replica_failed const& f) { replica_failed(f); },
+               },
+               e);
+    return std::exchange(effects_, {});
+}
+
+void maintenance::begin(event::begin const& b) {
+    if (phase_ != phase::read_write || at_disk_) return;
+    wanted_ = b.replicas;
+    provable_ = b.provable;
+    maintenance_record r = record_;
+    r.phase = phase::draining;
+    r.epoch = next_epoch();
+    r.request = b.request;
+    r.since = at_.wall;
+    r.replicas = held_replicas();
+    r.sealed_lsn.reset();
+    r.sealed_at.reset();
+    r.sealed_epoch = {};
+    r.waited_for.clear();
+    persist(std::move(r), then::entered);
+}
+
+void maintenance::finish(event::finish const& f) {
+    if (at_disk_) return;
+    switch (phase_) {
+        case phase::read_write:
+        case phase::reopening:
+            return;
+        case phase::draining:
+        case phase::sealing:
+            say(effect::loudness::notice, "cancelled", "entering maintenance was cancelled");
+            return cancel();
+        case phase::sealed:
+        case phase::recovering: {
+            wanted_ = f.replicas;
+            maintenance_record r = record_;
+            r.phase = phase::reopening;
+            r.epoch = next_epoch();
+            r.since = at_.wall;
+            r.replicas = held_replicas();
+            return persist(std::move(r), then::reopen);
+        }
+    }
+}
+
+void maintenance::restart(event::restart const& e) {
+    record_ = e.record;
+    wanted_ = e.replicas;
+    provable_ = e.provable;
+    adopt_paused_ = e.adopt_paused;
+    auto const keep = [&](step s) {
+        for (auto const& p : record_.replicas) {
+            auto& r = at_hand(p.address, s);
+            r.touched = r.ordered = true;
+            r.at = p.at;
+        }
+    };
+    switch (record_.phase) {
+        case phase::read_write:
+            keep(step::resuming);
+            return;
+        case phase::recovering:  // never written; treated as what it would have become
+        case phase::draining:
+        case phase::sealing:
+            phase_ = phase::recovering;
+            mode_ = mode::sealed;
+            keep(step::catching_up);
+            for (auto const& address : wanted_) at_hand(address, step::catching_up);
+            break;
+        case phase::sealed:
+            phase_ = phase::recovering;
+            mode_ = mode::sealed;
+            keep(step::unknown);
+            break;
+        case phase::reopening:
+            phase_ = phase::reopening;
+            mode_ = mode::reopening;
+            keep(step::resuming);
+            for (auto const& address : wanted_) at_hand(address, step::following);
+            fresh_floor_ = at_.now;
+            deadline_ = at_.now + timing_.seal_timeout;
+            break;
+    }
+    freezing_ = !replicas_.empty();
+    after_restart_ = true;
+    say(effect::loudness::warning, "recovering",
+        mode_ == mode::reopening
+            ? "was being reopened when Lull stopped; goes on with it"
+            : "was not open when Lull stopped; stays closed. To open it: lull maintenance off " + site_);
+    // Clients of the new process must not take this closed state for the one before the stop.
+    maintenance_record r = record_;
+    r.epoch = next_epoch();
+    persist(std::move(r), then::restarted);
+}
+
+void maintenance::tick() {
+    if (at_disk_) return;
+    if (pending_) {
+        if (persist_at_ && at_.now >= *persist_at_) persist(std::move(pending_->record), pending_->then);
+        return;
+    }
+    switch (phase_) {
+        case phase::read_write:
+            ask_replicas();
+            return owed_tick();
+        case phase::draining:
+            return tick_draining();
+        case phase::sealing:
+        case phase::recovering:
+            return tick_sealing();
+        case phase::sealed:
+            return ask_replicas();
+        case phase::reopening:
+            return tick_reopening();
+    }
+}
+
+void maintenance::persist(maintenance_record r, then what) {
+    pending_ = pending{std::move(r), what};
+    persist_at_.reset();
+    at_disk_ = true;
+    effects_.push_back(effect::persist{pending_->record});
+}
+
+void maintenance::persisted() {
+    if (!at_disk_) return;
+    at_disk_ = false;
+    auto done = std::move(*pending_);
+    pending_.reset();
+    set_record(std::move(done.record));
+    switch (done.then) {
+        case then::restarted:
+            return publish_mode();
+        case then::entered:
+            return entered();
+        case then::intend:
+            intended_ = true;
+            for (auto& r : replicas_) {
+                if (r.step == step::catching_up) r.touched = true;
+            }
+            return ask_replicas();
+        case then::seal:
+            return sealed();
+        case then::reopen:
+            return start_reopening();
+        case then::open:
+            return opened();
+        case then::forget_owed:
+            return;
+    }
+}
+
+void maintenance::persist_failed(std::string const& error) {
+    if (!at_disk_) return;
+    at_disk_ = false;
+    std::string const text = "cannot write the state file: " + error;
+    switch (pending_->then) {
+        case then::entered:
+            pending_.reset();
+            return fail(text + "; nothing was changed", disk_fix);
+        case then::reopen:
+            pending_.reset();
+            return fail(text + "; " + site_ + " stays closed", disk_fix);
+        case then::intend:
+        case then::seal:
+            if (phase_ == phase::sealing) {
+                pending_.reset();
+                return fail_entering(text, disk_fix);
+            }
+            break;
+        case then::restarted:
+        case then::open:
+        case then::forget_owed:
+            break;
+    }
+    // Nobody would repeat these; and until they are written nothing may open.
+    persist_at_ = at_.now + timing_.persist_again;
+    std::string const told = text + "; " + site_ + " stays as it is, and this is tried again each second";
+    if (!error_ || error_->text != told) fail(told, disk_fix);
+}
+
+void maintenance::set_record(maintenance_record r) {
+    // What became known while the disk was busy is not in the copy.
+    r.waited_for = record_.phase == phase::read_write || r.phase == phase::read_write
+                       ? std::move(r.waited_for)
+                       : record_.waited_for;
+    record_ = std::move(r);
+}
+
+void maintenance::publish() {
+    effects_.push_back(effect::publish{});
+}
+
+void maintenance::publish_mode() {
+    snapshot_.reset();
+    publish();
+}
+
+void maintenance::say(effect::loudness l, std::string name, std::string text) {
+    effects_.push_back(effect::say{l, std::move(name), std::move(text)});
+}
+
+void maintenance::fail(std::string text, std::string fix) {
+    say(effect::loudness::error, "error", fix.empty() ? text : text + ". To do: " + fix);
+    error_ = maintenance_error{std::move(text), std::move(fix), ++errors_};
+}
+
+void maintenance::ask_primary(bool leftovers, bool nudge) {
+    primary_asked_ = ticket{++tickets_};
+    effects_.push_back(effect::ask_primary{*primary_asked_, leftovers, nudge});
+}
+
+epoch maintenance::next_epoch() const {
+    return epoch{static_cast<std::uint64_t>(record_.epoch) + 1};
+}
+
+maintenance_view maintenance::view() const {
+    maintenance_view v{.phase = phase_,
+                       .mode = mode_,
+                       .epoch = record_.epoch,
+                       .generation = generation_,
+                       .frozen = mode_ == mode::sealed && any(step::frozen),
+                       .fresh_floor = fresh_floor_,
+                       .replicas = {}};
+    for (auto const& r : replicas_) {
+        bool const before_pause = r.step == step::catching_up || r.step == step::pausing;
+        v.replicas.push_back({.address = r.address,
+                              .reserved = r.touched || before_pause,
+
+                              .held = r.ordered,
+                              .readable = r.step == step::frozen,
+                              .at = r.at,
+                              .note = r.note});
+    }
+    return v;
+}
+
+std::vector<std::string> maintenance::waiting_for() const {
+    std::vector<std::string> lines;
+    bool const before_proof =
+        phase_ == phase::draining || phase_ == phase::sealing || phase_ == phase::recovering;
+    if (before_proof && !drained_) {
+        std::size_t silent = 0;
+        for (auto const& s : seats_) {
+            if (!snapshot_ || s.snapshot < *snapshot_) ++silent;
+            lines.insert(lines.end(), s.who.begin(), s.who.end());
+        }
+        if (silent > 0) lines.push_back(std::to_string(silent) + " worker(s) to take over the new mode");
+    } else if (before_proof && !proved_) {
+        for (auto const& l : leftovers_) lines.push_back("left over from before the restart: " + l);
+        if (target_) lines.push_back("the primary to flush its log up to " + format_lsn(*target_));
+        if (!primary_note_.empty()) lines.push_back("the primary: " + primary_note_);
+    }
+    for (auto const& r : replicas_) {
+        bool const waited = r.step == step::catching_up || r.step == step::pausing ||
+                            r.step == step::unknown || r.step == step::resuming || r.step == step::following;
+        if (waited && !r.note.empty()) lines.push_back("replica " + r.address + ": " + r.note);
+    }
+    if (pending_ && !at_disk_) lines.push_back("the state file to become writable");
+    return lines;
+}
+
+bool maintenance::any(step s) const {
+    return std::any_of(replicas_.begin(), replicas_.end(), [&](replica const& r) { return r.step == s; });
+}
+
+}  // namespace lull::routing

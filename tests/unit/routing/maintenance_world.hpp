@@ -1,0 +1,256 @@
+// A world for the maintenance machine: a disk, workers, a primary and replicas that behave, or do not. It
+// carries out effects as the control thread does, and checks after each what must always hold.
+#pragma once
+
+#include "routing/maintenance.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace world_test {
+
+using namespace lull::routing;
+namespace config = lull::config;
+using std::chrono::milliseconds;
+
+struct model_replica {
+    lsn replayed{};
+    pause_state state = pause_state::not_paused;
+    bool up = true;
+    bool rights = true;
+    bool follows = true;  // replays what the primary has flushed, unless paused
+    bool stuck = false;   // stays at pause_requested
+};
+
+struct model_worker {
+    std::uint64_t snapshot = 0;
+    mode seen = mode::read_write;
+    int writers = 0;
+    bool silent = false;
+};
+
+class world {
+  public:
+    explicit world(std::size_t workers = 2)
+        : machine(std::make_unique<maintenance>("shop", workers, timing)) {
+        this->workers.resize(workers);
+    }
+
+    maintenance::timing timing{};
+    std::unique_ptr<maintenance> machine;
+    std::vector<model_worker> workers;
+    std::map<std::string, model_replica> replicas{{"r1:1", {}}, {"r2:1", {}}};
+    std::uint64_t inserted = 1000, flushed = 1000;
+    bool primary_up = true, nudge_works = true;
+    bool disk_works = true;
+    std::vector<std::string> leftovers;
+    maintenance_record disk;
+    bool provable = true;
+
+    std::uint64_t snapshots = 0;
+    maintenance_view seen;  // last published
+    std::vector<mode> modes;
+    std::vector<effect::end_writers> ended;
+    std::vector<std::string> said;
+    instant now = instant{} + std::chrono::hours(1);
+    std::deque<maintenance_event> answers;  // not delivered yet
+    unsigned persists = 0;
+    unsigned fail_persist_number = 0;  // 0: none
+
+    moment at() const { return {now, wall_time{} + std::chrono::seconds(1'700'000'000) + (now - instant{})}; }
+
+    std::vector<std::string> healthy() const {
+        std::vector<std::string> list;
+        for (auto const& [address, r] : replicas)
+            if (r.up) list.push_back(address);
+        return list;
+    }
+
+    void feed(maintenance_event const& e) {
+        std::deque<maintenance_effect> todo;
+        auto const take = [&](std::vector<maintenance_effect> effects) {
+            for (auto& each : effects) todo.push_back(std::move(each));
+        };
+        take(machine->on(e, at()));
+        while (!todo.empty()) {
+            auto const effect = std::move(todo.front());
+            todo.pop_front();
+            if (auto const* p = std::get_if<effect::persist>(&effect)) {
+                ++persists;
+                if (!disk_works || persists == fail_persist_number) {
+                    take(machine->on(event::persist_failed{"No space left on device"}, at()));
+                } else {
+                    CHECK(p->record.epoch >= disk.epoch);
+                    disk = p->record;
+                    take(machine->on(event::persisted{}, at()));
+                }
+            } else if (std::holds_alternative<effect::publish>(effect)) {
+                publish();
+                take(machine->on(event::published{snapshots}, at()));
+            } else if (auto const* a = std::get_if<effect::ask_primary>(&effect)) {
+                answers.push_back(primary_answer(*a));
+            } else if (auto const* a = std::get_if<effect::ask_replica>(&effect)) {
+                answers.push_back(replica_answer(*a));
+            } else if (auto const* w = std::get_if<effect::end_writers>(&effect)) {
+                ended.push_back(*w);
+                for (auto& worker : workers) worker.writers = 0;
+            } else if (auto const* s = std::get_if<effect::say>(&effect)) {
+                said.push_back(s->event);
+            }
+            check();
+        }
+    }
+
+    void publish() {
+        auto const v = machine->view();
+        ++snapshots;
+        if (v.mode == mode::read_write) CHECK(disk.phase == phase::read_write);
+        CHECK(v.epoch == disk.epoch);  // what clients hear is on disk
+        CHECK(v.epoch >= seen.epoch);
+        if (v.mode != seen.mode) CHECK(v.epoch > seen.epoch);
+        if (v.phase == phase::sealed && seen.mode == mode::draining) {
+            CHECK(disk.phase == phase::sealed);
+            for (auto const& w : workers) {
+                CHECK(w.writers == 0);
+                CHECK(w.seen == mode::draining);
+            }
+            if (provable) {
+                CHECK(disk.sealed_lsn);
+                CHECK(flushed >= static_cast<std::uint64_t>(*disk.sealed_lsn));
+            }
+            CHECK(v.generation > seen.generation);
+        }
+        for (auto const& r : v.replicas)
+            if (r.readable && v.mode == mode::sealed) {
+                CHECK(r.held);
+                if (disk.sealed_lsn) CHECK(*r.at >= *disk.sealed_lsn);
+            }
+        if (modes.empty() || modes.back() != v.mode) modes.push_back(v.mode);
+        seen = v;
+    }
+
+    /// Whatever stands still by our order is named on the disk.
+    void check() {
+        for (auto const& [address, r] : replicas) {
+            if (r.state == pause_state::not_paused) continue;
+            CHECK_MESSAGE(std::any_of(disk.replicas.begin(), disk.replicas.end(),
+                                      [&](paused_replica const& p) { return p.address == address; }),
+                          address);
+        }
+    }
+
+    maintenance_event primary_answer(effect::ask_primary const& a) {
+        if (!primary_up) return event::primary_failed{a.ticket, "connection refused"};
+        if (a.nudge && nudge_works) flushed = inserted;
+        return event::primary_seen{
+            a.ticket, lsn{inserted}, lsn{flushed}, a.leftovers ? leftovers : decltype(leftovers){}, {}};
+    }
+
+    maintenance_event replica_answer(effect::ask_replica const& a) {
+        auto const it = replicas.find(a.address);
+        if (it == replicas.end())
+            return event::replica_failed{a.address, a.ticket, "gone", "", event::failure::gone};
+        auto& r = it->second;
+        if (!r.up)
+            return event::replica_failed{a.address, a.ticket, "connection refused", "",
+                                         event::failure::unreachable};
+        if (a.order != replica_order::look && !r.rights)
+            return event::replica_failed{a.address, a.ticket, "permission denied", "GRANT EXECUTE",
+                                         event::failure::rights};
+        if (a.order == replica_order::pause && r.state == pause_state::not_paused)
+            r.state = r.stuck ? pause_state::pause_requested : pause_state::paused;
+        if (a.order == replica_order::resume) r.state = pause_state::not_paused;
+        replay(r);
+        return event::replica_seen{a.address, a.ticket, r.replayed, r.state};
+    }
+
+    void replay(model_replica& r) {
+        if (r.up && r.follows && r.state == pause_state::not_paused) r.replayed = lsn{flushed};
+    }
+
+    void migrate(std::uint64_t bytes = 500) {
+        inserted += bytes;
+        flushed = inserted;
+        for (auto& [address, r] : replicas) replay(r);
+    }
+
+    void restart_replica(std::string const& address) {
+        auto& r = replicas.at(address);
+        r.state = pause_state::not_paused;
+        r.up = true;
+        replay(r);
+    }
+
+    void report(std::size_t i) {
+        auto& w = workers[i];
+        if (w.silent) return;
+        w.snapshot = snapshots;
+        w.seen = seen.mode;
+        std::vector<std::string> who;
+        for (int n = 0; n < w.writers; ++n)
+            who.push_back("pid " + std::to_string(100 * i + static_cast<unsigned>(n)));
+        feed(event::worker_said{i, w.snapshot, static_cast<std::size_t>(w.writers), who});
+    }
+
+    void deliver() {
+        for (std::size_t n = answers.size(); n > 0; --n) {
+            auto const e = answers.front();
+            answers.pop_front();
+            feed(e);
+        }
+    }
+
+    void pass(milliseconds t) {
+        for (milliseconds done{0}; done < t; done += milliseconds(50)) {
+            now += milliseconds(50);
+            for (std::size_t i = 0; i < workers.size(); ++i) report(i);
+            deliver();
+            feed(event::tick{});
+        }
+    }
+
+    void begin(window_request request = {}) {
+        feed(event::begin{request, request.freeze ? healthy() : std::vector<std::string>{}, provable});
+    }
+    void finish() { feed(event::finish{healthy()}); }
+
+    /// kill -9 and a new process that finds what is on the disk.
+    void crash(bool adopt = false) {
+        machine = std::make_unique<maintenance>("shop", workers.size(), timing);
+        answers.clear();
+        for (auto& w : workers) w = {};
+        seen = {};
+        seen.epoch = disk.epoch;
+        auto const record = disk;
+        snapshots = 0;
+        seen.mode = record.phase == phase::read_write ? mode::read_write : mode::sealed;
+        feed(event::restart{
+            record,
+            record.phase != phase::read_write && !record.request.freeze ? decltype(healthy()){} : healthy(),
+            provable, adopt});
+        publish_first();
+    }
+
+    phase state() const { return machine->view().phase; }
+    bool paused(std::string const& address) const {
+        return replicas.at(address).state == pause_state::paused;
+    }
+    bool heard(std::string const& name) const { return std::count(said.begin(), said.end(), name) > 0; }
+
+  private:
+    void publish_first() {
+        auto const v = machine->view();
+        if (disk.phase != phase::read_write) CHECK(v.mode != mode::read_write);
+        seen = v;
+        if (snapshots == 0) ++snapshots;
+        feed(event::published{snapshots});
+    }
+};
+
+}  // namespace world_test
