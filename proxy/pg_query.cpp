@@ -84,6 +84,9 @@ pg_result::pg_result(::pg_result* result, std::string error)
 int pg_result::rows() const {
     return ok() ? PQntuples(result_.get()) : 0;
 }
+int pg_result::columns() const {
+    return ok() ? PQnfields(result_.get()) : 0;
+}
 bool pg_result::null(int row, int column) const {
     return PQgetisnull(result_.get(), row, column) != 0;
 }

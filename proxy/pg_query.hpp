@@ -25,6 +25,7 @@ class pg_result {
     bool ok() const { return error_.empty(); }
     /// 0 where it failed.
     int rows() const;
+    int columns() const;
     bool null(int row, int column) const;
     std::string text(int row, int column) const;
     /// lsn{} where it is null.

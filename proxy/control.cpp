@@ -1,0 +1,275 @@
+#include "proxy/control.hpp"
+
+#include "config/endpoint.hpp"
+#include "proxy/log.hpp"
+
+#include <boost/asio/post.hpp>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace lull {
+
+namespace {
+
+constexpr std::chrono::milliseconds tick_interval{100};
+template <class... Cases>
+struct overloaded : Cases... {
+    using Cases::operator()...;
+};
+
+}  // namespace
+
+control::control(boost::asio::io_context& io, std::shared_ptr<config::config const> config,
+                 std::size_t workers, state_file& state)
+    : io_(io), config_(std::move(config)), workers_count_(workers), state_(state), timer_(io) {
+    for (auto const& [name, cluster] : config_->clusters) {
+        add_server(name, cluster.primary, routing::role::primary);
+        for (config::endpoint const& replica : cluster.replicas)
+            add_server(name, replica, routing::role::replica);
+        if (cluster.auth_query)
+            finders_[name] = std::make_unique<secret_finder>(cluster.primary, *cluster.auth_query);
+    }
+    state_file::loaded const stored = state_.load();
+    records_ = stored.records;
+    if (!stored.problem.empty())
+        log::error(
+            "{}. Every site starts closed; look at the databases, then open each with `lull maintenance off "
+            "SITE`.",
+            stored.problem);
+    for (auto const& [name, settings] : config_->sites) restart_site(add_site(settings), stored);
+}
+
+control::~control() = default;
+
+void control::add_server(std::string const& cluster, config::endpoint const& where, routing::role role) {
+    config::cluster const& c = config_->clusters.at(cluster);
+    auto made = std::make_unique<server>();
+    server& s = *made;
+    s.value.id = static_cast<routing::backend_id>(servers_.size());
+    s.value.cluster = cluster;
+    s.value.address = where;
+    s.value.role = role;
+    s.value.max_lag = c.max_replica_lag;
+    // Nothing is known yet. A primary is tried; a replica must first have shown that it is fresh.
+    s.value.healthy = role == routing::role::primary;
+    servers_.push_back(std::move(made));
+    s.watch = std::make_unique<probe>(io_, where, c.control, c.probe_interval,
+                                      [this, &s](server_look const& look) { looked(s, look); });
+}
+
+control::managed_site& control::add_site(config::site const& settings) {
+    auto made = std::make_unique<managed_site>();
+    managed_site& s = *made;
+    s.id = static_cast<routing::site_id>(sites_.size());
+    s.name = settings.name;
+    s.settings = std::make_shared<config::site const>(settings);
+    routing::maintenance::timing timing;
+    timing.seal_timeout = settings.seal_timeout;
+    s.machine = std::make_unique<routing::maintenance>(settings.name, workers_count_, timing);
+    s.loads.resize(workers_count_);
+    sites_.push_back(std::move(made));
+    return s;
+}
+
+void control::restart_site(managed_site& s, state_file::loaded const& stored) {
+    routing::event::restart event;
+    event.provable = provable(s);
+    auto const known = stored.records.find(s.name);
+    if (known != stored.records.end()) {
+        event.record = known->second;
+    } else if (!stored.problem.empty()) {
+        event.record.phase = routing::phase::sealed;
+        event.record.request.reason = "the state of this site could not be read";
+        event.record.since = now().wall;
+        event.adopt_paused = true;
+    }
+    for (auto const& server : servers_)
+        if (server->value.cluster == s.settings->cluster && server->value.role == routing::role::replica)
+            event.replicas.push_back(config::format_endpoint(server->value.address));
+    feed(s, std::move(event));
+}
+
+std::shared_ptr<routing::snapshot const> control::first_snapshot() {
+    publish();
+    return snapshot_;
+}
+
+void control::start(std::vector<std::unique_ptr<worker_port>>& workers) {
+    workers_ = &workers;
+    publish();
+    tick();
+}
+
+void control::stop() {
+    stopping_ = true;
+    timer_.cancel();
+    for (auto const& s : servers_) s->watch.reset();
+    finders_.clear();
+}
+
+routing::moment control::now() const {
+    return {std::chrono::steady_clock::now(), std::chrono::system_clock::now()};
+}
+
+void control::tick() {
+    for (auto const& s : sites_) feed(*s, routing::event::tick{});
+    for (auto const& s : servers_) judge(*s);
+    timer_.expires_after(tick_interval);
+    timer_.async_wait([this](boost::system::error_code const& error) {
+        if (!error && !stopping_) tick();
+    });
+}
+
+/// One event at a time; what it leads to is fed behind it, but what became of a persist before all else.
+void control::feed(managed_site& s, routing::maintenance_event event) {
+    s.events.push_back(std::move(event));
+    if (s.feeding) return;
+    s.feeding = true;
+    while (!s.events.empty()) {
+        routing::maintenance_event const next = std::move(s.events.front());
+        s.events.pop_front();
+        for (routing::maintenance_effect const& effect : s.machine->on(next, now())) carry_out(s, effect);
+    }
+    s.feeding = false;
+}
+
+void control::carry_out(managed_site& s, routing::maintenance_effect const& effect) {
+    std::visit(overloaded{
+                   [&](routing::effect::persist const& e) { persist(s, e.record); },
+                   [&](routing::effect::publish const&) {
+                       s.events.push_back(routing::event::published{publish()});
+                   },
+                   [&](routing::effect::ask_primary const& e) { ask_primary(s, e); },
+                   [&](routing::effect::ask_replica const& e) { ask_replica(s, e); },
+                   [&](routing::effect::end_writers const& e) {
+                       if (!workers_) return;
+                       for (auto const& w : *workers_)
+                           w->end_writers(s.id,
+                                          e.terminate ? end_writers_how::terminate : end_writers_how::cancel);
+                   },
+                   [&](routing::effect::say const& e) { say(s, e); },
+               },
+               effect);
+}
+
+void control::persist(managed_site& s, routing::maintenance_record const& record) {
+    maintenance_records next = records_;
+    next[s.name] = record;
+    std::string const error = state_.save(next);
+    if (error.empty()) {
+        records_ = std::move(next);
+        s.events.push_front(routing::event::persisted{});
+    } else {
+        log::error("site {}: the state could not be written: {}", s.name, error);
+        s.events.push_front(routing::event::persist_failed{error});
+    }
+}
+
+void control::say(managed_site& s, routing::effect::say const& what) {
+    using routing::effect::loudness;
+    switch (what.level) {
+        case loudness::info:
+            log::info("site {}: {}", s.name, what.text);
+            break;
+        case loudness::notice:
+            log::notice("site {}: {}", s.name, what.text);
+            break;
+        case loudness::warning:
+            log::warning("site {}: {}", s.name, what.text);
+            break;
+        case loudness::error:
+            log::error("site {}: {}", s.name, what.text);
+            break;
+    }
+    auto const& record = s.machine->record();
+    nlohmann::json line{
+        {"time",
+         std::chrono::duration_cast<std::chrono::milliseconds>(now().wall.time_since_epoch()).count()},
+        {"site", s.name},
+        {"event", what.event},
+        {"text", what.text},
+        {"epoch", static_cast<std::uint64_t>(s.machine->view().epoch)},
+        {"owner", record.request.owner}};
+    if (record.sealed_lsn) line["sealed_lsn"] = routing::format_lsn(*record.sealed_lsn);
+    std::string const error =
+        state_.audit(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    if (!error.empty()) log::warning("audit: {}", error);
+}
+
+control::server* control::find_server(std::string const& address) {
+    for (auto const& s : servers_)
+        if (config::format_endpoint(s->value.address) == address) return s.get();
+    return nullptr;
+}
+
+control::server& control::primary_of(managed_site const& s) {
+    for (auto const& server : servers_)
+        if (server->value.cluster == s.settings->cluster && server->value.role == routing::role::primary)
+            return *server;
+    std::abort();  // validate() lets no site without a cluster pass, and no cluster without a primary
+}
+
+bool control::provable(managed_site const& s) const {
+    return config_->clusters.at(s.settings->cluster).control.has_value();
+}
+
+/// Replicas that could be frozen: healthy, and not in another site's hands.
+std::vector<std::string> control::freezable(managed_site const& s) const {
+    std::vector<std::string> out;
+    if (s.settings->freeze == config::freeze_policy::off) return out;
+    for (auto const& server : servers_) {
+        if (server->value.cluster != s.settings->cluster || server->value.role != routing::role::replica)
+            continue;
+        if (!server->value.healthy) continue;
+        std::string const address = config::format_endpoint(server->value.address);
+        bool taken = false;
+        for (auto const& other : sites_)
+            if (other.get() != &s)
+                for (routing::replica_view const& r : other->machine->view().replicas)
+                    taken = taken || (r.reserved && r.address == address);
+        if (!taken) out.push_back(address);
+    }
+    return out;
+}
+
+void control::ask_primary(managed_site& s, routing::effect::ask_primary const& what) {
+    std::optional<std::chrono::milliseconds> older;
+    if (what.leftovers)
+        older = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
+                                                                      started_);
+    primary_of(s).watch->ask_primary(
+        s.settings->databases, older, what.nudge,
+        [this, &s, ticket = what.ticket](probe::primary_answer answer) {
+            if (auto* seen = std::get_if<routing::event::primary_seen>(&answer)) {
+                seen->ticket = ticket;
+                feed(s, std::move(*seen));
+            } else {
+                feed(s, routing::event::primary_failed{ticket, std::get<order_failure>(answer).error});
+            }
+        });
+}
+
+void control::ask_replica(managed_site& s, routing::effect::ask_replica const& what) {
+    server* const to = find_server(what.address);
+    if (!to) {
+        s.events.push_back(routing::event::replica_failed{what.address, what.ticket,
+                                                          "it is no longer in the configuration", "",
+                                                          routing::event::failure::gone});
+        return;
+    }
+    to->watch->ask_replica(what.order, [this, &s, what](probe::replica_answer answer) {
+        if (auto* seen = std::get_if<routing::event::replica_seen>(&answer)) {
+            seen->ticket = what.ticket;
+            seen->address = what.address;
+            feed(s, std::move(*seen));
+            return;
+        }
+        auto const& failed = std::get<order_failure>(answer);
+        feed(s, routing::event::replica_failed{
+                    what.address, what.ticket, failed.error, failed.fix,
+                    failed.rights ? routing::event::failure::rights : routing::event::failure::unreachable});
+    });
+}
+
+}  // namespace lull

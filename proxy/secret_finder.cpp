@@ -1,0 +1,77 @@
+#include "proxy/secret_finder.hpp"
+
+#include "proxy/pg_query.hpp"
+
+#include <libpq-fe.h>
+
+namespace lull {
+
+namespace {
+
+constexpr std::chrono::seconds remembered{10};
+constexpr std::size_t most_remembered = 10'000;
+constexpr std::size_t most_questions = 10'000;
+
+}  // namespace
+
+secret_finder::secret_finder(config::endpoint primary, config::auth_query query)
+    : primary_(std::move(primary)), query_(std::move(query)), thread_([this] { run(); }) {}
+
+secret_finder::~secret_finder() {
+    {
+        std::lock_guard const lock(mutex_);
+        stop_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+    if (connection_) PQfinish(connection_);
+}
+
+void secret_finder::find(std::string user, found then) {
+    {
+        std::lock_guard const lock(mutex_);
+        if (questions_.size() < most_questions) {
+            questions_.push_back({std::move(user), std::move(then)});
+            wake_.notify_one();
+            return;
+        }
+    }
+    then(std::nullopt, "too many logins wait for it");
+}
+
+void secret_finder::run() {
+    for (;;) {
+        question next;
+        {
+            std::unique_lock lock(mutex_);
+            wake_.wait(lock, [&] { return stop_ || !questions_.empty(); });
+            if (stop_) return;
+            next = std::move(questions_.front());
+            questions_.pop_front();
+        }
+        answer(next);
+    }
+}
+
+void secret_finder::answer(question const& q) {
+    auto const now = std::chrono::steady_clock::now();
+    if (auto const at = known_.find(q.user); at != known_.end() && at->second.until > now)
+        return q.then(at->second.secret, {});
+    std::string error;
+    if (!connection_ || PQstatus(connection_) != CONNECTION_OK) {
+        if (connection_) PQfinish(connection_);
+        connection_ = pg_connect(primary_, query_.role, error);
+        if (!connection_) return q.then(std::nullopt, error);
+    }
+    pg_result const r = pg_query(connection_, query_.query.c_str(), {q.user});
+    if (!r.ok()) return q.then(std::nullopt, r.error());
+    if (r.rows() == 0) return q.then(std::nullopt, {});
+    if (r.columns() < 2)
+        return q.then(std::nullopt, "auth_query must give two columns, the user and the secret");
+    if (r.null(0, 1)) return q.then(std::nullopt, {});
+    if (known_.size() >= most_remembered) known_.clear();
+    known_[q.user] = {r.text(0, 1), now + remembered};
+    q.then(r.text(0, 1), {});
+}
+
+}  // namespace lull

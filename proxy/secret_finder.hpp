@@ -1,0 +1,55 @@
+// auth_query: asks a cluster's primary for a user's secret, on a thread of its own. Answers are kept for ten
+// seconds, so that a storm of logins is one query.
+#pragma once
+
+#include "config/model.hpp"
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+struct pg_conn;
+
+namespace lull {
+
+class secret_finder {
+  public:
+    /// Nothing and no error: there is no such user. Called on the finder's thread.
+    using found = std::function<void(std::optional<std::string> secret, std::string error)>;
+
+    secret_finder(config::endpoint primary, config::auth_query query);
+    ~secret_finder();
+
+    void find(std::string user, found then);
+
+  private:
+    struct question {
+        std::string user;
+        found then;
+    };
+    struct known {
+        std::string secret;
+        std::chrono::steady_clock::time_point until;
+    };
+    void run();
+    void answer(question const& q);
+
+    config::endpoint const primary_;
+    config::auth_query const query_;
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::deque<question> questions_;
+    bool stop_ = false;
+    // The finder's thread only.
+    std::map<std::string, known> known_;
+    pg_conn* connection_ = nullptr;
+    std::thread thread_;
+};
+
+}  // namespace lull
