@@ -10,14 +10,16 @@
 #include "proxy/admin.hpp"
 #include "proxy/ports.hpp"
 #include "proxy/probes.hpp"
-#include "proxy/secrets.hpp"
+#include "proxy/secret_finder.hpp"
 #include "proxy/state_file.hpp"
 #include "routing/backends.hpp"
 #include "routing/maintenance.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <nlohmann/json.hpp>
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -27,24 +29,22 @@ namespace lull {
 
 class control final : public control_port, public admin_desk {
   public:
-    using worker_list = std::vector<std::unique_ptr<worker_port>>;
-
-    /// Takes up the windows that `state` tells of. `io` and `state` outlive it.
-    control(boost::asio::io_context& io, std::shared_ptr<config::config const> configuration,
-            state_file& state, std::size_t workers);
+    /// Starts probing and takes up the windows that `state` tells of. `io` and `state` outlive it.
+    control(boost::asio::io_context& io, std::shared_ptr<config::config const> config, std::size_t workers,
+            state_file& state);
     ~control();
 
-    /// Runs `io` until each server was looked at, or `patience` is over: the first snapshot should know who
-    /// is there.
-    void look_around(std::chrono::milliseconds patience);
-    [[nodiscard]] std::shared_ptr<routing::snapshot const> snapshot() const { return published_; }
-    /// The workers decide from snapshot() already. From here on changes are posted to them.
-    void start(worker_list& workers);
+    /// What the workers are to start with.
+    std::shared_ptr<routing::snapshot const> first_snapshot();
+    /// From here on changes are posted to them. They outlive stop().
+    void start(std::vector<std::unique_ptr<worker_port>>& workers);
+    /// Ends the probes; nothing is decided any more. Windows stay as they are on the disk.
+    void stop();
 
     // control_port: any thread
-    void report(worker_report) override;
-    void find_secret(worker_id, std::uint64_t request, std::string cluster, std::string user) override;
-    void suspect(routing::backend_id) override;
+    void report(worker_report r) override;
+    void find_secret(worker_id worker, std::uint64_t request, std::string cluster, std::string user) override;
+    void suspect(routing::backend_id backend) override;
 
     // admin_desk: control thread
     admin_answer status() override;
@@ -58,74 +58,67 @@ class control final : public control_port, public admin_desk {
 
   private:
     struct server {
-        routing::backend_id id{};
-        std::string cluster;
-        config::endpoint address;
-        routing::role role = routing::role::primary;
-        std::unique_ptr<lull::probe> probe;
-        bool looked_at = false;
-        bool healthy = false;
-        std::string problem;  // why not
-        routing::lsn position{};
-        routing::freshness fresh;  // replicas
+        routing::backend value;  // as snapshots have it, but for what windows hold of it
+        server_look look;        // the last
+        bool looked = false;
+        std::string trouble;  // why it is not healthy
+        routing::freshness fresh;
+        std::unique_ptr<probe> watch;
     };
-    struct site_entry {
-        site_entry(std::shared_ptr<config::site const> s, std::size_t workers);
+    struct managed_site {
+        routing::site_id id{};
+        std::string name;
         std::shared_ptr<config::site const> settings;
-        routing::maintenance machine;
+        std::unique_ptr<routing::maintenance> machine;
         std::vector<site_load> loads;  // by worker
+        std::deque<routing::maintenance_event> events;
+        bool feeding = false;
     };
 
-    // control.cpp
-    void add_servers(config::cluster const&);
-    site_entry& add_site(std::string const& name);
-    void restart_machine(site_entry&, routing::maintenance_record, bool adopt_paused);
-    void take_report(worker_report const&);
+    // control.cpp: machines and what they want
+    void add_server(std::string const& cluster, config::endpoint const& where, routing::role role);
+    managed_site& add_site(config::site const& settings);
+    void restart_site(managed_site& s, state_file::loaded const& stored);
+    routing::moment now() const;
     void tick();
-    void arm_tick();
-    // control_machine.cpp
-    void feed(site_entry&, routing::maintenance_event const&);
-    void carry_out(site_entry&, routing::effect::ask_primary const&);
-    void carry_out(site_entry&, routing::effect::ask_replica const&);
-    std::string persist(std::string const& site, routing::maintenance_record const&);
-    void tell(site_entry&, routing::effect::say const&);
-    void audit(nlohmann::json line);
-    // control_servers.cpp
-    void looked(std::size_t server, server_look const&);
-    void set_health(server&, bool healthy, std::string problem);
-    void publish();
-    server* find_server(std::string const& cluster, std::string const& address);
-    server& primary_of(site_entry const&);
-    std::vector<server*> replicas_of(site_entry const&);
-    std::vector<std::string> healthy_replicas(site_entry const&, bool free_only);
-    // control_desk.cpp, control_status.cpp
-    site_entry* find_site(std::string const& name);
-    nlohmann::json describe(site_entry&);
-    nlohmann::json describe(server const&);
-    admin_answer answer(site_entry&, int while_under_way);
+    void feed(managed_site& s, routing::maintenance_event event);
+    void carry_out(managed_site& s, routing::maintenance_effect const& effect);
+    void persist(managed_site& s, routing::maintenance_record const& record);
+    void say(managed_site& s, routing::effect::say const& what);
+    void ask_primary(managed_site& s, routing::effect::ask_primary const& what);
+    void ask_replica(managed_site& s, routing::effect::ask_replica const& what);
+    server* find_server(std::string const& address);
+    server& primary_of(managed_site const& s);
+    bool provable(managed_site const& s) const;
+    std::vector<std::string> freezable(managed_site const& s) const;
+    // control_watch.cpp: servers, snapshots, workers
+    void looked(server& s, server_look const& look);
+    void judge(server& s);
+    std::shared_ptr<routing::snapshot const> build();
+    std::uint64_t publish();
+    void publish_soon();
+    void take_report(worker_report const& r);
+    // control_desk.cpp: what operators ask
+    managed_site* find_site(std::string const& name);
+    admin_answer unknown_site(std::string const& name);
+    nlohmann::json describe(managed_site const& s);
+    admin_answer answer_for(managed_site& s, bool over);
 
     boost::asio::io_context& io_;
-    state_file& state_;
     std::shared_ptr<config::config const> config_;
-    std::size_t const worker_count_;
-    std::vector<std::unique_ptr<server>> servers_;             // indexed by backend_id
-    std::vector<std::unique_ptr<site_entry>> sites_;           // indexed by site_id
-    std::map<std::string, std::unique_ptr<secrets>> secrets_;  // by cluster
-    maintenance_records records_;  // as on the disk; also of sites no longer configured
-    std::shared_ptr<routing::snapshot const> published_;
-    std::uint64_t snapshots_ = 0;
-    bool stale_ = false;  // something moved that the next tick should publish
-    bool audit_broken_ = false;
-    worker_list* workers_ = nullptr;
+    std::size_t const workers_count_;
+    state_file& state_;
     boost::asio::steady_timer timer_;
-    routing::wall_time const started_ = std::chrono::system_clock::now();
-    std::chrono::steady_clock::time_point const started_at_ = std::chrono::steady_clock::now();
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    std::chrono::steady_clock::time_point const started_ = std::chrono::steady_clock::now();
+    maintenance_records records_;                       // as on the disk; also of sites no longer configured
+    std::vector<std::unique_ptr<server>> servers_;      // indexed by backend_id
+    std::vector<std::unique_ptr<managed_site>> sites_;  // indexed by site_id
+    std::map<std::string, std::unique_ptr<secret_finder>> finders_;  // by cluster
+    std::vector<std::unique_ptr<worker_port>>* workers_ = nullptr;
+    std::shared_ptr<routing::snapshot const> snapshot_;
+    std::uint64_t snapshot_number_ = 0;
+    bool publish_due_ = false;
+    bool stopping_ = false;
 };
-
-/// "127.0.0.1:5432", "[::1]:5432": how servers are named to people and in the state file.
-std::string name_of(config::endpoint const&);
-/// RFC 3339, UTC, with milliseconds.
-std::string rfc3339(routing::wall_time);
 
 }  // namespace lull
