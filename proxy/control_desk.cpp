@@ -1,0 +1,323 @@
+// What the admin socket asks: statuses as JSON, beginning and ending windows.
+#include "config/endpoint.hpp"
+#include "config/print.hpp"
+#include "proxy/control.hpp"
+
+#include <algorithm>
+#include <set>
+
+namespace lull {
+
+namespace {
+
+using nlohmann::json;
+
+std::string rfc3339(routing::wall_time t) {
+    auto const ms = std::chrono::duration_cast<std::chrono::milliseconds>(t.time_since_epoch()).count();
+    std::time_t const seconds = static_cast<std::time_t>(ms / 1000);
+    std::tm parts{};
+    gmtime_r(&seconds, &parts);
+    char text[40];
+    std::size_t n = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+    n += static_cast<std::size_t>(
+        std::snprintf(text + n, sizeof text - n, ".%03dZ", static_cast<int>(ms % 1000)));
+    return {text, n};
+}
+
+json time_or_null(std::optional<routing::wall_time> const& t) {
+    return t ? json(rfc3339(*t)) : json(nullptr);
+}
+json lsn_or_null(std::optional<routing::lsn> const& l) {
+    return l ? json(routing::format_lsn(*l)) : json(nullptr);
+}
+
+char const* name_of(routing::mode m) {
+    switch (m) {
+        case routing::mode::read_write:
+            return "read_write";
+        case routing::mode::draining:
+            return "draining";
+        case routing::mode::sealed:
+            return "sealed";
+        case routing::mode::reopening:
+            return "reopening";
+    }
+    return "?";
+}
+
+char const* name_of(routing::phase p, bool frozen) {
+    switch (p) {
+        case routing::phase::read_write:
+            return "read_write";
+        case routing::phase::draining:
+            return "draining";
+        case routing::phase::sealing:
+            return "sealing";
+        case routing::phase::sealed:
+            return frozen ? "frozen" : "sealed";
+        case routing::phase::reopening:
+            return "reopening";
+        case routing::phase::recovering:
+            return "recovering";
+    }
+    return "?";
+}
+
+json describe(writer const& w) {
+    return {{"protocol", w.protocol},
+            {"client", w.client},
+            {"pid", w.server_pid ? json(w.server_pid) : json(nullptr)},
+            {"user", w.user},
+            {"database", w.database},
+            {"application_name", w.application_name},
+            {"address", w.address},
+            {"state", w.state},
+            {"statement", w.statement},
+            {"since", rfc3339(w.since)}};
+}
+
+/// A request's members, each of its type and within bounds; the first that is not is `wrong`.
+struct request_reader {
+    json const& in;
+    std::string wrong;
+    std::set<std::string> known;
+
+    json const* find(char const* key) {
+        known.insert(key);
+        auto const at = in.find(key);
+        return at == in.end() || at->is_null() ? nullptr : &*at;
+    }
+    void text(char const* key, std::string& to) {
+        if (json const* v = find(key)) {
+            if (!v->is_string() || v->get_ref<std::string const&>().size() > 1000)
+                wrong = std::string(key) + " must be a text of at most 1000 bytes";
+            else
+                to = v->get<std::string>();
+        }
+    }
+    std::optional<long long> number(char const* key, long long most) {
+        json const* v = find(key);
+        if (!v) return std::nullopt;
+        if (!v->is_number_integer() || v->get<long long>() < 0 || v->get<long long>() > most) {
+            wrong = std::string(key) + " must be a whole number from 0 to " + std::to_string(most);
+            return std::nullopt;
+        }
+        return v->get<long long>();
+    }
+};
+
+constexpr long long one_week_seconds = 7 * 24 * 3600;
+
+}  // namespace
+
+control::managed_site* control::find_site(std::string const& name) {
+    for (auto const& s : sites_)
+        if (s->name == name) return s.get();
+    return nullptr;
+}
+
+admin_answer control::unknown_site(std::string const& name) {
+    std::string names;
+    for (auto const& s : sites_) names += (names.empty() ? "" : ", ") + s->name;
+    return problem(404, "Unknown site", "there is no site \"" + name + "\"; there are: " + names);
+}
+
+json control::describe(managed_site const& s) {
+    routing::maintenance_view const view = s.machine->view();
+    routing::maintenance_record const& record = s.machine->record();
+    bool const open = view.phase == routing::phase::read_write;
+    json out{{"site", s.name},
+             {"mode", name_of(view.mode)},
+             {"state", name_of(view.phase, view.frozen)},
+             {"epoch", static_cast<std::uint64_t>(view.epoch)},
+             {"since", rfc3339(record.since)},
+             {"reason", open ? "" : record.request.reason},
+             {"owner", open ? "" : record.request.owner},
+             {"until", open ? json(nullptr) : time_or_null(record.request.until)},
+             {"sealed_lsn", open ? json(nullptr) : lsn_or_null(record.sealed_lsn)},
+             {"sealed_at", open ? json(nullptr) : time_or_null(record.sealed_at)},
+             {"waited_for", record.waited_for},
+             {"waiting_for", s.machine->waiting_for()},
+             {"outsiders", s.machine->outsiders()},
+             {"error", nullptr},
+             {"last_window", nullptr}};
+    std::size_t clients = 0, writers = 0, held = 0, held_bytes = 0;
+    std::uint64_t refused = 0;
+    out["writers"] = json::array();
+    for (site_load const& load : s.loads) {
+        clients += load.clients;
+        writers += load.writers;
+        held += load.held;
+        held_bytes += load.held_bytes;
+        refused += load.refused;
+        for (writer const& w : load.longest) out["writers"].push_back(lull::describe(w));
+    }
+    out["clients"] = clients;
+    out["writing"] = writers;
+    out["held"] = {{"count", held}, {"bytes", held_bytes}};
+    out["refused"] = refused;
+    if (auto const& error = s.machine->error()) out["error"] = {{"text", error->text}, {"fix", error->fix}};
+    if (auto const& w = record.last_window)
+        out["last_window"] = {{"epoch", static_cast<std::uint64_t>(w->epoch)},
+                              {"reason", w->reason},
+                              {"owner", w->owner},
+                              {"sealed_lsn", lsn_or_null(w->sealed_lsn)},
+                              {"sealed_at", rfc3339(w->sealed_at)},
+                              {"finish_lsn", lsn_or_null(w->finish_lsn)},
+                              {"reopened_at", rfc3339(w->reopened_at)},
+                              {"waited_for", w->waited_for}};
+    out["backends"] = json::array();
+    auto const now = std::chrono::steady_clock::now();
+    for (auto const& server : servers_) {
+        if (server->value.cluster != s.settings->cluster) continue;
+        bool const replica = server->value.role == routing::role::replica;
+        std::string const address = config::format_endpoint(server->value.address);
+        json b{{"address", address},
+               {"role", replica ? "replica" : "primary"},
+               {"healthy", server->value.healthy},
+               {"trouble", server->trouble},
+               {"frozen", false},
+               {"lag_ms", nullptr},
+               {"replay_lsn", nullptr},
+               {"note", ""}};
+        if (replica) {
+            if (server->value.fresh_through != routing::instant{})
+                b["lag_ms"] =
+                    std::chrono::duration_cast<std::chrono::milliseconds>(now - server->value.fresh_through)
+                        .count();
+            if (server->look.replayed != routing::lsn{})
+                b["replay_lsn"] = routing::format_lsn(server->look.replayed);
+        } else if (server->look.inserted != routing::lsn{}) {
+            b["insert_lsn"] = routing::format_lsn(server->look.inserted);
+        }
+        for (routing::replica_view const& r : view.replicas)
+            if (r.address == address) {
+                b["frozen"] = r.readable;
+                b["note"] = r.note;
+            }
+        out["backends"].push_back(std::move(b));
+    }
+    return out;
+}
+
+admin_answer control::status() {
+    json sites = json::array();
+    for (auto const& s : sites_) sites.push_back(describe(*s));
+    return {200, {{"version", "0.1.0"}, {"workers", workers_count_}, {"sites", sites}}};
+}
+
+admin_answer control::sites() {
+    json names = json::array();
+    for (auto const& s : sites_)
+        names.push_back({{"site", s->name}, {"mode", name_of(s->machine->view().mode)}});
+    return {200, {{"sites", names}}};
+}
+
+admin_answer control::site(std::string const& name) {
+    managed_site* const s = find_site(name);
+    return s ? admin_answer{200, describe(*s)} : unknown_site(name);
+}
+
+admin_answer control::effective_config() {
+    return {200, {{"yaml", config::print_effective(*config_)}}};
+}
+
+admin_answer control::migration(std::string const& name) {
+    managed_site* const s = find_site(name);
+    if (!s) return unknown_site(name);
+    if (!config_->listen.migration)
+        return problem(409, "No migration port", "the configuration has no migration listener",
+                       "add listen.migration, for instance 127.0.0.1:6433, and restart lull");
+    config::endpoint where = *config_->listen.migration;
+    if (where.host == "0.0.0.0" || where.host == "*") where.host = "127.0.0.1";
+    if (where.host == "::") where.host = "::1";
+    json out{{"host", where.host},
+             {"port", where.port},
+             {"database", s->settings->databases.front()},
+             {"user", ""}};
+    if (!s->settings->migration_users.empty()) {
+        std::string const& user = s->settings->migration_users.front();
+        out["user"] = user;
+        auto const known = config_->users.find(user);
+        // Whoever may use this socket may read the configuration file.
+        if (known != config_->users.end() && !known->second.password.starts_with("SCRAM-SHA-256$"))
+            out["password"] = known->second.password;
+    }
+    return {200, std::move(out)};
+}
+
+admin_answer control::answer_for(managed_site& s, bool over) {
+    return {over ? 200 : 202, describe(s)};
+}
+
+admin_answer control::begin(std::string const& name, json const& in) {
+    managed_site* const s = find_site(name);
+    if (!s) return unknown_site(name);
+    routing::event::begin event;
+    routing::window_request& request = event.request;
+    request.drain_timeout = s->settings->drain_timeout;
+    request.on_deadline = s->settings->on_deadline;
+    request.freeze = s->settings->freeze != config::freeze_policy::off;
+    request_reader reader{in, {}, {}};
+    reader.text("reason", request.reason);
+    reader.text("owner", request.owner);
+    if (auto const eta = reader.number("eta_seconds", one_week_seconds))
+        request.until = std::chrono::system_clock::now() + std::chrono::seconds(*eta);
+    if (auto const drain = reader.number("drain_timeout_ms", one_week_seconds * 1000))
+        request.drain_timeout = config::milliseconds(*drain);
+    std::string deadline;
+    reader.text("on_deadline", deadline);
+    if (deadline == "wait")
+        request.on_deadline = config::on_deadline::wait;
+    else if (deadline == "cancel")
+        request.on_deadline = config::on_deadline::cancel;
+    else if (deadline == "terminate")
+        request.on_deadline = config::on_deadline::terminate;
+    else if (deadline == "abort")
+        request.on_deadline = config::on_deadline::abort;
+    else if (!deadline.empty())
+        reader.wrong = "on_deadline must be wait, cancel, terminate or abort";
+    if (json const* freeze = reader.find("freeze")) {
+        if (!freeze->is_boolean())
+            reader.wrong = "freeze must be true or false";
+        else
+            request.freeze = freeze->get<bool>();
+    }
+    for (auto const& [key, value] : in.items())
+        if (!reader.known.contains(key)) reader.wrong = "\"" + key + "\" is not known";
+    if (!reader.wrong.empty())
+        return problem(400, "Bad request", reader.wrong,
+                       "known: reason, owner, eta_seconds, drain_timeout_ms, on_deadline, freeze, wait_ms");
+    if (request.freeze) event.replicas = freezable(*s);
+    event.provable = provable(*s);
+    std::uint64_t const errors = s->machine->error() ? s->machine->error()->number : 0;
+    feed(*s, std::move(event));
+    auto const phase = s->machine->view().phase;
+    if (phase == routing::phase::read_write || phase == routing::phase::reopening) {
+        auto const& error = s->machine->error();
+        bool const fresh = error && error->number != errors;
+        return problem(503, "Maintenance was not entered", fresh ? error->text : "the site is reopening",
+                       fresh ? error->fix : "wait until it is open, then ask again");
+    }
+    return answer_for(*s, phase == routing::phase::sealed);
+}
+
+admin_answer control::finish(std::string const& name) {
+    managed_site* const s = find_site(name);
+    if (!s) return unknown_site(name);
+    routing::event::finish event;
+    for (auto const& server : servers_)
+        if (server->value.cluster == s->settings->cluster && server->value.role == routing::role::replica &&
+            server->value.healthy)
+            event.replicas.push_back(config::format_endpoint(server->value.address));
+    std::uint64_t const errors = s->machine->error() ? s->machine->error()->number : 0;
+    feed(*s, std::move(event));
+    auto const phase = s->machine->view().phase;
+    auto const& error = s->machine->error();
+    if (phase != routing::phase::read_write && phase != routing::phase::reopening && error &&
+        error->number != errors)
+        return problem(503, "Maintenance goes on", error->text, error->fix);
+    return answer_for(*s, phase == routing::phase::read_write);
+}
+
+}  // namespace lull

@@ -1,0 +1,82 @@
+// Reading the configuration again. What can change without a restart does, at once and for all; the rest
+// stays as it is, and is said.
+#include "config/diff.hpp"
+#include "config/load.hpp"
+#include "proxy/control.hpp"
+#include "proxy/log.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+namespace {
+
+/// The new configuration, with what needs a restart as it was.
+config::config merge(config::config const& now, config::config next) {
+    next.listen = now.listen;
+    next.admin_socket = now.admin_socket;
+    next.state_dir = now.state_dir;
+    next.workers = now.workers;
+    next.clusters = now.clusters;
+    for (auto const& [name, site] : now.sites) {
+        auto const kept = next.sites.find(name);
+        if (kept == next.sites.end()) {
+            next.sites[name] = site;
+            continue;
+        }
+        kept->second.cluster = site.cluster;
+        for (std::string const& database : site.databases)
+            if (std::find(kept->second.databases.begin(), kept->second.databases.end(), database) ==
+                kept->second.databases.end())
+                kept->second.databases.push_back(database);
+    }
+    std::erase_if(next.sites,
+                  [&](auto const& entry) { return !now.clusters.contains(entry.second.cluster); });
+    return next;
+}
+
+}  // namespace
+
+admin_answer control::reload() {
+    config::load_result loaded = config::load_file(config_->file);
+    if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded)) {
+        nlohmann::json list = nlohmann::json::array();
+        std::string all;
+        for (config::issue const& i : *issues) {
+            log::error("reload: {}", config::to_string(i));
+            list.push_back(config::to_string(i));
+            all += (all.empty() ? "" : "\n") + config::to_string(i);
+        }
+        admin_answer answer = problem(422, "The configuration was not reloaded", all,
+                                      "mend " + config_->file + "; until then the old configuration holds");
+        answer.body["errors"] = std::move(list);
+        return answer;
+    }
+    config::config const& wanted = std::get<config::config>(loaded);
+    nlohmann::json changes = nlohmann::json::array();
+    for (config::change const& c : config::diff(*config_, wanted)) {
+        if (c.reloadable)
+            log::notice("reload: {}: {}", c.what, c.note);
+        else
+            log::warning("reload: {} is NOT applied: {}", c.what, c.note);
+        changes.push_back({{"what", c.what}, {"reloadable", c.reloadable}, {"note", c.note}});
+    }
+    config_ = std::make_shared<config::config const>(merge(*config_, wanted));
+    for (auto const& [name, settings] : config_->sites) {
+        if (managed_site* const known = find_site(name)) {
+            known->settings = std::make_shared<config::site const>(settings);
+            routing::maintenance::timing timing;
+            timing.seal_timeout = settings.seal_timeout;
+            known->machine->set_timing(timing);
+            continue;
+        }
+        state_file::loaded none;
+        none.records = records_;
+        restart_site(add_site(settings), none);
+    }
+    publish();
+    log::notice("reload: {} change{}", changes.size(), changes.size() == 1 ? "" : "s");
+    return {200, {{"changes", std::move(changes)}}};
+}
+
+}  // namespace lull

@@ -1,0 +1,117 @@
+#include "proxy/serve.hpp"
+
+#include "config/endpoint.hpp"
+#include "config/load.hpp"
+#include "proxy/admin.hpp"
+#include "proxy/control.hpp"
+#include "proxy/listener.hpp"
+#include "proxy/log.hpp"
+#include "proxy/state_file.hpp"
+#include "routing/sql_classifier.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <csignal>
+#include <functional>
+#include <thread>
+
+namespace lull {
+
+namespace {
+
+std::shared_ptr<config::config const> load(std::string const& file) {
+    std::vector<config::warning> warnings;
+    config::load_result loaded = config::load_file(file, &warnings);
+    for (config::warning const& w : warnings) log::warning("{}", config::to_string(w));
+    if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded)) {
+        for (config::issue const& i : *issues) fmt::print(stderr, "{}\n", config::to_string(i));
+        return nullptr;
+    }
+    return std::make_shared<config::config const>(std::get<config::config>(std::move(loaded)));
+}
+
+std::size_t worker_count(config::config const& config) {
+    constexpr std::size_t most = 255;  // a cancel key names its worker in 8 bits
+    return std::clamp<std::size_t>(config.workers ? config.workers : std::thread::hardware_concurrency(), 1,
+                                   most);
+}
+
+/// Everything that runs, in the order in which it may go away again.
+int run(std::shared_ptr<config::config const> config) {
+    state_file state(config->state_dir);
+    boost::asio::io_context io;
+    std::size_t const count = worker_count(*config);
+    control commands(io, config, count, state);
+
+    std::vector<std::unique_ptr<worker_port>> workers;
+    std::vector<std::unique_ptr<listener>> listeners;
+    std::string where;
+    auto listen = [&](listener_kind kind, std::optional<config::endpoint> const& endpoint, char const* name) {
+        if (!endpoint) return;
+        listeners.push_back(std::make_unique<listener>(io, kind, *endpoint, workers));
+        where += fmt::format(", {} on {}", name, config::format_endpoint(*endpoint));
+    };
+    listen(listener_kind::postgres, config->listen.postgres, "PostgreSQL");
+    listen(listener_kind::migration, config->listen.migration, "migrations");
+    listen(listener_kind::http, config->listen.http, "HTTP");
+    admin socket(io, config->admin_socket, commands);
+
+    auto const first = commands.first_snapshot();
+    for (std::size_t i = 0; i < count; ++i)
+        workers.push_back(start_worker(static_cast<worker_id>(i), count, first, commands));
+    commands.start(workers);
+    for (auto const& l : listeners) l->start();
+
+    bool graceful = true;
+    boost::asio::signal_set ends(io, SIGTERM, SIGINT);
+    ends.async_wait([&](boost::system::error_code const& error, int signal) {
+        if (error) return;
+        graceful = signal == SIGTERM;
+        log::notice("lull: stopping{}", graceful ? "; sessions end as their transactions do" : "");
+        io.stop();
+    });
+    boost::asio::signal_set hangup(io, SIGHUP);
+    std::function<void()> wait_for_hangup = [&] {
+        hangup.async_wait([&](boost::system::error_code const& error, int) {
+            if (error) return;
+            commands.reload();  // what came of it is in the log
+            wait_for_hangup();
+        });
+    };
+    wait_for_hangup();
+    log::notice("lull: ready{}", where);
+    io.run();
+
+    for (auto const& l : listeners) l->stop();
+    for (auto const& w : workers) w->stop(graceful);
+    for (auto const& w : workers) w->join();
+    commands.stop();
+    return 0;
+}
+
+}  // namespace
+
+int serve(std::string const& config_file) {
+    std::signal(SIGPIPE, SIG_IGN);
+    log::open(log::level::info);
+    std::string failed;
+    if (!routing::sql_self_test(failed)) {
+        log::fatal(
+            "the SQL parser does not answer as it must: {}. It was built against another libpg_query; "
+            "rebuild lull.",
+            failed);
+        return 1;
+    }
+    try {
+        auto const config = load(config_file);
+        return config ? run(config) : 1;
+    } catch (std::exception const& e) {
+        log::fatal("{}", e.what());
+        return 1;
+    }
+}
+
+}  // namespace lull
