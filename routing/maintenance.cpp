@@ -1,6 +1,7 @@
 #include "routing/maintenance.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace lull::routing {
@@ -87,9 +88,18 @@ void maintenance::finish(event::finish const& f) {
 
 void maintenance::restart(event::restart const& e) {
     record_ = e.record;
-    wanted_ = e.replicas;
     provable_ = e.provable;
     adopt_paused_ = e.adopt_paused;
+    wanted_ =
+        record_.phase == phase::reopening || record_.request.freeze ? e.replicas : std::vector<std::string>{};
+    if (adopt_paused_) {
+        // What epochs there were is not known any more: begin where none grown one a change can have come to.
+        auto const seconds =
+            std::chrono::duration_cast<std::chrono::seconds>(at_.wall.time_since_epoch()).count();
+        record_.epoch =
+            std::max(record_.epoch, epoch{static_cast<std::uint64_t>(std::max<long long>(seconds, 0))});
+        for (auto const& address : e.replicas) record_.replicas.push_back({address, std::nullopt});
+    }
     auto const keep = [&](step s) {
         for (auto const& p : record_.replicas) {
             auto& r = at_hand(p.address, s);

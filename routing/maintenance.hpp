@@ -104,8 +104,9 @@ struct begin {
 struct finish {
     std::vector<std::string> replicas;
 };
-/// First event of a machine. `replicas` and `provable` as in begin. `adopt_paused`: the record is a guess
-/// (the file was lost); replicas found paused are taken for ours.
+/// First event of a machine. `replicas`: all of the site; `provable` as in begin. `adopt_paused`: the record
+/// is a guess, because the file was lost: it says sealed, its epoch is of no account, and whichever replica
+/// is found paused is taken for ours.
 struct restart {
     maintenance_record record;
     std::vector<std::string> replicas;

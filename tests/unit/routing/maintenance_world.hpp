@@ -51,6 +51,7 @@ class world {
     bool disk_works = true;
     std::vector<std::string> leftovers;
     maintenance_record disk;
+    bool lost = false;  // the disk does not tell what was
     bool provable = true;
 
     std::uint64_t snapshots = 0;
@@ -88,6 +89,7 @@ class world {
                 } else {
                     CHECK(p->record.epoch >= disk.epoch);
                     disk = p->record;
+                    lost = false;
                     take(machine->on(event::persisted{}, at()));
                 }
             } else if (std::holds_alternative<effect::publish>(effect)) {
@@ -137,6 +139,7 @@ class world {
 
     /// Whatever stands still by our order is named on the disk.
     void check() {
+        if (lost) return;
         for (auto const& [address, r] : replicas) {
             if (r.state == pause_state::not_paused) continue;
             CHECK_MESSAGE(std::any_of(disk.replicas.begin(), disk.replicas.end(),
@@ -228,12 +231,12 @@ class world {
         seen = {};
         seen.epoch = disk.epoch;
         auto const record = disk;
+        lost = adopt;
         snapshots = 0;
         seen.mode = record.phase == phase::read_write ? mode::read_write : mode::sealed;
-        feed(event::restart{
-            record,
-            record.phase != phase::read_write && !record.request.freeze ? decltype(healthy()){} : healthy(),
-            provable, adopt});
+        std::vector<std::string> all;
+        for (auto const& [address, r] : replicas) all.push_back(address);
+        feed(event::restart{record, all, provable, adopt});
         publish_first();
     }
 
