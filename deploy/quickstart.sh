@@ -12,6 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
+# shellcheck disable=SC2154 # pg_folder and pg_bin come from there
 # shellcheck source=deploy/postgres.sh
 . deploy/postgres.sh
 unset "${!PG@}" # libpq would read PGHOST, PGSERVICE and the like, meant for another server
@@ -60,12 +61,11 @@ cleanup() {
 trap cleanup EXIT
 trap 'echo; echo "==> Stopping and removing everything"; exit 130' INT TERM
 
-# shellcheck disable=SC2154 # pg_folder, pg_bin: postgres.sh
-# The ports that one would guess, or free ones where those are taken.
-read -r primary standby sql migration http site < <(/usr/bin/python3 - 5440 5441 6432 6433 8080 8000 <<'PYTHON'
+free_ports() { # prints, for each port that one would guess, itself or, where it is taken, a free one
+  /usr/bin/python3 - "$@" <<'PYTHON'
 import socket, sys
 held = []
-for wanted in (*sys.argv[1:],):
+for wanted in sys.argv[1:]:
     for port in (int(wanted), 0):
         one = socket.socket()
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,13 +78,14 @@ for wanted in (*sys.argv[1:],):
     held.append(one)
 print(*(one.getsockname()[1] for one in held))
 PYTHON
-)
+}
 secret() { od -An -N12 -tx1 /dev/urandom | tr -d ' \n'; }
 app_password=$(secret) owner_password=$(secret) control_password=$(secret)
 install -m 0600 /dev/null "$folder/pgpass" # so that no password stands on a command line
 printf '127.0.0.1:*:*:%s\n' "shop_app:$app_password" "shop_owner:$owner_password" >"$folder/pgpass"
 export PGPASSFILE=$folder/pgpass
 
+read -r primary standby < <(free_ports 5440 5441)
 echo "==> Starting PostgreSQL 15: a primary on port $primary and its hot standby on port $standby"
 pg_pair_start "$folder/postgres" "$primary" "$standby"
 pg_admin -d postgres -v password="$control_password" -f deploy/control-role.sql
@@ -96,6 +97,7 @@ SQL
 pg_admin -d shop -c 'ALTER SCHEMA public OWNER TO shop_owner'
 pg_admin -d shop -U shop_owner -f deploy/demo-site/schema.sql
 
+read -r sql migration http site < <(free_ports 6432 6433 8080 8000)
 echo "==> Starting Lull: PostgreSQL on port $sql, migrations on port $migration, HTTP on port $http"
 install -m 0600 /dev/null "$folder/lull.yaml"
 cat >"$folder/lull.yaml" <<YAML
