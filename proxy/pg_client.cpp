@@ -117,6 +117,7 @@ void pg_client::gone() {
     socket_.reset();
     armed_ = false;
     in_.clear();
+    if (server_) server_->resume_reading();  // it may have waited for this client to read
     if (!session_) return finish();
     if (finished_) return;
     drop_wish();
