@@ -5,6 +5,7 @@
 LULL_BINARY names the binary; without it the newest of build/{ci,release,debug}/proxy/lull is taken.
 """
 import os
+import signal
 import sys
 
 import pytest
@@ -86,6 +87,20 @@ def make_lull(cluster, tables):
         except AssertionError as error:
             problems.append(str(error))
     assert not problems, "\n".join(problems)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """No test hangs: one that waits for what does not come fails, and shows where."""
+
+    def too_long(*_):
+        raise AssertionError("the test hangs")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(60 + 3 * int(float(os.environ.get("LULL_TORTURE_SECONDS", "20"))) * ("torture" in item.nodeid))
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def pytest_runtest_makereport(item, call):

@@ -195,8 +195,9 @@ class Postgres:
         self.sql("SELECT pg_wal_replay_resume()")
 
     def wait_replayed(self, primary, timeout=15):
-        """Everything that is committed on the primary now is visible here afterwards."""
-        lsn = primary.insert_lsn()
+        """Everything that is committed on the primary now is visible here afterwards. (Flushed, not inserted: a record that
+        is no commit, such as a reader's pruning, may stay unflushed for many seconds, and standbys get what is flushed.)"""
+        lsn = primary.one("SELECT pg_current_wal_flush_lsn()::text")
         wait_for(lambda: self.one("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", (lsn,)), f"the standby replays to {lsn}",
                  timeout)
 
