@@ -37,6 +37,8 @@ class Proof:
     def commits_in_log(self, window):
         """The same from the write-ahead log, between the LSN of sealing and the LSN at which the window was finished:
         commits by login role; those without a witness changed nothing of the site (autovacuum, Lull's own proof of the LSN)."""
+        if window["sealed_lsn"] == window["finish_lsn"]:
+            return {}  # nothing at all was written in between, which pg_waldump takes for a mistake
         dump = subprocess.run([self.settings["pg_waldump"], "-p", self.settings["wal_folder"], "-r", "Transaction",
                                "-s", window["sealed_lsn"], "-e", window["finish_lsn"]], capture_output=True, text=True)
         if dump.returncode != 0:
