@@ -52,6 +52,14 @@ bool is_over(std::string const& verb, nlohmann::json const& site) {
     return verb == "PUT" && (state == "sealed" || state == "frozen");
 }
 
+/// Waited for sealed, and it is open again: given up or cancelled.
+admin_answer not_entered(nlohmann::json const& site) {
+    auto const error = site.find("error");
+    if (error == site.end() || !error->is_object())
+        return problem(409, "Maintenance was not entered", "entering was cancelled; the site is open");
+    return problem(409, "Maintenance was not entered", error->value("text", ""), error->value("fix", ""));
+}
+
 /// One connection; keeps itself alive while an operation is under way.
 class session : public std::enable_shared_from_this<session> {
   public:
@@ -150,6 +158,8 @@ class session : public std::enable_shared_from_this<session> {
             bool const over = now.status >= 400 || is_over(verb, now.body);
             if (!over && std::chrono::steady_clock::now() < until) return self->watch(verb, name, until);
             if (!over) now.status = 202;
+            if (over && verb == "PUT" && now.status < 400 && now.body.value("state", "") == "read_write")
+                now = not_entered(now.body);
             self->answer(std::move(now), self->keep_alive_);
         });
     }

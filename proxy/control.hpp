@@ -100,6 +100,7 @@ class control final : public control_port, public admin_desk {
     void take_report(worker_report const& r);
     // control_desk.cpp: what operators ask
     managed_site* find_site(std::string const& name);
+    std::string why_not_freezable(managed_site const& s) const;
     admin_answer unknown_site(std::string const& name);
     nlohmann::json describe(managed_site const& s);
     admin_answer answer_for(managed_site& s, bool over);

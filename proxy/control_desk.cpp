@@ -250,6 +250,19 @@ admin_answer control::answer_for(managed_site& s, bool over) {
     return {over ? 200 : 202, describe(s)};
 }
 
+/// Empty: the site has no replicas.
+std::string control::why_not_freezable(managed_site const& s) const {
+    std::string why;
+    for (auto const& server : servers_) {
+        if (server->value.cluster != s.settings->cluster || server->value.role != routing::role::replica)
+            continue;
+        std::string reason = server->trouble.empty() ? "it has not been reached yet" : server->trouble;
+        if (server->value.healthy) reason = "another site's window has it";
+        why += (why.empty() ? "" : "; ") + config::format_endpoint(server->value.address) + ": " + reason;
+    }
+    return why;
+}
+
 admin_answer control::begin(std::string const& name, json const& in) {
     managed_site* const s = find_site(name);
     if (!s) return unknown_site(name);
@@ -288,8 +301,19 @@ admin_answer control::begin(std::string const& name, json const& in) {
     if (!reader.wrong.empty())
         return problem(400, "Bad request", reader.wrong,
                        "known: reason, owner, eta_seconds, drain_timeout_ms, on_deadline, freeze, wait_ms");
-    if (request.freeze) event.replicas = freezable(*s);
+    if (s->settings->freeze == config::freeze_policy::off) request.freeze = false;
     event.provable = provable(*s);
+    if (request.freeze) event.replicas = freezable(*s);
+    if (request.freeze && event.replicas.empty() && s->machine->view().phase == routing::phase::read_write) {
+        // Readers would wait for the migration's locks: that is for the operator to choose, and before
+        // anything is drained.
+        if (std::string const why = why_not_freezable(*s); !why.empty())
+            return problem(
+                409, "Maintenance was not entered", "no replica can be frozen now: " + why,
+                "repair that; or go without: `lull maintenance on " + name +
+                    " --no-freeze`, or `freeze: off` for the site (reads then go to the primary and "
+                    "wait for the migration's locks)");
+    }
     std::uint64_t const errors = s->machine->error() ? s->machine->error()->number : 0;
     feed(*s, std::move(event));
     auto const phase = s->machine->view().phase;

@@ -2,6 +2,8 @@
 
 #include <libpq-fe.h>
 
+#include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <netdb.h>
 #include <poll.h>
@@ -12,10 +14,29 @@ namespace lull {
 
 namespace {
 
+constexpr std::chrono::seconds answer_timeout{6};
+
 std::string trimmed(char const* text) {
     std::string out = text ? text : "";
     while (!out.empty() && (out.back() == '\n' || out.back() == ' ')) out.pop_back();
     return out;
+}
+
+/// False: not within answer_timeout. A stopped server process answers nothing while its kernel still
+/// acknowledges, so neither statement_timeout nor tcp_user_timeout ends the wait.
+bool wait_for_result(pg_conn* connection) {
+    auto const until = std::chrono::steady_clock::now() + answer_timeout;
+    PQflush(connection);  // questions are short: the socket takes them whole
+    while (PQisBusy(connection)) {
+        auto const left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+        if (left.count() <= 0) return false;
+        pollfd wait{PQsocket(connection), POLLIN, 0};
+        int const ready = ::poll(&wait, 1, static_cast<int>(left.count()));
+        if (ready < 0 && errno != EINTR) return false;
+        if (ready > 0 && !PQconsumeInput(connection)) return true;  // lost: the result says so
+    }
+    return true;
 }
 
 }  // namespace
@@ -107,8 +128,18 @@ std::string pg_result::sqlstate() const {
 pg_result pg_query(pg_conn* connection, char const* sql, std::vector<std::string> const& parameters) {
     std::vector<char const*> values;
     for (std::string const& p : parameters) values.push_back(p.c_str());
-    ::pg_result* result = PQexecParams(connection, sql, static_cast<int>(values.size()), nullptr,
-                                       values.data(), nullptr, nullptr, 0);
+    if (!PQsendQueryParams(connection, sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr,
+                           nullptr, 0))
+        return pg_result(nullptr, trimmed(PQerrorMessage(connection)));
+    if (!wait_for_result(connection)) {
+        // Its answer may still come: this connection has no use any more, and PQstatus() shall say so.
+        ::shutdown(PQsocket(connection), SHUT_RDWR);
+        PQconsumeInput(connection);
+        return pg_result(nullptr,
+                         "the server did not answer within " + std::to_string(answer_timeout.count()) + " s");
+    }
+    ::pg_result* result = PQgetResult(connection);
+    while (::pg_result* more = PQgetResult(connection)) PQclear(more);
     ExecStatusType const status = PQresultStatus(result);
     bool const ok = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
     std::string error = ok ? std::string() : trimmed(PQerrorMessage(connection));

@@ -182,16 +182,7 @@ probe::primary_answer probe::do_primary(std::vector<std::string> const& database
         pg_result const r = pg_query(connection_, "SELECT pg_logical_emit_message(true, 'lull', 'flush')");
         if (!r.ok()) return failure(r.error());
     }
-    pg_result const position = pg_query(connection_, look_sql);
-    if (position.rows() != 1) {
-        order_failure f = failure(position.error());
-        disconnect();
-        return f;
-    }
-    if (position.text(0, 0) == "t") return failure("the primary is in recovery: it is a standby");
     routing::event::primary_seen seen;
-    seen.inserted = routing::without_page_header(position.lsn(0, 1), segment_bytes_);
-    seen.flushed = position.lsn(0, 2);
     std::string const names = array_of(databases);
     if (older_than) {
         pg_result const r = pg_query(connection_, leftovers_sql,
@@ -199,6 +190,16 @@ probe::primary_answer probe::do_primary(std::vector<std::string> const& database
         if (!r.ok()) return failure(r.error());
         for (int i = 0; i < r.rows(); ++i) seen.leftovers.push_back(r.text(i, 0));
     }
+    // The position after the look at who is left over: what they committed until then is below it.
+    pg_result const position = pg_query(connection_, look_sql);
+    if (position.rows() != 1) {
+        order_failure f = failure(position.error());
+        disconnect();
+        return f;
+    }
+    if (position.text(0, 0) == "t") return failure("the primary is in recovery: it is a standby");
+    seen.inserted = routing::without_page_header(position.lsn(0, 1), segment_bytes_);
+    seen.flushed = position.lsn(0, 2);
     pg_result const r = pg_query(connection_, outsiders_sql, {names});
     if (!r.ok()) return failure(r.error());
     for (int i = 0; i < r.rows(); ++i) seen.outsiders.push_back(r.text(i, 0));

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
@@ -99,9 +100,12 @@ state_file::loaded state_file::load() const {
         return result;
     }
     auto parsed = parse_state(text);
-    if (auto* problem = std::get_if<std::string>(&parsed))
+    if (auto* problem = std::get_if<std::string>(&parsed)) {
         result.problem = path + ": " + *problem;
-    else
+        // The next save replaces it; somebody may want to look, or go back to the newer version.
+        std::string const copy = path + ".unreadable-" + std::to_string(std::time(nullptr));
+        if (::link(path.c_str(), copy.c_str()) == 0) result.problem += " (kept as " + copy + ")";
+    } else
         result.records = std::move(std::get<maintenance_records>(parsed));
     return result;
 }
