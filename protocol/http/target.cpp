@@ -59,7 +59,7 @@ void remove_dot_segments(std::string& path) {
         read = end;
     }
     path.resize(write);
-    if (path.empty()) path = "/";
+    if (path.empty()) path.assign(1, '/');
 }
 
 bool needs_careless_form(std::string_view path) {
@@ -118,7 +118,7 @@ errc parse_target(std::string_view method, std::string_view text, target& out) {
     if (method == "CONNECT") return errc::unsupported_method;
     if (text == "*") {
         if (method != "OPTIONS") return errc::bad_target;
-        out.path = "*";
+        out.path.assign(1, '*');
         return errc::none;
     }
     if (text.front() == '/') return parse_path_and_query(text, out);
@@ -129,12 +129,13 @@ errc parse_target(std::string_view method, std::string_view text, target& out) {
     std::size_t const end = text.find_first_of("/?");
     if (!normalise_host(text.substr(0, end), out.host) || out.host.empty()) return errc::bad_target;
     if (end == std::string_view::npos) {
-        out.path = method == "OPTIONS" ? "*" : "/";  // RFC 9112 section 3.2.4
+        out.path.assign(1, method == "OPTIONS" ? '*' : '/');  // RFC 9112 section 3.2.4
         return errc::none;
     }
     text.remove_prefix(end);
     if (text.front() == '/') return parse_path_and_query(text, out);
-    return parse_path_and_query("/" + std::string(text), out);
+    std::string rooted(1, '/');
+    return parse_path_and_query(rooted.append(text), out);
 }
 
 bool normalise_host(std::string_view text, std::string& out) {

@@ -30,6 +30,7 @@ class Proxy:
         self.process = subprocess.Popen([binary(), "--listen", "127.0.0.1:0", "--host", HOST, *ups, *flags],
                                         stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline().split()[1])
+        self.rss_at_start = self.rss("VmHWM")
 
     def stop(self):
         self.process.terminate()
@@ -40,6 +41,10 @@ class Proxy:
         self.process.send_signal(signal.SIGUSR1 if sealed else signal.SIGUSR2)
         words = self.process.stdout.readline().split()
         return dict(zip(words[::2], map(int, words[1::2])))
+
+    def growth(self):
+        """Bytes of memory that it had at its peak beyond those that it started with."""
+        return self.rss("VmHWM") - self.rss_at_start
 
     def rss(self, what="VmRSS"):
         with open(f"/proc/{self.process.pid}/status") as f:
