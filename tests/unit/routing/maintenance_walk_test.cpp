@@ -1,4 +1,4 @@
-#include "maintenance_world.hpp"
+#include "tests/unit/routing/maintenance_world.hpp"
 
 #include <random>
 
