@@ -119,7 +119,7 @@ int reload(admin_client const& admin) {
     for (json const& c : *changes)
         fmt::print("{}{}\n", c.is_string() ? c.get<std::string>() : text(c, "what"),
                    c.is_object() && !c.value("reloadable", true)
-                       ? "  NOT applied: " + text(c, "note", "needs a restart")
+                       ? "  NOT applied, needs a restart: " + text(c, "note")
                        : "");
     return 0;
 }

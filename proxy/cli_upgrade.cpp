@@ -89,8 +89,8 @@ int upgrade(admin_client const& admin, window_options const& options,
     admin_reply const target = admin.call("GET", "/sites/" + options.site + "/migration");
     if (!target.ok()) return print_problem(target);
     if (int const entered = maintenance_on(admin, options); entered != 0) return entered;
-    fmt::print("running: {}\n", fmt::join(command, " "));
-    std::fflush(stdout);
+    // Not on stdout: that belongs to the command.
+    fmt::print(stderr, "running: {}\n", fmt::join(command, " "));
     int const status = run(command, target.body);
     if (status == 0) return maintenance_off(admin, options.site, false);
     fmt::print(

@@ -78,7 +78,9 @@ void control::restart_site(managed_site& s, state_file::loaded const& stored) {
     auto const known = stored.records.find(s.name);
     if (known != stored.records.end()) {
         event.record = known->second;
-    } else if (!stored.problem.empty()) {
+    } else if (stored.problem.empty()) {
+        event.record.epoch = routing::epoch{highest_epoch(stored.records)};
+    } else {
         event.record.phase = routing::phase::sealed;
         event.record.request.reason = "the state of this site could not be read";
         event.record.since = now().wall;
@@ -190,7 +192,8 @@ void control::say(managed_site& s, routing::effect::say const& what) {
         {"event", what.event},
         {"text", what.text},
         {"epoch", static_cast<std::uint64_t>(s.machine->view().epoch)},
-        {"owner", record.request.owner}};
+        {"owner", record.request.owner},
+        {"reason", record.request.reason}};
     if (record.sealed_lsn) line["sealed_lsn"] = routing::format_lsn(*record.sealed_lsn);
     std::string const error =
         state_.audit(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));

@@ -9,6 +9,11 @@
 
 namespace {
 
+std::string from_environment(char const* name, char const* otherwise) {
+    char const* const value = std::getenv(name);
+    return value && *value ? value : otherwise;
+}
+
 void add_window_options(CLI::App& verb, lull::cli::window_options& options) {
     verb.add_option("--reason", options.reason,
                     "Why; shown to clients whose writes are refused, and on pages");
@@ -37,17 +42,15 @@ int main(int argc, char** argv) {
     app.set_version_flag("--version", "lull 0.1.0");
     app.footer("Exit status: 0 done, 1 refused or failed, 2 bad usage, 3 no lull answers, 130 interrupted.");
 
-    std::string socket = "/run/lull/admin.sock";
-    std::string config = "/etc/lull/lull.yaml";
+    // Not CLI11's envname(): it would be applied for the verbs that were not given, too, and win.
+    std::string socket = from_environment("LULL_SOCKET", "/run/lull/admin.sock");
+    std::string config = from_environment("LULL_CONFIG", "/etc/lull/lull.yaml");
     auto add_socket = [&](CLI::App* verb) {
-        verb->add_option("--socket", socket, "Admin socket of the running lull")
-            ->envname("LULL_SOCKET")
+        verb->add_option("--socket", socket, "Admin socket of the running lull; else $LULL_SOCKET")
             ->capture_default_str();
     };
     auto add_config = [&](CLI::App* verb) {
-        verb->add_option("--config", config, "Configuration file")
-            ->envname("LULL_CONFIG")
-            ->capture_default_str();
+        verb->add_option("--config", config, "Configuration file; else $LULL_CONFIG")->capture_default_str();
     };
 
     auto* serve =

@@ -18,6 +18,9 @@ using maintenance_records = std::map<std::string, routing::maintenance_record>; 
 /// older one, is an error: a sentence.
 std::string format_state(maintenance_records const& records);
 std::variant<maintenance_records, std::string> parse_state(std::string_view text);
+/// Of all sites, also of those that are gone: a site without a record begins here, so that one which is
+/// renamed or comes back uses none again.
+std::uint64_t highest_epoch(maintenance_records const& records);
 
 class state_file {
   public:

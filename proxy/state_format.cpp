@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <array>
 
 namespace lull {
@@ -142,12 +143,20 @@ maintenance_record read_record(json const& in) {
 
 }  // namespace
 
+std::uint64_t highest_epoch(maintenance_records const& records) {
+    std::uint64_t highest = 0;
+    for (auto const& [name, record] : records)
+        highest = std::max(highest, static_cast<std::uint64_t>(record.epoch));
+    return highest;
+}
+
 std::string format_state(maintenance_records const& records) {
     json sites = json::object();
     for (auto const& [name, record] : records) sites[name] = write_record(record);
     // A text with bytes that are not UTF-8 (a reason, a user's name) must not keep a window from being
     // recorded.
-    return json{{"version", version}, {"sites", sites}}.dump(1, ' ', false, json::error_handler_t::replace) +
+    return json{{"version", version}, {"epoch", highest_epoch(records)}, {"sites", sites}}.dump(
+               1, ' ', false, json::error_handler_t::replace) +
            "\n";
 }
 

@@ -320,6 +320,7 @@ class maintenance {
     void fail_entering(std::string text, std::string fix);
     [[nodiscard]] bool drained() const;
     [[nodiscard]] std::size_t writers() const;
+    [[nodiscard]] std::string named_writers() const;
     // maintenance_replicas.cpp: one replica's way
     void replica_seen(event::replica_seen const&);
     void replica_failed(event::replica_failed const&);

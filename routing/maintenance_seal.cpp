@@ -88,11 +88,25 @@ std::size_t maintenance::writers() const {
     return sum;
 }
 
+/// The first few, behind a colon.
+std::string maintenance::named_writers() const {
+    constexpr std::size_t few = 3;
+    std::string text;
+    std::size_t named = 0;
+    for (auto const& s : seats_) {
+        for (auto const& who : s.who) {
+            if (named++ < few) text += (text.empty() ? " (" : "; ") + who;
+        }
+    }
+    if (named > few) text += "; ...";
+    return text.empty() ? text : text + ")";
+}
+
 void maintenance::tick_draining() {
     look_whether_drained();
     if (phase_ != phase::draining || at_.now < drain_deadline_) return;
     std::string const late = count_of(writers(), "write is", "writes are") + " still in flight after " +
-                             seconds(record_.request.drain_timeout);
+                             seconds(record_.request.drain_timeout) + named_writers();
     auto const how = record_.request.on_deadline;
     bool const first = !deadline_said_;
     deadline_said_ = true;

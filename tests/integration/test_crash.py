@@ -401,7 +401,7 @@ def test_standby_restarts_while_frozen_and_moves_on(make_lull, primary, standby)
         wait_for(lambda: rows(client.query("SELECT pg_is_in_recovery()")) == [("f",)], "reads leave the standby that moved on")
         assert errors(client.query(UPDATE))[0]["C"] == "25006"
         shouted = wait_for(lambda: [line for line in lull.log().splitlines() if str(standby.port) in line
-                                    and ("warn" in line or "error" in line)], "it is said in the log")
+                                    and ("WARNING" in line or "ERROR" in line)], "it is said in the log")
         assert shouted
     lull.off()
     assert standby.pause_state() == "not paused"
