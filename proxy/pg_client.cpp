@@ -374,6 +374,14 @@ void pg_client::tick() {
     if (session_->held()) event([&](session_step& step) { session_->on_tick(step); });
 }
 
+/// An end that came together with bytes made no edge of its own.
+void pg_client::look_for_end() {
+    if (!armed_ || !socket_ || finished_) return;
+    char peek;
+    ssize_t const n = ::recv(socket_->fd(), &peek, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) gone();
+}
+
 void pg_client::cancel() {
     if (!session_ || finished_) return;
     event([&](session_step& step) { session_->on_cancel(step); });

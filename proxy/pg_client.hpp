@@ -44,6 +44,7 @@ class pg_client final : public socket_events {
     void secret_found(std::optional<std::string> secret, std::string const& error);
     void snapshot_changed();
     void tick();
+    void look_for_end();
     void cancel();
     void end_writing(end_writers_how how);
     void stop(bool graceful);

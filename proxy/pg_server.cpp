@@ -176,7 +176,9 @@ void pg_server::read() {
         if (n <= 0) return lose(n == 0 ? "the server closed the connection" : std::strerror(errno));
         take(block.first(static_cast<std::size_t>(n)));
         if (alive.expired() || !socket_ || stage_ == stage::closed) return;
-        if (static_cast<std::size_t>(n) < block.size()) break;
+        // A short read has emptied the socket, but an end that came with these bytes makes no edge of its
+        // own: where the server has said that it ends, it is looked for.
+        if (static_cast<std::size_t>(n) < block.size() && !state_.ending) break;
     }
     if (paused_) return;
     reading_ = true;

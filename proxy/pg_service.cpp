@@ -19,6 +19,8 @@ namespace {
 constexpr std::size_t block_bytes = 64 * 1024;
 constexpr std::chrono::seconds avoid_for{1};
 constexpr std::size_t most_listed = 50;
+constexpr std::uint32_t ticks_between_looks =
+    100;  // at a client's socket for an end that made no edge: ten seconds
 
 /// The same for all workers: salts of users whose password is plain text, and of users that do not exist.
 std::array<std::byte, 32> const& process_secret() {
@@ -190,6 +192,13 @@ void pg_service::tick(routing::instant now) {
         if (!client->session() || client->session()->held()) all.push_back(client);
     for (pg_client* client : all)
         if (clients_.contains(client)) client->tick();
+    all.clear();
+    ++ticks_;
+    for (auto const& [client, owner] : clients_)
+        if (static_cast<std::uint32_t>(client->key()) % ticks_between_looks == ticks_ % ticks_between_looks)
+            all.push_back(client);
+    for (pg_client* client : all)
+        if (clients_.contains(client)) client->look_for_end();
     for (auto const& [key, pool] : pools_) pool->tick();
 }
 

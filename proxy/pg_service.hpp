@@ -115,6 +115,7 @@ class pg_service {
     std::uint64_t next_request_ = 1;
     std::int32_t next_key_ = 0;
     std::size_t waiting_ = 0;
+    std::uint32_t ticks_ = 0;
     bool stopping_ = false;
 };
 

@@ -49,11 +49,12 @@ void host_resolver::resolve(config::endpoint const& where, done then) {
         return then(std::move(numeric.addresses), {});
     }
     // getaddrinfo() may take seconds; its thread owns all that it needs and posts back.
-    std::thread([host = where.host, port, key, then = std::move(then), &mail = mail_, alive = alive_,
-                 this]() mutable {
+    std::thread([host = where.host, port, key, then = std::move(then), back = way_back_, this]() mutable {
         lookup found = look_up(host, port, 0);
-        mail.post([found = std::move(found), key, then = std::move(then), alive, this]() mutable {
-            if (!*alive) return;
+        std::lock_guard const lock(back->mutex);
+        if (!back->mail) return;
+        back->mail->post([found = std::move(found), key, then = std::move(then), back, this]() mutable {
+            if (!back->mail) return;  // on the worker's thread, which is the one that clears it
             if (!found.addresses.empty())
                 cache_[key] = {found.addresses, std::chrono::steady_clock::now() + remembered};
             then(std::move(found.addresses), std::move(found.error));

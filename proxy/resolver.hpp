@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <sys/socket.h>
 #include <vector>
@@ -25,8 +26,11 @@ class host_resolver {
     /// Nothing resolved: `addresses` is empty and `error` says why.
     using done = std::function<void(std::vector<socket_address> addresses, std::string error)>;
 
-    explicit host_resolver(mailbox& mail) : mail_(mail), alive_(std::make_shared<bool>(true)) {}
-    ~host_resolver() { *alive_ = false; }
+    explicit host_resolver(mailbox& mail) : way_back_(std::make_shared<way_back>(&mail)) {}
+    ~host_resolver() {
+        std::lock_guard const lock(way_back_->mutex);
+        way_back_->mail = nullptr;
+    }
 
     /// `then` runs on the worker's thread, possibly before this returns.
     void resolve(config::endpoint const& where, done then);
@@ -36,8 +40,13 @@ class host_resolver {
         std::vector<socket_address> addresses;
         std::chrono::steady_clock::time_point until;
     };
-    mailbox& mail_;
-    std::shared_ptr<bool> alive_;  // read and written on the worker's thread only
+    /// Look-ups may outlast the resolver and its mailbox.
+    struct way_back {
+        explicit way_back(mailbox* m) : mail(m) {}
+        std::mutex mutex;
+        mailbox* mail;
+    };
+    std::shared_ptr<way_back> way_back_;
     std::map<std::string, known> cache_;
 };
 

@@ -136,7 +136,9 @@ class worker final : public worker_port {
                         [](routing::site const& s) { return s.mode != routing::mode::read_write; }) ||
             ++quiet_ticks_ >= 10)
             report();
-        if (stop_by_ && (pg_->empty() || now >= *stop_by_)) {
+        if (stop_by_) http_->close_idle();
+        bool const nobody = pg_->empty() && http_->stats().open_clients == 0;
+        if (stop_by_ && (nobody || now >= *stop_by_)) {
             pg_->close_all(false);
             http_->close_all();
             io_->stop();
