@@ -24,6 +24,12 @@ std::string error(std::string_view sqlstate, std::string_view message, std::stri
     return out;
 }
 
+std::string unknown_statement(std::string_view name) {
+    return error(pg::sqlstate::invalid_sql_statement_name,
+                 name.empty() ? std::string("unnamed prepared statement does not exist")
+                              : "prepared statement \"" + std::string(name) + "\" does not exist");
+}
+
 }  // namespace
 
 std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
@@ -31,7 +37,10 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         auto const header = pg::parse_header(in.first<pg::header_bytes>());
         if (header->type != pg::frontend::sync) return drop(in, pg::header_bytes + header->body_bytes);
         discarding_ = false;
-        ready(step);
+        if (server_ && segment_open_)
+            forward_sync(step);  // it failed there, and is skipped there too
+        else
+            ready(step);
         return pg::header_bytes;
     }
     unit_plan const plan = this->plan(in);
@@ -106,22 +115,13 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
             forward_execute(in, m, step);
             return true;
         case pg::frontend::describe:
-            if (whole[pg::header_bytes] == std::byte{'S'} && !m.name.empty()) {
-                if (!m.statement) {
-                    fail_extended(error(pg::sqlstate::invalid_sql_statement_name,
-                                        "prepared statement \"" + std::string(m.name) + "\" does not exist"),
-                                  step);
-                    return true;
-                }
-                ensure_prepared(m.statement, step);
-                step.server.write([&](std::string& out) {
-                    pg::write_describe(out, pg::target_kind::statement, m.statement->server_name);
-                });
-                server_->owed.push(owed_kind::describe);
+            if (m.of_statement && !m.statement) {
+                fail_extended(unknown_statement(m.name), step);
                 return true;
             }
-            if (whole[pg::header_bytes] == std::byte{'S'} && m.statement && server_->unnamed != m.statement) {
-                ensure_prepared(m.statement, step);  // the unnamed one was left on another server
+            if (m.of_statement &&
+                (!m.name.empty() || server_->unnamed != m.statement || !unnamed_is_certain())) {
+                ensure_prepared(m.statement, step);  // also an unnamed one that was left on another server
                 step.server.write([&](std::string& out) {
                     pg::write_describe(out, pg::target_kind::statement, m.statement->server_name);
                 });
@@ -132,9 +132,13 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
             return true;
         case pg::frontend::close:
             if (whole[pg::header_bytes] == std::byte{'S'} && !m.name.empty()) {
-                statements_.erase(std::string(m.name));
                 owed_reply& owed = server_->owed.push(owed_kind::local);
                 pg::write_close_complete(owed.text);
+                owed.name = m.name;
+                if (auto const at = statements_.find(owed.name); at != statements_.end()) {
+                    owed.before = std::move(at->second);
+                    statements_.erase(at);
+                }
                 return true;
             }
             if (whole[pg::header_bytes] == std::byte{'S'}) unnamed_ = server_->unnamed = nullptr;
@@ -154,7 +158,7 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
 void pg_session_core::forward_sync(session_step& step) {
     step.server.write([](std::string& out) { pg::write_sync(out); });
     owed_reply& owed = server_->owed.push(owed_kind::sync);
-    segment_open_ = false;
+    segment_open_ = guard_ended_ = false;
     if (!wrap_open_) return;
     wrap_open_ = false;
     if (block_guarded_) return;  // BEGIN came within: the wrap is the client's block now
@@ -174,9 +178,10 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
     }
     last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
     if (m.name.empty()) {
-        unnamed_ = server_->unnamed = m.statement;
+        prepared before = std::exchange(unnamed_, m.statement);
+        server_->unnamed = m.statement;
         step.server.view(in.subspan(m.offset, m.size));
-        server_->owed.push(owed_kind::parse);
+        server_->owed.push(owed_kind::parse).before = std::move(before);
         return;
     }
     std::string name(m.name);
@@ -192,17 +197,29 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
                       step);
         return;
     }
-    statements_[name] = m.statement;
     if (server_->statements.has(m.statement->id)) {
         server_->statements.use(m.statement->id);
+        if (is_dead_block()) return fail_extended(failed_block_error(), step);
         owed_reply& owed = server_->owed.push(owed_kind::local);
         pg::write_parse_complete(owed.text);
+        statements_[name] = m.statement;
+        owed.name = std::move(name);
         return;
     }
+    statements_[name] = m.statement;
     ensure_prepared(m.statement, step);
     owed_reply& owed = server_->owed.at(server_->owed.size() - 1);
     owed.ours = false;
     owed.name = std::move(name);
+}
+
+/// The server is in a failed block, and nothing is under way that could end it.
+bool pg_session_core::is_dead_block() const {
+    if (server_->status != 'E') return false;
+    for (std::size_t i = 0; i < server_->owed.size(); ++i)
+        if (owed_kind const k = server_->owed.at(i).kind; k == owed_kind::execute || k == owed_kind::query)
+            return false;
+    return true;
 }
 
 /// Puts a Parse of ours before what needs the statement, unless the server has it.
@@ -216,7 +233,9 @@ void pg_session_core::ensure_prepared(prepared const& statement, session_step& s
         server_->statements.remove(oldest->id);
         step.server.write(
             [&](std::string& out) { pg::write_close(out, pg::target_kind::statement, oldest->server_name); });
-        server_->owed.push(owed_kind::close).ours = true;
+        owed_reply& owed = server_->owed.push(owed_kind::close);
+        owed.ours = true;
+        owed.parsed = oldest;
     }
     step.server.write([&](std::string& out) {
         pg::write_parse(out, statement->server_name, statement->text, pg::as_bytes(statement->types));
@@ -253,6 +272,18 @@ prepared pg_session_core::substitute(prepared const& statement, char const*& ret
     }
 }
 
+/// A Parse of the unnamed statement that is under way in an earlier segment may yet be skipped, and a Bind
+/// would then find another statement than the one that was judged.
+bool pg_session_core::unnamed_is_certain() const {
+    bool earlier = false;
+    for (std::size_t i = server_->owed.size(); i-- > 0;) {
+        owed_reply const& owed = server_->owed.at(i);
+        if (owed.kind == owed_kind::sync) earlier = true;
+        if (owed.kind == owed_kind::parse && !owed.ours && owed.name.empty()) return !earlier;
+    }
+    return true;
+}
+
 void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_step& step) {
     pg::bytes const whole = in.subspan(m.offset, std::min(m.size, in.size() - m.offset));
     pg::bytes const body = whole.subspan(pg::header_bytes);
@@ -262,11 +293,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
         client_body_dropped_ = true;
     };
     if (!m.statement) {
-        fail_extended(error(pg::sqlstate::invalid_sql_statement_name,
-                            names.statement.empty() ? std::string("unnamed prepared statement does not exist")
-                                                    : "prepared statement \"" + std::string(names.statement) +
-                                                          "\" does not exist"),
-                      step);
+        fail_extended(unknown_statement(names.statement), step);
         return skip_rest();
     }
     routing::operation const& op = *m.statement->operation;
@@ -275,19 +302,27 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     routing::decision const d = routing::decide(op, facts(), site());
     bool const refused = d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold;
     routing::statement const* only = only_statement(m.statement);
-    bool const ends_guard = in_guard() && op.transaction_control && (!only || only->chain);
-    if ((refused || ends_guard) && !dead_block) {
+    bool const ends_guard =
+        in_guard() && (guard_ended_ || (op.transaction_control && (!only || only->chain)));
+    // A segment that was begun before the flip has nothing of ours around it.
+    bool const naked = guard_needed() && !in_guard() && op.access >= routing::access::unknown;
+    if ((refused || ends_guard || naked) && !dead_block) {
         ++refused_;
-        fail_extended(refused ? refusal(&op, d.offender) : transaction_control_refusal(site()), step);
+        fail_extended(ends_guard && !refused ? transaction_control_refusal(site()) : refusal(&op, d.offender),
+                      step);
         return skip_rest();
     }
     char const* retag = nullptr;
     prepared const statement = substitute(m.statement, retag);
     bool const unnamed_here =
-        names.statement.empty() && statement == m.statement && server_->unnamed == statement;
+        names.statement.empty() && statement == m.statement && server_->unnamed == statement &&
+        unnamed_is_certain();
     if (!unnamed_here) ensure_prepared(statement, step);
-    portals_[std::string(names.portal)] = m.statement;
-    began_writing(op.access);
+    portals_[std::string(names.portal)] = {m.statement, retag, in_guard()};
+    if (in_guard() && only &&
+        (only->kind == statement_kind::commit || only->kind == statement_kind::rollback))
+        guard_ended_ = true;
+    bool const writes = began_writing(op.access);
     if (unnamed_here) {
         step.server.view(whole);
     } else {
@@ -300,39 +335,50 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     client_body_left_ = m.size - whole.size();
     client_body_dropped_ = false;
     owed_reply& owed = server_->owed.push(owed_kind::bind);
-    owed.retag = retag;
+    owed.writes = writes;
 }
 
 void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, session_step& step) {
     prepared const& statement = m.statement;
     char const* retag = nullptr;
     std::uint16_t made = 0;
+    bool writes = false;
+    bool commits = false;
+    bool ends = false;
     if (statement) {
         routing::operation const& op = *statement->operation;
         bool const dead_block = server_->status == 'E' && server_->owed.empty();
         routing::decision const d = routing::decide(op, facts(), site());
-        if ((d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold) && !dead_block) {
+        auto const portal = portals_.find(m.name);
+        bool const bound_here = portal != portals_.end() && portal->second.guarded;
+        bool const refused = d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold;
+        bool const ends_guard = in_guard() && op.transaction_control && !bound_here;
+        bool const naked = guard_needed() && !in_guard() && op.access >= routing::access::unknown;
+        if ((refused || ends_guard || naked) && !dead_block) {
             // A portal from before the flip; where Bind was refused this is never reached.
             ++refused_;
-            fail_extended(refusal(&op, d.offender), step);
+            fail_extended(
+                ends_guard && !refused ? transaction_control_refusal(site()) : refusal(&op, d.offender),
+                step);
             return;
         }
-        for (std::size_t i = server_->owed.size(); i-- > 0 && !retag;)
-            if (server_->owed.at(i).kind == owed_kind::bind) {
-                retag = server_->owed.at(i).retag;
-                break;
-            }
+        if (portal != portals_.end()) retag = portal->second.retag;
         made = record_settings(op, statement->text);
         for (routing::statement const& s : op.statements) {
             if (s.pins) pinned_ = true;
             if (s.kind == statement_kind::begin) block_options_ = s.begin;
-            if (s.kind == statement_kind::commit) commit_sent_ = true;
+            if (s.kind == statement_kind::commit) commits = commit_sent_ = true;
+            ends = op.transaction_control;
+            loosen_guard(s);
         }
-        began_writing(op.access);
+        writes = began_writing(op.access);
     }
     step.server.view(in.subspan(m.offset, m.size));
     owed_reply& owed = server_->owed.push(owed_kind::execute);
     owed.retag = retag;
+    owed.writes = writes;
+    owed.commits = commits;
+    owed.ends = ends;
     owed.settings = made > 0;
     owed.settings_count = made;
 }

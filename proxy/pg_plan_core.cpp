@@ -15,8 +15,11 @@ constexpr std::size_t longest_segment = 32 * 1024;
 }  // namespace
 
 prepared pg_session_core::find_statement(std::string_view name, unit_plan const& so_far) const {
-    for (auto m = so_far.messages.rbegin(); m != so_far.messages.rend(); ++m)
-        if (m->type == pg::frontend::parse && m->name == name) return m->statement;
+    for (auto m = so_far.messages.rbegin(); m != so_far.messages.rend(); ++m) {
+        if (m->name != name) continue;
+        if (m->type == pg::frontend::parse) return m->statement;
+        if (m->type == pg::frontend::close && m->of_statement) return nullptr;
+    }
     if (name.empty()) return unnamed_;
     auto at = statements_.find(std::string(name));
     return at == statements_.end() ? nullptr : at->second;
@@ -51,7 +54,7 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
                     m.statement = b->statement;
                     return true;
                 }
-            if (auto at = portals_.find(m.name); at != portals_.end()) m.statement = at->second;
+            if (auto at = portals_.find(m.name); at != portals_.end()) m.statement = at->second.statement;
             return true;
         }
         case pg::frontend::describe:
@@ -60,7 +63,8 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
                 m.type == pg::frontend::describe ? pg::parse_describe(body) : pg::parse_close(body);
             if (!target) return false;
             m.name = target->name;
-            if (target->kind == pg::target_kind::statement) m.statement = find_statement(target->name, plan);
+            m.of_statement = target->kind == pg::target_kind::statement;
+            if (m.of_statement) m.statement = find_statement(target->name, plan);
             return true;
         }
         default:

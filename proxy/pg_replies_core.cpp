@@ -160,9 +160,9 @@ void pg_session_core::settle_front(bool failed) {
         ++p;
     }
     if (!failed) return;
-    if (front.parsed) server_->statements.remove(front.parsed->id);
+    if (front.parsed && front.kind == owed_kind::parse) server_->statements.remove(front.parsed->id);
+    if (front.parsed && front.kind == owed_kind::close) server_->statements.add(front.parsed);
     if (front.kind == owed_kind::parse && !front.parsed) server_->unnamed = nullptr;
-    if (!front.name.empty()) statements_.erase(front.name);
 }
 
 void pg_session_core::pop_owed(session_step& step) {
@@ -198,6 +198,29 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
     if (front.kind == owed_kind::execute) pop_owed(step);
 }
 
+/// The oldest debt has failed, and those behind it up to Sync are skipped: what they did to the names of
+/// statements has not happened.
+void pg_session_core::undo_names() {
+    owed_queue& owed = server_->owed;
+    std::size_t end = 0;
+    while (end < owed.size() && owed.at(end).kind != owed_kind::sync) ++end;
+    bool replaced = false;  // the unnamed one, by what is under way behind them
+    for (std::size_t i = end; i < owed.size(); ++i)
+        replaced = replaced || owed.at(i).kind == owed_kind::query ||
+                   (owed.at(i).kind == owed_kind::parse && !owed.at(i).ours && owed.at(i).name.empty());
+    for (std::size_t i = end; i-- > 0;) {
+        owed_reply const& skipped = owed.at(i);
+        if (skipped.ours) continue;
+        bool const names = !skipped.name.empty();
+        if (names && skipped.before)
+            statements_[skipped.name] = skipped.before;  // a Close
+        else if (names)
+            statements_.erase(skipped.name);
+        else if (skipped.kind == owed_kind::parse && !replaced)
+            unnamed_ = i == 0 ? nullptr : skipped.before;  // dropped before the new one failed
+    }
+}
+
 void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step& step) {
     server_->copy_in = false;
     auto const fields = pg::parse_error_fields(body);
@@ -206,6 +229,7 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
                                                                   : std::string_view{};
     if (severity == "FATAL" || severity == "PANIC") {
         // The server ends this session, not the client's: told as an ERROR when the connection closes.
+        server_->ending = true;
         server_fatal_.clear();
         pg::write_error_response(server_fatal_,
                                  {.sqlstate = fields->sqlstate.value_or(pg::sqlstate::connection_failure),
@@ -234,10 +258,23 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
         return;
     }
     // PostgreSQL skips to Sync; what stood between is not answered.
+    undo_names();
+    bool front_began = false;
     while (!owed.empty() && owed.front().kind != owed_kind::sync) {
         settle_front(true);
+        front_began = front_began || (owed.front().kind == owed_kind::execute && owed.front().retag &&
+                                      std::string_view(owed.front().retag) == "BEGIN");
         owed.pop();
     }
+    if (front_began) {
+        // The BEGIN that was to make our block the client's has not run: the block is only ours again.
+        block_guarded_ = block_seen_ = false;
+        if (!owed.empty()) {
+            owed.front().idle_after = true;
+            send_own_query("ROLLBACK", step);
+        }
+    }
+    if (owed.empty() && segment_open_) discarding_ = true;  // its Sync has not come yet
     wrap_open_ = wrap_open_ && segment_open_;
 }
 

@@ -33,11 +33,15 @@ struct owed_reply {
     bool settings = false;     // ours: it makes settings. Otherwise: success confirms those recorded with it
     std::uint16_t settings_count = 0;
     bool failed = false;          // an ErrorResponse came
+    bool writes = false;          // may write, with the right of its session to do so
+    bool commits = false;         // has a COMMIT
+    bool ends = false;            // may end the transaction that it runs in
     char const* retag = nullptr;  // CommandComplete goes out with this tag; static storage
-    prepared parsed;              // for parse: what the server then has
+    prepared parsed;              // for parse: what the server then has; for close: what it then has not
+    prepared before;              // of the client's: what its name meant until then, if the server skips this
     std::string
         text;  // local: the reply itself. Otherwise, if not empty: goes out in place of the ErrorResponse
-    std::string name;  // for a client's Parse: its name, undefined again if it fails
+    std::string name;  // of a client's Parse or Close of a named statement
 };
 
 /// A queue that keeps its memory.
@@ -88,6 +92,7 @@ struct pg_server_state {
     std::size_t body_left = 0;  // of a message that is being streamed
     bool body_swallowed = false;
     bool copy_in = false;  // it waits for CopyData
+    bool ending = false;   // it has said FATAL: the end of the connection is next
 
     bool clean() const { return status == 'I' && owed.empty() && body_left == 0 && !copy_in; }
 };

@@ -84,6 +84,13 @@ bool pg_session_core::guard_needed() const {
     return !read_write() && !identity_.migration && !may_write_ && server_->role == routing::role::primary;
 }
 
+/// SET TRANSACTION READ ONLY behind a savepoint ends with it (CommitSubTransaction, AbortSubTransaction).
+void pg_session_core::loosen_guard(routing::statement const& s) {
+    using routing::statement_kind;
+    if (block_guarded_ && (s.kind == statement_kind::release || s.kind == statement_kind::rollback_to))
+        guard_loose_ = true;
+}
+
 void pg_session_core::want(routing::verdict verdict, session_step& step) {
     routing::backend_id backend = site().primary;
     if (verdict == routing::verdict::to_reader && !identity_.migration)
@@ -101,6 +108,16 @@ void pg_session_core::want(routing::verdict verdict, session_step& step) {
 
 /// Whether the server that is ours can serve a unit without giving it back first.
 bool pg_session_core::matches(routing::verdict verdict) const {
+    if (!segment_open_ && !server_->owed.empty()) {
+        // What is under way may end the transaction. Behind its end the right to write is over, and the next
+        // unit needs a READ ONLY block of its own, or another server.
+        bool const subject =
+            !read_write() && !identity_.migration && server_->role == routing::role::primary;
+        if (subject || block_guarded_) return false;
+        if (server_->role == routing::role::replica || wish_.guarded)
+            for (std::size_t i = 0; i < server_->owed.size(); ++i)
+                if (server_->owed.at(i).ends) return false;
+    }
     if (pinned_ || segment_open_ || server_->status != 'I') return true;
     if (!server_->owed.empty())
         // What is in flight ends where it is; a unit may only join it where it could have gone itself, and
@@ -134,7 +151,9 @@ bool pg_session_core::place(routing::verdict verdict, session_step& step) {
         return false;
     }
     if (server_->owed.size() >= limits().max_pipeline) {
-        blocked_ = blocked::barrier;
+        // A server keeps its answers until it is asked for them, and without them we would wait for ever.
+        if (segment_open_) step.server.write([](std::string& out) { pg::write_flush(out); });
+        blocked_ = blocked::pipeline;
         return false;
     }
     return !(server_->clean() && !segment_open_ && sync_settings(step));
@@ -254,19 +273,22 @@ void pg_session_core::prologue(session_step& step) {
         deferred_.reset();
         block_seen_ = true;
         block_guarded_ = guard;
-    } else if (guard && server_->status == 'T' && server_->owed.empty() && !in_guard()) {
+    } else if (guard && server_->status == 'T' && server_->owed.empty() && (!in_guard() || guard_loose_)) {
         // A block from before the flip that has only read goes on, and can no longer do anything else.
         send_own_query("SET TRANSACTION READ ONLY", step);
         block_guarded_ = true;
+        guard_loose_ = false;
     }
 }
 
-void pg_session_core::began_writing(routing::access access) {
-    if (access < routing::access::unknown || in_guard() || server_->role != routing::role::primary ||
-        wish_.guarded)
-        return;
+/// True: what is sent now may write; the debt that it leaves has to remember that.
+bool pg_session_core::began_writing(routing::access access) {
+    // Where a guard is needed and is not there, the block has failed: it is on its way to its error only.
+    if (access < routing::access::unknown || in_guard() || guard_needed() ||
+        server_->role != routing::role::primary || wish_.guarded)
+        return false;
     if (!may_write_) writes_since_ = context_.now;
-    may_write_ = true;
+    return may_write_ = true;
 }
 
 bool pg_session_core::hold(std::size_t bytes, bool whole, session_step& step) {
@@ -309,7 +331,7 @@ void pg_session_core::on_no_server(std::string error, session_step& step) {
 
 void pg_session_core::unlink() {
     server_ = nullptr;
-    block_guarded_ = wrap_open_ = segment_open_ = false;
+    block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
     may_write_ = pinned_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
     last_transaction_tag_ = 0;
     pending_.clear();
@@ -317,9 +339,12 @@ void pg_session_core::unlink() {
 }
 
 void pg_session_core::fatal(std::string_view sqlstate, std::string_view message, session_step& step) {
-    step.client.write([&](std::string& out) {
-        pg::write_error_response(out, {.severity = "FATAL", .sqlstate = sqlstate, .message = message});
-    });
+    // In the middle of a server's message nothing can be said.
+    bool const amid = server_ && server_->body_left > 0 && !server_->body_swallowed;
+    if (!amid)
+        step.client.write([&](std::string& out) {
+            pg::write_error_response(out, {.severity = "FATAL", .sqlstate = sqlstate, .message = message});
+        });
     closing_ = step.close_client = true;
 }
 
@@ -327,10 +352,15 @@ void pg_session_core::finish_transaction(bool wrapped) {
     bool const committed = block_seen_ ? last_transaction_tag_ == 'C' : !error_seen_;
     if (committed) apply_settings(!wrapped && !block_guarded_);  // what we rolled back, the server has not
     if (may_write_) wrote_at_ = context_.now;
-    pending_.clear();
-    portals_.clear();
-    may_write_ = block_seen_ = error_seen_ = commit_sent_ = block_guarded_ = false;
+    block_seen_ = error_seen_ = block_guarded_ = guard_loose_ = may_write_ = commit_sent_ = false;
     last_transaction_tag_ = 0;
+    // What a client has sent behind it is under way, and is not over with it.
+    std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
+    for (std::size_t i = 0; i < server_->owed.size(); ++i) {
+        may_write_ = may_write_ || server_->owed.at(i).writes;
+        commit_sent_ = commit_sent_ || server_->owed.at(i).commits;
+    }
+    if (server_->owed.empty() && !segment_open_) portals_.clear();
 }
 
 void pg_session_core::apply_settings(bool to_server) {

@@ -118,7 +118,7 @@ class pg_session_core {
     char status() const { return client_status_; }
 
   private:
-    enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, held };
+    enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held };
     struct pending_setting {
         enum class what : std::uint8_t {
             make,
@@ -135,12 +135,18 @@ class pg_session_core {
         std::string sql;
         bool confirmed = false;
     };
+    struct bound_portal {
+        prepared statement;
+        char const* retag = nullptr;  // CommandComplete of its Execute goes out with this tag
+        bool guarded = false;         // what stands for it was chosen inside our READ ONLY transaction
+    };
     struct unit_message {
         char type = 0;
         std::size_t offset = 0;
-        std::size_t size = 0;  // whole message
-        bool whole = false;    // all of it is here
-        prepared statement;    // Parse: what it defines; Bind, Execute, Describe: what it is about
+        std::size_t size = 0;       // whole message
+        bool whole = false;         // all of it is here
+        bool of_statement = false;  // Describe, Close: not of a portal
+        prepared statement;         // Parse: what it defines; Bind, Execute, Describe: what it is about
         std::string_view name;
     };
     struct unit_plan {
@@ -170,13 +176,14 @@ class pg_session_core {
     void ready(session_step& step);
     void finish_transaction(bool wrapped);
     void apply_settings(bool to_server);
-    void began_writing(routing::access access);
+    bool began_writing(routing::access access);
     bool hold(std::size_t bytes, bool whole, session_step& step);
     void leave_hold();
     void tell_reported(session_step& step);
     void welcome(session_step& step);
     void report_mode(session_step& step);
     bool guard_needed() const;
+    void loosen_guard(routing::statement const& s);
     bool in_guard() const { return wrap_open_ || block_guarded_; }
     routing::session_facts facts() const;
     owed_reply& send_own_query(std::string_view sql, session_step& step);
@@ -186,6 +193,7 @@ class pg_session_core {
     // pg_simple_core.cpp
     std::size_t unit(pg::bytes in, session_step& step);
     std::size_t simple(pg::bytes in, pg::frame_header header, session_step& step);
+    bool fits_segment(session_step& step);
     bool answer_locally(routing::operation const& op, session_step& step);
     bool answer_failed(routing::operation const& op, session_step& step);
     std::size_t refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
@@ -209,6 +217,8 @@ class pg_session_core {
     void forward_bind(pg::bytes in, unit_message const& message, session_step& step);
     void forward_execute(pg::bytes in, unit_message const& message, session_step& step);
     void forward_sync(session_step& step);
+    bool unnamed_is_certain() const;
+    bool is_dead_block() const;
     void ensure_prepared(prepared const& statement, session_step& step);
     void fail_extended(std::string error, session_step& step);
     prepared own_statement(std::string_view text);
@@ -221,6 +231,7 @@ class pg_session_core {
     void reply_complete(pg::bytes body, pg::bytes whole, session_step& step);
     void reply_parameter(pg::bytes body, session_step& step);
     void settle_front(bool failed);
+    void undo_names();
     void pop_owed(session_step& step);
     void answer_local(session_step& step);
     void own_query_failed(pg::bytes body, session_step& step);
@@ -241,6 +252,8 @@ class pg_session_core {
     std::optional<routing::begin_options> deferred_;  // BEGIN answered and not sent
     routing::begin_options block_options_;            // of the open block, for AND CHAIN
     bool block_guarded_ = false;  // our READ ONLY block on a primary is the client's block
+    bool guard_loose_ = false;    // it came behind a savepoint that has ended since, and must be made again
+    bool guard_ended_ = false;    // this segment has ended our READ ONLY block; nothing more may follow in it
     bool wrap_open_ = false;      // our READ ONLY block is around an extended segment
     bool segment_open_ = false;   // extended messages without their Sync
     bool discarding_ = false;     // to the next Sync: the segment failed without a server
@@ -262,7 +275,7 @@ class pg_session_core {
     std::vector<pending_setting> pending_;
     std::unordered_map<std::string, prepared> statements_;
     prepared unnamed_;
-    std::map<std::string, prepared, std::less<>> portals_;
+    std::map<std::string, bound_portal, std::less<>> portals_;
     std::optional<routing::instant> wrote_at_;
     routing::instant writes_since_{};
     routing::instant held_since_{};

@@ -36,6 +36,15 @@ void pg_session_core::after_event(session_step& step) {
         wind_down(step);
         return;
     }
+    bool const has_room =
+        blocked_ == blocked::pipeline && server_ && server_->owed.size() < limits().max_pipeline;
+    // In a block, too: its server is never clean, and what waits belongs to it.
+    bool const in_order = blocked_ == blocked::barrier && server_ && server_->owed.empty() &&
+                          server_->body_left == 0 && !server_->copy_in;
+    if (has_room || in_order) {
+        blocked_ = blocked::no;
+        step.retry_input = true;
+    }
     if (!server_ || !server_->clean() || segment_open_ || client_body_left_ > 0) {
         if (server_ && abort_due_ && server_->owed.empty() && server_->status != 'I') {
             // The deadline has passed: the block ends on the server, and has failed for the client.
@@ -44,10 +53,6 @@ void pg_session_core::after_event(session_step& step) {
             client_status_ = 'E';
         }
         return;
-    }
-    if (blocked_ == blocked::barrier) {
-        blocked_ = blocked::no;
-        step.retry_input = true;
     }
     if (blocked_ == blocked::settings || pinned_ || step.retry_input) return;
     unlink();
@@ -189,7 +194,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     bool told = false;  // the error of this segment or query
     bool owes = false;
     char const status = in_block && !unresolved ? 'E' : 'I';
-    for (std::size_t i = 0; i < lost.owed.size() && !client_gone_; ++i) {
+    for (std::size_t i = 0; i < lost.owed.size() && !client_gone_ && !half_told; ++i) {
         owed_reply const& owed = lost.owed.at(i);
         if (owed.ours) continue;
         owes = true;
@@ -203,7 +208,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         }
     }
     bool const segment = segment_open_;
-    if (segment && !told && !client_gone_) step.client.text(error);
+    if (segment && !told && !discarding_ && !client_gone_ && !half_told) step.client.text(error);
     if (client_body_left_ > 0) client_body_dropped_ = true;
     unlink();
     if (client_gone_) return;

@@ -105,6 +105,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     bool const whole = in.size() >= size;
     if (!whole && header.body_bytes <= limits().max_parse_bytes + 1) return 0;
     if (discarding_) return drop(in, size);  // PostgreSQL skips everything to Sync, this too
+    if (!fits_segment(step)) return in.size();
 
     std::string_view text;
     std::shared_ptr<routing::operation const> judged;
@@ -147,6 +148,16 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     prologue(step);
     forward_simple(in, size, whole ? text : std::string_view{}, op, step);
     return std::min(in.size(), size);
+}
+
+/// A Query amid a segment of the extended protocol ends the transaction of that segment, which must not be
+/// ours. No client library sends that.
+bool pg_session_core::fits_segment(session_step& step) {
+    if (!segment_open_ || !server_ || !(guard_needed() || in_guard())) return true;
+    fatal(pg::sqlstate::feature_not_supported,
+          "a simple query before the Sync of extended ones is not supported in a read-only transaction",
+          step);
+    return false;
 }
 
 /// What needs no server: the beginning of a block, and its end where nothing was sent.
@@ -255,7 +266,8 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         if (chain) send_own_query(begin_sql(true, true), step);
         return;
     }
-    if (only && only->kind == statement_kind::deallocate && server_->status != 'E' && statements_.erase(only->name) > 0) {
+    if (only && only->kind == statement_kind::deallocate && server_->status != 'E' &&
+        statements_.erase(only->name) > 0) {
         owed_reply& owed = send_own_query(nothing_statement, step);
         owed.ours = false;
         owed.retag = "DEALLOCATE";
@@ -271,14 +283,20 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         send_own_query(begin_sql(true, true), step);
     }
     std::uint16_t const made = record_settings(op, text);
+    bool commits = false;
     for (routing::statement const& s : op.statements) {
         if (s.pins) pinned_ = true;
         if (s.kind == statement_kind::begin) block_options_ = s.begin;
-        if (s.kind == statement_kind::commit) commit_sent_ = true;
+        if (s.kind == statement_kind::commit) commits = true;
+        loosen_guard(s);
     }
-    if (!wrap) began_writing(op.access);
+    commit_sent_ = commit_sent_ || commits;
+    bool const writes = !wrap && began_writing(op.access);
     send();
     owed_reply& owed = server_->owed.push(owed_kind::query);
+    owed.writes = writes;
+    owed.commits = commits;
+    owed.ends = op.transaction_control;
     owed.settings = made > 0;
     owed.settings_count = made;
     owed.idle_after = wrap;
@@ -334,6 +352,7 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
 std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header, session_step& step) {
     std::size_t const size = pg::header_bytes + header.body_bytes;
     if (discarding_) return drop(in, size);
+    if (!fits_segment(step)) return in.size();
     if (!server_ && client_status_ == 'E' && !deferred_) {
         step.client.text(failed_block_error());
         ready(step);
@@ -350,7 +369,7 @@ std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header
     step.server.view(in.first(here));
     client_body_left_ = size - here;
     client_body_dropped_ = false;
-    server_->owed.push(owed_kind::function_call);
+    server_->owed.push(owed_kind::function_call).writes = may_write_;
     return here;
 }
 
