@@ -1,0 +1,210 @@
+#include "proxy/state_file.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace lull;
+using namespace lull::routing;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct folder {
+    folder() {
+        char name[] = "/tmp/lull-state-XXXXXX";
+        path = ::mkdtemp(name);
+    }
+    ~folder() { fs::remove_all(path); }
+    std::string path;
+};
+
+wall_time at(long long seconds) {
+    return wall_time(std::chrono::seconds(seconds));
+}
+
+/// Everything set, so that a forgotten member shows.
+maintenance_record full() {
+    maintenance_record r;
+    r.phase = phase::sealed;
+    r.epoch = epoch{41};
+    r.request.reason = "new \"prices\"\n\xe2\x82\xac";
+    r.request.owner = "root@db1";
+    r.request.until = at(1'700'000'600);
+    r.request.drain_timeout = config::milliseconds(1500);
+    r.request.on_deadline = config::on_deadline::terminate;
+    r.request.freeze = false;
+    r.since = at(1'700'000'000);
+    r.sealed_lsn = lsn{0x16B374D848};
+    r.sealed_at = at(1'700'000'001);
+    r.sealed_epoch = epoch{40};
+    r.replicas = {{"10.0.0.2:5432", lsn{0x16B374D900}}, {"[::1]:5433", std::nullopt}};
+    r.waited_for = {"pid 7"};
+    r.last_window = past_window{.epoch = epoch{36},
+                                .reason = "x",
+                                .owner = "y",
+                                .sealed_lsn = lsn{1},
+                                .sealed_at = at(1),
+                                .finish_lsn = lsn{2},
+                                .reopened_at = at(2),
+                                .waited_for = {"z"}};
+    return r;
+}
+
+std::string text_of(std::string const& path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+void write(std::string const& path, std::string_view text) {
+    std::ofstream(path, std::ios::binary) << text;
+}
+
+}  // namespace
+
+TEST_CASE("a state is read as it was written") {
+    maintenance_records records{{"shop", full()}, {"blog", {}}};
+    for (auto const p : {phase::read_write, phase::draining, phase::sealing, phase::reopening}) {
+        records["site" + std::to_string(static_cast<int>(p))].phase = p;
+    }
+    auto const read = parse_state(format_state(records));
+    REQUIRE(std::holds_alternative<maintenance_records>(read));
+    CHECK(std::get<maintenance_records>(read) == records);
+    CHECK(highest_epoch(records) == 41);
+}
+
+TEST_CASE("bytes that are no UTF-8 do not keep a window from being recorded") {
+    maintenance_records records{{"shop", full()}};
+    records["shop"].request.reason = "caf\xe9";
+    CHECK(std::holds_alternative<maintenance_records>(parse_state(format_state(records))));
+}
+
+TEST_CASE("a text that was cut anywhere is not a state") {
+    auto const whole = format_state({{"shop", full()}});
+    for (std::size_t n = 0; n + 2 < whole.size(); ++n) {
+        CAPTURE(n);
+        CHECK(std::holds_alternative<std::string>(parse_state(whole.substr(0, n))));
+    }
+}
+
+TEST_CASE("what is not ours is refused with a sentence") {
+    for (char const* text : {"", "null", "[]", "{}", R"({"version":1})", R"({"version":"1","sites":{}})",
+                             R"({"version":1,"sites":[1]})", R"({"version":1,"sites":{"shop":{}}})",
+                             R"({"version":0,"sites":{}})", "\xff\xfe"}) {
+        CAPTURE(text);
+        auto const read = parse_state(text);
+        REQUIRE(std::holds_alternative<std::string>(read));
+        CHECK_FALSE(std::get<std::string>(read).empty());
+    }
+    auto const newer = parse_state(R"({"version":2,"sites":{}})");
+    REQUIRE(std::holds_alternative<std::string>(newer));
+    CHECK(std::get<std::string>(newer).find("newer") != std::string::npos);
+    auto text = format_state({{"shop", full()}});
+    auto const phase_at = text.find("\"sealed\"");
+    REQUIRE(phase_at != std::string::npos);
+    text.replace(phase_at, 8, "\"heated\"");
+    CHECK(std::holds_alternative<std::string>(parse_state(text)));
+}
+
+TEST_CASE("the folder is made, private, and remembers") {
+    folder f;
+    std::string const path = f.path + "/deep/state";
+    maintenance_records const records{{"shop", full()}};
+    {
+        state_file file(path);
+        struct stat s {};
+        REQUIRE(::stat(path.c_str(), &s) == 0);
+        CHECK((s.st_mode & 0777) == 0700);
+        CHECK(file.load().fresh);
+        CHECK(file.save(records).empty());
+        CHECK_FALSE(fs::exists(path + "/state.json.new"));
+    }
+    state_file file(path);
+    auto const loaded = file.load();
+    CHECK_FALSE(loaded.fresh);
+    CHECK(loaded.problem.empty());
+    CHECK(loaded.records == records);
+}
+
+TEST_CASE("one process at a time") {
+    folder f;
+    state_file const first(f.path);
+    try {
+        state_file const second(f.path);
+        FAIL("two have the folder");
+    } catch (std::runtime_error const& e) {
+        CHECK(std::string(e.what()).find("pid " + std::to_string(::getpid())) != std::string::npos);
+    }
+}
+
+TEST_CASE("a state that cannot be read is a problem, never nothing, and is kept") {
+    folder f;
+    state_file file(f.path);
+    std::string const path = f.path + "/state.json";
+    for (std::string const& text :
+         {std::string(), std::string("{\"version\": 1, \"si"), std::string("\0\0\0\0", 4)}) {
+        write(path, text);
+        auto const loaded = file.load();
+        CHECK_FALSE(loaded.problem.empty());
+        CHECK_FALSE(loaded.fresh);
+        CHECK(loaded.records.empty());
+    }
+    write(path, R"({"version": 9, "sites": {"shop": "whatever"}})");
+    auto const problem = file.load().problem;
+    CHECK(file.save({}).empty());
+    bool kept = false;
+    for (auto const& entry : fs::directory_iterator(f.path))
+        kept = kept || entry.path().filename().string().starts_with("state.json.unreadable-");
+    CHECK(kept);
+}
+
+TEST_CASE("a state that is missing where windows were before is a problem") {
+    folder f;
+    state_file file(f.path);
+    CHECK(file.save({{"shop", full()}}).empty());
+    CHECK(file.audit(R"({"event":"sealed"})").empty());
+    fs::remove(f.path + "/state.json");
+    auto const loaded = file.load();
+    CHECK_FALSE(loaded.fresh);
+    CHECK(loaded.problem.find("missing") != std::string::npos);
+}
+
+TEST_CASE("a save that fails leaves the old state") {
+    folder f;
+    state_file file(f.path);
+    maintenance_records records{{"shop", full()}};
+    REQUIRE(file.save(records).empty());
+    auto const before = text_of(f.path + "/state.json");
+    fs::create_directory(f.path + "/state.json.new");  // in the way, also for root
+    records["shop"].epoch = epoch{99};
+    CHECK_FALSE(file.save(records).empty());
+    CHECK(text_of(f.path + "/state.json") == before);
+    fs::remove(f.path + "/state.json.new");
+    CHECK(file.save(records).empty());
+}
+
+TEST_CASE("a full disk") {
+    folder f;
+    state_file file(f.path);
+    maintenance_records records{{"shop", full()}};
+    REQUIRE(file.save(records).empty());
+    auto const before = text_of(f.path + "/state.json");
+    fs::create_symlink("/dev/full", f.path + "/state.json.new");
+    auto const error = file.save(records);
+    CHECK(error.find("No space left") != std::string::npos);
+    CHECK(text_of(f.path + "/state.json") == before);
+}
+
+TEST_CASE("the audit file only grows") {
+    folder f;
+    state_file file(f.path);
+    CHECK(file.audit("{\"n\":1}").empty());
+    CHECK(file.audit("{\"n\":2}").empty());
+    CHECK(text_of(f.path + "/audit.jsonl") == "{\"n\":1}\n{\"n\":2}\n");
+}
