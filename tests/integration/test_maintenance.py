@@ -131,13 +131,19 @@ def test_two_sites_on_one_cluster(lull, standby):
             assert client.one("SELECT n FROM items WHERE id = 2") == value
         with lull.wire("held") as other:
             assert rows(other.query("SELECT n, pg_is_in_recovery() FROM items WHERE id = 2")) == [("6", "f")]
-    lull.on("held")
+    # One replica stands still at one place only: the second window does without, and says so.
+    status, problem = lull.admin("PUT", "/sites/held/maintenance", {"wait_ms": 10000})
+    assert status == 409 and "freeze" in problem["fix"], problem
+    lull.on("held", freeze=False)
+    with lull.wire("held") as client:
+        assert rows(client.query("SELECT n, pg_is_in_recovery() FROM items WHERE id = 2")) == [("6", "f")]
     assert standby.pause_state() == "paused"
     lull.off("shop")
+    assert standby.pause_state() == "not paused"
     with lull.wire() as client:
         assert tags(client.query(UPDATE)) == ["UPDATE 1"]
+    assert lull.site("held")["mode"] == "sealed"
     lull.off("held")
-    assert standby.pause_state() == "not paused"
 
 
 def test_unknown_site(lull):
@@ -259,7 +265,7 @@ def test_drain_waits_for_a_pipeline_without_its_sync(lull):
     assert shape(client.until("C")) == "12C"
     lull.begin()
     stays(lambda: lull.site()["mode"] == "draining", 0.2, "a pipeline is open")
-    assert shape(client.ask(sync())) == "Z"
+    assert shape(client.ask(sync())).endswith("Z")
     lull.wait_mode("sealed")
     assert client.one("SELECT count(*) FROM log") == "1"
 
@@ -379,7 +385,7 @@ def test_deadline_abort(lull):
     client, _ = writer(lull)
     status, problem = lull.admin("PUT", "/sites/shop/maintenance",
                                  {"drain_timeout_ms": 100, "on_deadline": "abort", "wait_ms": 10000})
-    assert status >= 400 and "the writer" in str(problem), problem
+    assert status >= 400 and "1 write" in problem["detail"] and problem["fix"], problem
     assert lull.site()["mode"] == "read_write"
     with lull.wire() as other:
         assert tags(other.query("UPDATE items SET n = 4 WHERE id = 4")) == ["UPDATE 1"]
@@ -449,9 +455,7 @@ def test_no_wait(lull):
 
 
 def test_no_server_at_the_socket(lull, tmp_path):
-    done = lull.cli("--socket", str(tmp_path / "none.sock"), "status", check=False)
-    if "unexpected" in done.stderr or "not expected" in done.stderr:  # the option belongs to the verb
-        done = lull.cli("status", "--socket", str(tmp_path / "none.sock"), check=False)
+    done = lull.cli("status", "--socket", str(tmp_path / "none.sock"), check=False)  # though LULL_SOCKET is set
     assert done.returncode not in (0, None)
     assert "none.sock" in done.stderr and "lull serve" in done.stderr
 
@@ -530,7 +534,7 @@ def test_upgrade(lull, primary):
     command = ('echo "$PGHOST|$PGPORT|$PGDATABASE|$PGUSER|$DATABASE_URL"; psql -v ON_ERROR_STOP=1 -Atc '
                '"ALTER TABLE items ADD COLUMN fresh int NOT NULL DEFAULT 7"')
     done = lull.cli("upgrade", "shop", "--reason", "u", "--", "sh", "-c", command)
-    line = next(text for text in done.stdout.splitlines() if text.count("|") >= 4)
+    line = next(text for text in done.stdout.splitlines() if text.count("|") == 4 and "$" not in text)
     host, port, database, user, url = line.split("|")
     assert (host, port, database, user) == ("127.0.0.1", str(lull.migration_port), "shop", "shop_owner")
     assert url.startswith("postgres") and str(lull.migration_port) in url

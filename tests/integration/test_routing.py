@@ -138,6 +138,20 @@ def test_read_only_blocks_of_the_drivers(lull):
     connection.close()
 
 
+def test_serializable_never_meets_the_replica(client):
+    """A hot standby cannot do it; PostgreSQL would answer 0A000."""
+    for begin in ("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY", "BEGIN ISOLATION LEVEL SERIALIZABLE"):
+        client.query(begin)
+        assert client.one("SELECT count(*) FROM items") == "100"
+        assert tags(client.query("COMMIT")) == ["COMMIT"]
+    client.query("SET default_transaction_isolation = 'serializable'")
+    assert client.one("SELECT count(*) FROM items") == "100"
+    client.query("BEGIN READ ONLY")
+    assert client.one("SELECT count(*) FROM items") == "100"
+    assert client.one("SHOW transaction_isolation") == "serializable"
+    client.query("COMMIT")
+
+
 def test_a_pinned_client_stays_on_the_primary(client):
     client.query("CREATE TEMP TABLE mine (x int)")
     assert client.one("SELECT pg_is_in_recovery() FROM (SELECT count(*) FROM mine) c") == "f"
