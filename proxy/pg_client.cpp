@@ -27,9 +27,7 @@ pg_client::pg_client(pg_service& service, int fd, std::string peer, bool migrati
     login_.emplace(service.context().snapshot, migration, service.new_login(), service.verifiers());
 }
 
-pg_client::~pg_client() {
-    if (was_writer_ && site_) service_.writer_changed(*site_, false);
-}
+pg_client::~pg_client() = default;
 
 void pg_client::start() {
     armed_ = true;
@@ -60,7 +58,7 @@ void pg_client::send(session_step& step) {
                 break;
             case outbox::result::later:
                 socket_->wait_writable();
-                if (server_) server_->pause_reading();
+                if (server_ && !closing_) server_->pause_reading();
                 break;
             case outbox::result::failed:
                 pending_.close_client = true;
@@ -74,6 +72,7 @@ void pg_client::follow(session_step& step) {
         pg_server& server = *server_;
         server_ = nullptr;
         server.unlink();
+        server.resume_reading();  // for whoever has it next: this client's slowness is over for it
         server.pool().release(server);
     }
     if (step.discard && server_) {
@@ -108,6 +107,7 @@ void pg_client::follow(session_step& step) {
 void pg_client::close() {
     if (!out_.empty() && socket_) {
         closing_ = true;
+        if (server_) server_->resume_reading();  // what it still does must come to its end, read or not
         return;
     }
     gone();
@@ -128,6 +128,8 @@ void pg_client::gone() {
 void pg_client::finish() {
     if (finished_) return;
     finished_ = true;
+    if (was_writer_ && site_) service_.writer_changed(*site_, false);
+    was_writer_ = false;
     drop_wish();
     socket_.reset();
     service_.remove(*this);
@@ -189,7 +191,8 @@ void pg_client::choose_again() {
 bool pg_client::wants_input() const {
     if (!socket_ || closing_ || finished_) return false;
     if (login_) return login_->needs() == pg_login_core::need::input;
-    return session_->takes_input() && !(server_ && server_->congested());
+    // A client that does not read what it is told has to wait, or its answers would pile up here.
+    return session_->takes_input() && out_.empty() && !(server_ && server_->congested());
 }
 
 void pg_client::on_readable() {
@@ -264,8 +267,10 @@ void pg_client::pump() {
     while (pump_again_ && session_ && !finished_) {
         pump_again_ = false;
         if (!session_->takes_input()) break;
+        // Also without input: what the session no longer needs goes back then.
+        bool const slow = !out_.empty();
         session_step step = service_.step();
-        std::size_t const used = session_->on_client(pg::as_bytes(in_), step);
+        std::size_t const used = session_->on_client(slow ? pg::bytes{} : pg::as_bytes(in_), step);
         send(step);
         in_.erase(0, used);
         if (in_.empty() && in_.capacity() > 4096) in_.shrink_to_fit();
@@ -332,6 +337,8 @@ void pg_client::on_writable() {
     }
     if (closing_) return gone();
     if (server_) server_->resume_reading();
+    if (!in_.empty() && session_) pump();
+    if (!finished_) resume_reading();
 }
 
 void pg_client::flush_text(std::string& text) {

@@ -265,7 +265,7 @@ prepared pg_session_core::substitute(prepared const& statement, char const*& ret
             retag = "BEGIN";
             return own_statement("SET LOCAL lull.block TO 'begun'");
         case statement_kind::commit:
-            if (server_->status != 'E') retag = "COMMIT";
+            if (server_->status != 'E' && client_status_ != 'E') retag = "COMMIT";
             return own_statement("ROLLBACK");
         default:
             return statement;
@@ -314,13 +314,13 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     }
     char const* retag = nullptr;
     prepared const statement = substitute(m.statement, retag);
-    bool const unnamed_here =
-        names.statement.empty() && statement == m.statement && server_->unnamed == statement &&
-        unnamed_is_certain();
+    bool const unnamed_here = names.statement.empty() && statement == m.statement &&
+                              server_->unnamed == statement && unnamed_is_certain();
     if (!unnamed_here) ensure_prepared(statement, step);
     portals_[std::string(names.portal)] = {m.statement, retag, in_guard()};
     if (in_guard() && only &&
-        (only->kind == statement_kind::commit || only->kind == statement_kind::rollback))
+        (only->kind == statement_kind::commit || only->kind == statement_kind::rollback ||
+         only->kind == statement_kind::release || only->kind == statement_kind::rollback_to))
         guard_ended_ = true;
     bool const writes = began_writing(op.access);
     if (unnamed_here) {

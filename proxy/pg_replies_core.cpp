@@ -15,6 +15,9 @@ namespace {
 /// columns, about 130 KiB.
 constexpr std::size_t longest_inspected = 256 * 1024;
 
+/// PostgreSQL reports about fifteen.
+constexpr std::size_t most_parameters = 256;
+
 bool must_be_read(char type) {
     switch (type) {
         case pg::backend::command_complete:
@@ -330,8 +333,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
             }
             tell_reported(step);
             if (!started_) {
-                context_.welcomes[{site().settings->cluster + "/" + identity_.database + "/" + identity_.user,
-                                   wanted_}] = reported_;
+                remember_welcome();
                 welcome(step);
             }
             step.retry_input = true;
@@ -357,6 +359,8 @@ void pg_session_core::reply_parameter(pg::bytes body, session_step& step) {
     if (!parameter) return;
     // What these two mean to a client is the mode of its site, not which server it happens to read from.
     if (parameter->name == "in_hot_standby" || parameter->name == "default_transaction_read_only") return;
+    if (server_->reported->size() >= most_parameters && !find_setting(server_->reported, parameter->name))
+        return;
     server_->reported = context_.settings.with(server_->reported, parameter->name, parameter->value);
     bool const syncing =
         !server_->owed.empty() && server_->owed.front().ours && server_->owed.front().settings;

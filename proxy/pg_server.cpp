@@ -171,6 +171,7 @@ void pg_server::read() {
         }
         std::span<std::byte> const block = service_.block();
         ssize_t const n = ::recv(socket_->fd(), block.data(), block.size(), MSG_DONTWAIT);
+        service_.touch_clock();  // a write that these bytes confirm has ended by now, not when the turn began
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) break;
         if (n <= 0) return lose(n == 0 ? "the server closed the connection" : std::strerror(errno));

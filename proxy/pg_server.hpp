@@ -37,7 +37,10 @@ class pg_server final : public socket_events {
     void cancel();
     bool cancelling() const { return cancels_ > 0; }
     /// Out of its pool; to be deleted when the stack has unwound.
-    void retire() { stage_ = stage::closed; }
+    void retire() {
+        stage_ = stage::closed;
+        socket_.reset();
+    }
     bool opening() const { return stage_ != stage::ready; }
     routing::instant opened_at() const { return since_; }
 

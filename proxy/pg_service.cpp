@@ -59,7 +59,10 @@ pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
     context_.avoid_until.resize(initial->backends.size());
 }
 
-pg_service::~pg_service() = default;
+pg_service::~pg_service() {
+    on_drained = nullptr;
+    clients_.clear();  // before what they still refer to
+}
 
 std::string pg_service::random(std::size_t bytes) const {
     std::string out(bytes, '\0');

@@ -48,6 +48,12 @@ void pg_session_core::start(session_step& step) {
     blocked_ = blocked::welcome;
 }
 
+void pg_session_core::remember_welcome() {
+    constexpr std::size_t most = 1000;
+    if (context_.welcomes.size() >= most) context_.welcomes.clear();
+    context_.welcomes[{welcome_key(site(), identity_), wanted_}] = reported_;
+}
+
 void pg_session_core::welcome(session_step& step) {
     started_ = true;
     told_read_only_ = site().settings->report_read_only && !identity_.migration && !read_write();
@@ -75,6 +81,7 @@ routing::session_facts pg_session_core::facts() const {
     f.deferred_block = deferred_.has_value();
     f.read_only_block = deferred_ && deferred_->read_only.value_or(false);
     f.hold_exhausted = hold_exhausted_;
+    f.guarded = in_guard();
     return f;
 }
 
@@ -111,8 +118,7 @@ bool pg_session_core::matches(routing::verdict verdict) const {
     if (!segment_open_ && !server_->owed.empty()) {
         // What is under way may end the transaction. Behind its end the right to write is over, and the next
         // unit needs a READ ONLY block of its own, or another server.
-        bool const subject =
-            !read_write() && !identity_.migration && server_->role == routing::role::primary;
+        bool const subject = !read_write() && !identity_.migration && server_->role == routing::role::primary;
         if (subject || block_guarded_) return false;
         if (server_->role == routing::role::replica || wish_.guarded)
             for (std::size_t i = 0; i < server_->owed.size(); ++i)
@@ -168,7 +174,7 @@ void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
     if (sync_settings(step)) return;
     tell_reported(step);
     if (welcoming || !started_) {
-        context_.welcomes[{welcome_key(site(), identity_), wanted_}] = reported_;
+        remember_welcome();
         welcome(step);
     }
     step.retry_input = true;  // also without input: what is not needed goes back then
@@ -178,7 +184,12 @@ void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
 bool pg_session_core::sync_settings(session_step& step) {
     session_settings goal = wanted_;
     bool const sealed = !read_write() && !identity_.migration;
-    auto allowed = [&](std::string const& name) { return !sealed || routing::is_harmless_setting(name, ""); };
+    auto allowed = [&](std::string const& name) {
+        // These two decide how text is read; as the client has them now, they are known to be safe or not.
+        if (sealed && name == "client_encoding") return !facts_.unsafe_encoding;
+        if (sealed && name == "standard_conforming_strings") return facts_.standard_conforming_strings;
+        return !sealed || routing::is_harmless_setting(name, "");
+    };
     if (sealed && !std::ranges::all_of(*goal, [&](auto const& s) { return allowed(s.first); })) {
         setting_map harmless;
         for (auto const& s : *wanted_)
@@ -330,6 +341,7 @@ void pg_session_core::on_no_server(std::string error, session_step& step) {
 }
 
 void pg_session_core::unlink() {
+    if (may_write_) wrote_at_ = context_.now;  // how it ended may not be known; that it may have written is
     server_ = nullptr;
     block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
     may_write_ = pinned_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
@@ -352,6 +364,7 @@ void pg_session_core::finish_transaction(bool wrapped) {
     bool const committed = block_seen_ ? last_transaction_tag_ == 'C' : !error_seen_;
     if (committed) apply_settings(!wrapped && !block_guarded_);  // what we rolled back, the server has not
     if (may_write_) wrote_at_ = context_.now;
+    abort_due_ = false;
     block_seen_ = error_seen_ = block_guarded_ = guard_loose_ = may_write_ = commit_sent_ = false;
     last_transaction_tag_ = 0;
     // What a client has sent behind it is under way, and is not over with it.
@@ -419,7 +432,7 @@ void pg_session_core::apply_settings(bool to_server) {
                 server_->unnamed = nullptr;
                 statements_.clear();
                 unnamed_ = nullptr;
-                pinned_ = false;
+                if (server_->owed.empty()) pinned_ = false;  // what comes behind may have pinned it again
                 [[fallthrough]];
             case pending_setting::what::reset_all:
                 wanted_ = startup_;

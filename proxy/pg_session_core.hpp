@@ -181,6 +181,7 @@ class pg_session_core {
     void leave_hold();
     void tell_reported(session_step& step);
     void welcome(session_step& step);
+    void remember_welcome();
     void report_mode(session_step& step);
     bool guard_needed() const;
     void loosen_guard(routing::statement const& s);
@@ -262,7 +263,8 @@ class pg_session_core {
     bool error_seen_ = false;
     bool commit_sent_ = false;
     bool pinned_ = false;
-    bool abort_due_ = false;  // roll the block back as soon as the server answers
+    bool cancel_due_ = false;  // behind what is ours
+    bool abort_due_ = false;   // roll the block back as soon as the server answers
     bool client_gone_ = false;
     bool closing_ = false;
     bool started_ = false;

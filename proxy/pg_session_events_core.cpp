@@ -32,6 +32,10 @@ std::size_t pg_session_core::stream_client(pg::bytes in, session_step& step) {
 void pg_session_core::after_event(session_step& step) {
     if (mode_due_) report_mode(step);
     if (server_) answer_local(step);
+    if (cancel_due_ && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
+        step.cancel_server = server_ && !server_->owed.empty();
+        cancel_due_ = false;
+    }
     if (client_gone_) {
         wind_down(step);
         return;
@@ -46,11 +50,19 @@ void pg_session_core::after_event(session_step& step) {
         step.retry_input = true;
     }
     if (!server_ || !server_->clean() || segment_open_ || client_body_left_ > 0) {
-        if (server_ && abort_due_ && server_->owed.empty() && server_->status != 'I') {
+        if (server_ && abort_due_ && server_->owed.empty() && server_->status != 'I' && !segment_open_) {
             // The deadline has passed: the block ends on the server, and has failed for the client.
             send_own_query("ROLLBACK", step);
             abort_due_ = false;
             client_status_ = 'E';
+            // A COMMIT must not be answered before the client has been told that there is nothing to commit.
+            fail_next_.clear();
+            pg::write_error_response(
+                fail_next_,
+                {.sqlstate = pg::sqlstate::query_canceled,
+                 .message = "transaction rolled back: it still wrote when the maintenance of site \"" +
+                            site().settings->name + "\" had waited long enough",
+                 .hint = "Run it again when the maintenance is over."});
         }
         return;
     }
@@ -155,13 +167,20 @@ void pg_session_core::on_cancel(session_step& step) {
         step.retry_input = true;
         return;
     }
-    if (server_ && !server_->owed.empty()) step.cancel_server = true;
+    // Not what is ours: without our BEGIN the client's statement would run outside of it.
+    if (!server_ || server_->owed.empty()) return;
+    if (server_->owed.front().ours)
+        cancel_due_ = true;
+    else
+        step.cancel_server = true;
 }
 
 void pg_session_core::end_writing(bool terminate, session_step& step) {
     if (!writes() || !server_) return;
     if (!server_->owed.empty()) step.cancel_server = true;
     abort_due_ = true;
+    // Behind a segment without its Sync nothing of ours can stand: only the end of the session ends it.
+    if (segment_open_ && server_->owed.empty()) terminate = true;
     if (terminate && !client_gone_) {
         fatal(pg::sqlstate::admin_shutdown, "terminating connection due to administrator command", step);
         on_client_gone(step);

@@ -123,8 +123,11 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     routing::operation const& op = judged ? *judged : unread_operation();
     last_statement_.assign(text.substr(0, longest_remembered_statement));
 
-    if (!server_ && answer_locally(op, step)) return drop(in, size);
-    if (!server_ && client_status_ == 'E' && !deferred_ && answer_failed(op, step)) return drop(in, size);
+    if (!server_ &&
+        (answer_locally(op, step) || (client_status_ == 'E' && !deferred_ && answer_failed(op, step)))) {
+        unnamed_ = nullptr;  // as every Query drops it
+        return drop(in, size);
+    }
 
     routing::decision decision = routing::decide(op, facts(), site());
     if (decision.verdict == routing::verdict::hold) {
@@ -214,6 +217,7 @@ std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::
                                            session_step& step) {
     ++refused_;
     hold_exhausted_ = false;
+    unnamed_ = nullptr;
     if (server_ && (!server_->owed.empty() || server_->status != 'I')) {
         // The server must see what the client sees: this statement fails there too, and with it the block.
         owed_reply& owed = send_own_query(failing_statement, step);

@@ -77,7 +77,8 @@ decision decide(operation const& what, session_facts const& facts, site const& s
     if (facts.migration) return {verdict::to_primary};
     switch (site.mode) {
         case mode::read_write:
-            return in_read_write(what, facts);
+            if (!facts.guarded) return in_read_write(what, facts);
+            break;  // it ends in ROLLBACK: nothing may seem to be written in it
         case mode::draining:
             if (facts.may_write) return {verdict::to_primary};
             break;

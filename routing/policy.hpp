@@ -18,6 +18,7 @@ struct session_facts {
     bool nothing_sent = true;      // no byte of this transaction has reached a server
     bool read_only_block = false;  // BEGIN READ ONLY
     bool deferred_block = false;   // BEGIN was answered, nothing else yet
+    bool guarded = false;          // a READ ONLY transaction of ours is around it, also beyond the window
     bool hold_exhausted = false;   // it was held as long as it may be
 };
 
