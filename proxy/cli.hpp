@@ -23,6 +23,7 @@ struct window_options {
     std::string on_deadline;    // wait, cancel, terminate, abort; empty: the site's
     bool no_wait = false;
     bool no_freeze = false;
+    bool alone = false;  // refuse where another running command holds the window
 };
 
 int status(admin_client const& admin, std::string const& site, bool json);

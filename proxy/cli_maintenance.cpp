@@ -5,8 +5,10 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <pwd.h>
 #include <thread>
 #include <unistd.h>
@@ -27,6 +29,15 @@ std::string owner() {
     char host[256] = "";
     ::gethostname(host, sizeof host - 1);
     return fmt::format("{}@{} (pid {})", who ? who->pw_name : std::to_string(::getuid()), host, ::getpid());
+}
+
+/// Whether the command that owner() named, on this host, has not ended. Nobody can tell of another host's.
+bool still_runs(std::string const& holder) {
+    std::string const mine = owner();
+    std::size_t const at = holder.rfind("(pid ");
+    if (at == std::string::npos || holder.substr(0, at) != mine.substr(0, mine.rfind("(pid "))) return false;
+    long const pid = std::strtol(holder.c_str() + at + 5, nullptr, 10);
+    return pid > 0 && (::kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM);
 }
 
 bool request_body(window_options const& options, json& body) {
@@ -92,6 +103,15 @@ int maintenance_on(admin_client const& admin, window_options const& options) {
     std::string const target = "/sites/" + options.site;
     admin_reply reply = admin.call("PUT", target + "/maintenance", body);
     if (!reply.ok()) return print_problem(reply);
+    std::string const holder = reply.body.value("owner", "");
+    bool const ours = holder == body["owner"].get<std::string>();
+    if (options.alone && !ours && still_runs(holder)) {
+        fmt::print(stderr,
+                   "lull: {} is in maintenance already, held by {}, which still runs.\n"
+                   "  to do: wait until it has ended, then run this again\n",
+                   options.site, holder);
+        return failed;
+    }
     if (options.no_wait) {
         fmt::print("{}: {}; watch it with `lull status {}`\n", options.site, reply.body.value("state", ""),
                    options.site);
@@ -117,6 +137,11 @@ int maintenance_on(admin_client const& admin, window_options const& options) {
         }
         if (interrupt_guard::interrupted()) {
             shown.end();
+            if (!ours) {
+                fmt::print(stderr, "lull: no longer waiting; {} goes on entering maintenance for {}.\n",
+                           options.site, holder);
+                return interrupted;
+            }
             admin.call("DELETE", target + "/maintenance");
             fmt::print(stderr, "lull: interrupted; entering maintenance of {} was cancelled, writes go on.\n",
                        options.site);

@@ -88,7 +88,9 @@ int upgrade(admin_client const& admin, window_options const& options,
             std::vector<std::string> const& command) {
     admin_reply const target = admin.call("GET", "/sites/" + options.site + "/migration");
     if (!target.ok()) return print_problem(target);
-    if (int const entered = maintenance_on(admin, options); entered != 0) return entered;
+    window_options alone = options;
+    alone.alone = true;  // whoever ends first would open the site under the other's migration
+    if (int const entered = maintenance_on(admin, alone); entered != 0) return entered;
     // Not on stdout: that belongs to the command.
     fmt::print(stderr, "running: {}\n", fmt::join(command, " "));
     int const status = run(command, target.body);

@@ -43,6 +43,12 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
             ready(step);
         return pg::header_bytes;
     }
+    if (server_ && server_->copy_in) {
+        // PostgreSQL ignores them in copy-in mode, and answers none.
+        auto const header = pg::parse_header(in.first<pg::header_bytes>());
+        if (header->type == pg::frontend::sync || header->type == pg::frontend::flush)
+            return pg::header_bytes;
+    }
     unit_plan const plan = this->plan(in);
     if (plan.wait) return 0;
     if (plan.messages.empty() || plan.messages.back().type == 0) {
@@ -64,6 +70,10 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     if (!ends && read_write()) verdict = routing::verdict::to_primary;
     if (!place(verdict, step)) return 0;
 
+    routing::access strictest = routing::access::read;
+    for (unit_message const& m : plan.messages)
+        if (m.statement) strictest = std::max(strictest, m.statement->operation->access);
+    if (plan.decision.verdict != routing::verdict::refuse && opens_guard_first(strictest, step)) return 0;
     bool const idle = server_->status == 'I' && server_->owed.empty() && !segment_open_;
     prologue(step);
     if (idle && !block_guarded_ && guard_needed()) {
@@ -364,6 +374,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         }
         if (portal != portals_.end()) retag = portal->second.retag;
         made = record_settings(op, statement->text);
+        taint_by(op, statement->text, true);
         for (routing::statement const& s : op.statements) {
             if (s.pins) pinned_ = true;
             if (s.kind == statement_kind::begin) block_options_ = s.begin;

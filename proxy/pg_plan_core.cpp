@@ -77,6 +77,9 @@ pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
     std::size_t at = 0;
     bool const placed = server_ && !matches(routing::verdict::to_primary) ? false : server_ != nullptr;
     bool bound = false;
+    // A block that may come to write begins on the primary, also with a segment that only describes.
+    if (read_write() && deferred_ && !deferred_->read_only.value_or(false))
+        plan.decision.verdict = routing::verdict::to_primary;
     while (!plan.closed && in.size() - at >= pg::header_bytes) {
         auto const header = pg::parse_header(in.subspan(at).first<pg::header_bytes>());
         if (!header) break;

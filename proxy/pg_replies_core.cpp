@@ -132,13 +132,23 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
             return !ours;
         case pg::backend::copy_in_response:
         case pg::backend::copy_both_response:
-            server_->copy_in = true;
+            begin_copy();
             return !ours;
         case pg::backend::notification_response:
             return true;
         default:
             return !ours;
     }
+}
+
+/// In copy-in mode PostgreSQL ignores Sync (manual, "COPY Operations"): one that was sent along with Execute
+/// will not be answered, and the segment is open until the client's next.
+void pg_session_core::begin_copy() {
+    server_->copy_in = !server_->copy_ended;
+    if (server_->owed.empty() || server_->owed.front().kind != owed_kind::execute) return;
+    if (server_->owed.drop_behind_front(owed_kind::sync, server_->copy_ended ? 1 : 0) > 0 &&
+        !server_->copy_ended)
+        segment_open_ = true;
 }
 
 /// Of the oldest debt: what it was to do for settings and statements has happened, or not.
@@ -152,11 +162,13 @@ void pg_session_core::settle_front(bool failed) {
         }
         --count;
         if (failed) {
+            // DEALLOCATE is no part of a transaction: it may have happened before the text failed.
+            if (p->kind == pending_setting::what::deallocate_all) server_->tainted = true;
             p = pending_.erase(p);
             continue;
         }
         p->confirmed = true;
-        if (p->kind == pending_setting::what::deallocate_all) {
+        if (p->kind == pending_setting::what::deallocate_all && !failed) {
             server_->statements.clear();
             statements_.clear();
         }
@@ -190,6 +202,10 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
         if (*tag == "COMMIT" || *tag == "PREPARE TRANSACTION") last_transaction_tag_ = 'C';
         if (*tag == "ROLLBACK") last_transaction_tag_ = front.retag ? 'C' : 'R';
         if (*tag == "BEGIN") block_seen_ = true;
+        if (*tag == "COMMIT" && !front.retag && !block_guarded_) {
+            apply_settings(true);  // here, for AND CHAIN goes on in the next transaction
+            std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
+        }
     }
     if (front.kind == owed_kind::execute && !front.ours) settle_front(false);
     if (!front.ours && !client_gone_) {
@@ -249,6 +265,10 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
         return;
     }
     error_seen_ = true;
+    // A statement that should be there is not: somebody has deallocated it under its name there.
+    if (fields && fields->has_sqlstate(pg::sqlstate::invalid_sql_statement_name) && !query &&
+        owed.front().text.empty())
+        server_->tainted = true;
     if (!client_gone_) {
         if (!owed.front().text.empty())
             step.client.text(owed.front().text);
@@ -314,11 +334,12 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
         front.kind != owed_kind::function_call)
         return false;
     char const before = std::exchange(server_->status, status);
-    server_->copy_in = false;
+    server_->copy_in = server_->copy_ended = false;
     bool const wrapped = front.idle_after;
     if (front.ours) {
         bool const settings = front.settings;
         bool const failed = front.failed;
+        bool const opens = front.opens;
         bool const aborted = before != 'I' && status == 'I' && client_status_ == 'E' && may_write_;
         pop_owed(step);
         if (settings) {
@@ -336,6 +357,9 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
                 remember_welcome();
                 welcome(step);
             }
+            step.retry_input = true;
+        } else if (opens) {
+            blocked_ = blocked::no;
             step.retry_input = true;
         } else if (aborted) {
             finish_transaction(false);  // end_writing() rolled it back

@@ -27,6 +27,7 @@ enum class owed_kind : std::uint8_t {
 
 struct owed_reply {
     owed_kind kind = owed_kind::query;
+    bool opens = false;        // ours: a unit waits for this BEGIN
     bool ours = false;         // the client did not ask: swallow the answer
     bool idle_after = false;   // ReadyForQuery goes out as idle: our own transaction is around it
     bool block_after = false;  // ReadyForQuery goes out as in a block: we open the next one behind it
@@ -48,6 +49,24 @@ struct owed_reply {
 class owed_queue {
   public:
     bool empty() const { return count_ == 0; }
+    /// Takes out entries of this kind behind the oldest, but for the last `kept`. How many went.
+    std::size_t drop_behind_front(owed_kind kind, std::size_t kept) {
+        std::size_t there = 0;
+        for (std::size_t i = 1; i < count_; ++i) there += at(i).kind == kind;
+        std::size_t gone = 0;
+        std::size_t to = 1;
+        for (std::size_t from = 1; from < count_; ++from) {
+            if (at(from).kind == kind && gone + kept < there) {
+                ++gone;
+                continue;
+            }
+            if (to != from) at(to) = std::move(at(from));
+            ++to;
+        }
+        for (std::size_t i = to; i < count_; ++i) at(i) = owed_reply{};
+        count_ = count_ == 0 ? 0 : to;
+        return gone;
+    }
     std::size_t size() const { return count_; }
     owed_reply& front() { return ring_[head_]; }
     owed_reply& at(std::size_t i) { return ring_[(head_ + i) & (ring_.size() - 1)]; }
@@ -91,8 +110,10 @@ struct pg_server_state {
     owed_queue owed;
     std::size_t body_left = 0;  // of a message that is being streamed
     bool body_swallowed = false;
-    bool copy_in = false;  // it waits for CopyData
-    bool ending = false;   // it has said FATAL: the end of the connection is next
+    bool copy_in = false;     // it waits for CopyData
+    bool tainted = false;     // a client may have left in it what nobody knows of: not for another one
+    bool copy_ended = false;  // CopyDone or CopyFail has been sent before CopyInResponse came
+    bool ending = false;      // it has said FATAL: the end of the connection is next
 
     bool clean() const { return status == 'I' && owed.empty() && body_left == 0 && !copy_in; }
 };

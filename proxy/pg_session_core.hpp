@@ -168,7 +168,9 @@ class pg_session_core {
     void want(routing::verdict verdict, session_step& step);
     bool matches(routing::verdict verdict) const;
     bool sync_settings(session_step& step);
+    bool opens_guard_first(routing::access access, session_step& step);
     void prologue(session_step& step);
+    void taint_by(routing::operation const& op, std::string_view text, bool whole);
     void after_event(session_step& step);
     void wind_down(session_step& step);
     void unlink();
@@ -232,6 +234,7 @@ class pg_session_core {
     void reply_complete(pg::bytes body, pg::bytes whole, session_step& step);
     void reply_parameter(pg::bytes body, session_step& step);
     void settle_front(bool failed);
+    void begin_copy();
     void undo_names();
     void pop_owed(session_step& step);
     void answer_local(session_step& step);

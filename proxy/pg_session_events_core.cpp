@@ -67,14 +67,22 @@ void pg_session_core::after_event(session_step& step) {
         return;
     }
     if (blocked_ == blocked::settings || pinned_ || step.retry_input) return;
+    bool const used_up = server_->tainted;
     unlink();
-    step.release = true;
+    (used_up ? step.discard : step.release) = true;
 }
 
 /// Without its client a session ends what it began: a running statement is let end, a block is rolled back.
 void pg_session_core::wind_down(session_step& step) {
     if (!server_) return;
     if (client_body_left_ > 0 && !client_body_dropped_) {
+        // What came before it, and ends by itself, may still write. The last debt is that of the half
+        // message.
+        for (std::size_t i = 0; i + 1 < server_->owed.size(); ++i) {
+            owed_kind const kind = server_->owed.at(i).kind;
+            if (kind == owed_kind::query || kind == owed_kind::sync || kind == owed_kind::function_call)
+                return;
+        }
         // Half a message has gone out. PostgreSQL rolls back when the rest does not come.
         unlink();
         step.discard = true;
@@ -95,7 +103,7 @@ void pg_session_core::wind_down(session_step& step) {
         send_own_query("ROLLBACK", step);
         return;
     }
-    bool const used_up = pinned_;
+    bool const used_up = pinned_ || server_->tainted;
     unlink();
     (used_up ? step.discard : step.release) = true;
 }

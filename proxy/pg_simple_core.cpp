@@ -26,6 +26,20 @@ routing::operation const& unread_operation() {
 }
 
 constexpr std::size_t longest_remembered_statement = 200;
+// Settings and savepoints of one transaction that are kept count of.
+constexpr std::size_t most_pending = 1000;
+
+/// Of a text that was not understood: does it have a word that could leave something behind in its session?
+bool guess_leaves_state(std::string_view text, bool whole) {
+    if (!whole) return true;
+    std::string lower(text);
+    for (char& c : lower)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    for (std::string_view word :
+         {"set", "temp", "listen", "prepare", "lock", "load", "discard", "deallocate"})
+        if (lower.find(word) != std::string::npos) return true;
+    return false;
+}
 
 }  // namespace
 
@@ -147,8 +161,15 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     if (guard && op.transaction_control && op.statements.size() > 1)
         return refuse_simple(in, size, transaction_control_refusal(site()), step);
 
+    bool const subtransactions = std::ranges::any_of(op.statements, [](routing::statement const& s) {
+        return s.kind == statement_kind::release || s.kind == statement_kind::rollback_to;
+    });
+    if (block_guarded_ && subtransactions && op.statements.size() > 1)
+        return refuse_simple(in, size, transaction_control_refusal(site()), step);
+    if (opens_guard_first(op.access, step)) return 0;
     hold_exhausted_ = false;
     prologue(step);
+    taint_by(op, text, whole);
     forward_simple(in, size, whole ? text : std::string_view{}, op, step);
     return std::min(in.size(), size);
 }
@@ -281,8 +302,9 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     bool const alone =
         only && (only->kind == statement_kind::set || only->kind == statement_kind::reset ||
                  only->kind == statement_kind::discard || only->kind == statement_kind::deallocate);
-    bool const wrap = guard && idle && !alone;
-    if (wrap) {
+    bool const opened = wrap_open_ && !segment_open_;  // by opens_guard_first()
+    bool const wrap = opened || (guard && idle && !alone);
+    if (wrap && !opened) {
         block_options_ = {};
         send_own_query(begin_sql(true, true), step);
     }
@@ -304,7 +326,26 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     owed.settings = made > 0;
     owed.settings_count = made;
     owed.idle_after = wrap;
-    if (wrap) send_own_query("ROLLBACK", step);
+    if (!wrap) return;
+    send_own_query("ROLLBACK", step);
+    wrap_open_ = false;
+}
+
+/// What a text leaves in the session, and nobody can tell, must not meet another client.
+void pg_session_core::taint_by(routing::operation const& op, std::string_view text, bool whole) {
+    using enum statement_kind;
+    bool makes = false;
+    for (routing::statement const& s : op.statements) {
+        makes = makes || s.kind == set || s.kind == reset || s.kind == discard;
+        if (s.kind == deallocate && s.name.starts_with("lull_")) server_->tainted = true;
+        if (s.kind != unknown || !guess_leaves_state(text, whole)) continue;
+        server_->tainted = true;
+    }
+    if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
+    if (pending_.size() > most_pending) {
+        pending_.clear();
+        server_->tainted = true;
+    }
 }
 
 /// What a text does to settings, to be applied if its transaction commits. How many were recorded.
@@ -385,7 +426,10 @@ std::size_t pg_session_core::copy_data(pg::bytes in, pg::frame_header header, se
     step.server.view(in.first(here));
     client_body_left_ = size - here;
     client_body_dropped_ = false;
-    if (header.type != pg::frontend::copy_data) server_->copy_in = false;
+    if (header.type != pg::frontend::copy_data) {
+        if (!server_->copy_in) server_->copy_ended = true;
+        server_->copy_in = false;
+    }
     return here;
 }
 

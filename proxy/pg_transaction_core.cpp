@@ -1,0 +1,96 @@
+// The end of a transaction: what becomes of the settings that were made in it, of portals, and of the right
+// to write.
+#include "proxy/pg_session_core.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+void pg_session_core::finish_transaction(bool wrapped) {
+    bool const committed = block_seen_ ? last_transaction_tag_ == 'C' : !error_seen_;
+    if (committed) apply_settings(!wrapped && !block_guarded_);  // what we rolled back, the server has not
+    if (may_write_) wrote_at_ = context_.now;
+    abort_due_ = false;
+    block_seen_ = error_seen_ = block_guarded_ = guard_loose_ = may_write_ = commit_sent_ = false;
+    last_transaction_tag_ = 0;
+    // What a client has sent behind it is under way, and is not over with it.
+    std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
+    for (std::size_t i = 0; i < server_->owed.size(); ++i) {
+        may_write_ = may_write_ || server_->owed.at(i).writes;
+        commit_sent_ = commit_sent_ || server_->owed.at(i).commits;
+    }
+    if (server_->owed.empty() && !segment_open_) portals_.clear();
+}
+
+void pg_session_core::apply_settings(bool to_server) {
+    if (pending_.empty()) return;
+    std::vector<pending_setting const*> kept;
+    std::vector<std::pair<std::string, std::size_t>> savepoints;
+    for (pending_setting const& p : pending_) {
+        using what = pending_setting::what;
+        if (!p.confirmed) continue;
+        auto find = [&] {
+            return std::find_if(savepoints.rbegin(), savepoints.rend(),
+                                [&](auto const& s) { return s.first == p.name; });
+        };
+        switch (p.kind) {
+            case what::savepoint:
+                savepoints.emplace_back(p.name, kept.size());
+                break;
+            case what::release:
+                if (auto at = find(); at != savepoints.rend())
+                    savepoints.erase(std::prev(at.base()), savepoints.end());
+                break;
+            case what::rollback_to:
+                if (auto at = find(); at != savepoints.rend()) {
+                    kept.resize(at->second);
+                    savepoints.erase(at.base(), savepoints.end());
+                }
+                break;
+            case what::make:
+            case what::reset:
+            case what::reset_all:
+            case what::deallocate_all:
+            case what::discard_all:
+                kept.push_back(&p);
+                break;
+        }
+    }
+    session_settings actual = server_->actual;
+    for (pending_setting const* p : kept) {
+        switch (p->kind) {
+            case pending_setting::what::make:
+                wanted_ = context_.settings.with(wanted_, p->name, p->sql);
+                actual = context_.settings.with(actual, p->name, p->sql);
+                break;
+            case pending_setting::what::reset: {
+                // To the client its startup parameters are the defaults; to the server they are settings.
+                std::string const* initial = find_setting(startup_, p->name);
+                wanted_ = initial ? context_.settings.with(wanted_, p->name, *initial)
+                                  : context_.settings.without(wanted_, p->name);
+                actual = context_.settings.without(actual, p->name);
+                break;
+            }
+            case pending_setting::what::deallocate_all:  // has been done, see settle_front
+                break;
+            case pending_setting::what::discard_all:
+                server_->statements.clear();
+                server_->unnamed = nullptr;
+                statements_.clear();
+                unnamed_ = nullptr;
+                if (server_->owed.empty()) pinned_ = false;  // what comes behind may have pinned it again
+                [[fallthrough]];
+            case pending_setting::what::reset_all:
+                wanted_ = startup_;
+                actual = context_.settings.none();
+                break;
+            case pending_setting::what::savepoint:
+            case pending_setting::what::release:
+            case pending_setting::what::rollback_to:
+                break;
+        }
+    }
+    if (to_server) server_->actual = actual;
+}
+
+}  // namespace lull
