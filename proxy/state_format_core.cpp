@@ -14,6 +14,10 @@ using nlohmann::json;
 using namespace routing;
 
 constexpr int version = 1;
+// Bounds that leave room to count on: a damaged number must not overflow later.
+constexpr std::int64_t highest = std::int64_t{1} << 60;
+constexpr std::int64_t latest_micros = 9'000'000'000'000'000;              // the year 2255
+constexpr std::int64_t longest_drain = std::int64_t{3650} * 86400 * 1000;  // ms
 
 constexpr std::array<std::pair<phase, char const*>, 5> phases{{{phase::read_write, "read_write"},
                                                                {phase::draining, "draining"},
@@ -66,12 +70,21 @@ std::optional<lsn> lsn_in(json const& object, char const* key) {
     if (!parsed) throw bad_state{std::string(key) + " is not an LSN"};
     return parsed;
 }
-std::optional<wall_time> time_in(json const& object, char const* key) {
+/// json's own get() would turn -1, 1.5 and true into some number.
+std::int64_t number_in(json const& object, char const* key, std::int64_t most) {
     json const& value = object.at(key);
-    return value.is_null() ? std::nullopt : std::optional(wall(value.get<std::int64_t>()));
+    if (!value.is_number_integer() || value.get<std::int64_t>() < 0 || value.get<std::int64_t>() > most)
+        throw bad_state{std::string(key) + " is out of range"};
+    return value.get<std::int64_t>();
+}
+wall_time moment_in(json const& object, char const* key) {
+    return wall(number_in(object, key, latest_micros));
+}
+std::optional<wall_time> time_in(json const& object, char const* key) {
+    return object.at(key).is_null() ? std::nullopt : std::optional(moment_in(object, key));
 }
 epoch epoch_in(json const& object, char const* key) {
-    return epoch{object.at(key).get<std::uint64_t>()};
+    return epoch{static_cast<std::uint64_t>(number_in(object, key, highest))};
 }
 
 json write_record(maintenance_record const& r) {
@@ -112,12 +125,12 @@ maintenance_record read_record(json const& in) {
     maintenance_record r;
     r.phase = value_of(phases, in.at("phase").get<std::string>());
     r.epoch = epoch_in(in, "epoch");
-    r.since = wall(in.at("since").get<std::int64_t>());
+    r.since = moment_in(in, "since");
     json const& request = in.at("request");
     r.request.reason = request.at("reason").get<std::string>();
     r.request.owner = request.at("owner").get<std::string>();
     r.request.until = time_in(request, "until");
-    r.request.drain_timeout = config::milliseconds(request.at("drain_timeout_ms").get<std::int64_t>());
+    r.request.drain_timeout = config::milliseconds(number_in(request, "drain_timeout_ms", longest_drain));
     r.request.on_deadline = value_of(deadlines, request.at("on_deadline").get<std::string>());
     r.request.freeze = request.at("freeze").get<bool>();
     r.sealed_lsn = lsn_in(in, "sealed_lsn");
@@ -132,9 +145,9 @@ maintenance_record read_record(json const& in) {
         p.reason = w.at("reason").get<std::string>();
         p.owner = w.at("owner").get<std::string>();
         p.sealed_lsn = lsn_in(w, "sealed_lsn");
-        p.sealed_at = wall(w.at("sealed_at").get<std::int64_t>());
+        p.sealed_at = moment_in(w, "sealed_at");
         p.finish_lsn = lsn_in(w, "finish_lsn");
-        p.reopened_at = wall(w.at("reopened_at").get<std::int64_t>());
+        p.reopened_at = moment_in(w, "reopened_at");
         p.waited_for = w.at("waited_for").get<std::vector<std::string>>();
         r.last_window = std::move(p);
     }
@@ -164,7 +177,7 @@ std::variant<maintenance_records, std::string> parse_state(std::string_view text
     json const in = json::parse(text, nullptr, false);
     if (in.is_discarded() || !in.is_object()) return std::string("it is torn: not a JSON object");
     try {
-        int const found = in.at("version").get<int>();
+        std::int64_t const found = number_in(in, "version", highest);
         if (found > version)
             return "it was written by a newer lull (version " + std::to_string(found) + ", this one reads " +
                    std::to_string(version) + ")";

@@ -96,7 +96,8 @@ TEST_CASE("a text that was cut anywhere is not a state") {
 TEST_CASE("what is not ours is refused with a sentence") {
     for (char const* text : {"", "null", "[]", "{}", R"({"version":1})", R"({"version":"1","sites":{}})",
                              R"({"version":1,"sites":[1]})", R"({"version":1,"sites":{"shop":{}}})",
-                             R"({"version":0,"sites":{}})", "\xff\xfe"}) {
+                             R"({"version":0,"sites":{}})", R"({"version":-1,"sites":{}})",
+                             R"({"version":1.5,"sites":{}})", "\xff\xfe"}) {
         CAPTURE(text);
         auto const read = parse_state(text);
         REQUIRE(std::holds_alternative<std::string>(read));
@@ -207,4 +208,18 @@ TEST_CASE("the audit file only grows") {
     CHECK(file.audit("{\"n\":1}").empty());
     CHECK(file.audit("{\"n\":2}").empty());
     CHECK(text_of(f.path + "/audit.jsonl") == "{\"n\":1}\n{\"n\":2}\n");
+}
+
+TEST_CASE("damaged numbers are refused, not wrapped around") {
+    auto const whole = format_state({{"shop", full()}});
+    for (auto const& [from, to] :
+         {std::pair{"\"epoch\": 41,\n   \"last", "\"epoch\": -1,\n   \"last"},
+          std::pair{"\"drain_timeout_ms\": 1500", "\"drain_timeout_ms\": 99999999999999999"},
+          std::pair{"\"since\": 1700000000000000", "\"since\": 17000000000000000"}}) {
+        auto text = whole;
+        auto const at = text.find(from);
+        REQUIRE(at != std::string::npos);
+        text.replace(at, std::string(from).size(), to);
+        CHECK(std::holds_alternative<std::string>(parse_state(text)));
+    }
 }
