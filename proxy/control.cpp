@@ -80,6 +80,7 @@ void control::restart_site(managed_site& s, state_file::loaded const& stored) {
         event.record = known->second;
     } else if (stored.problem.empty()) {
         event.record.epoch = routing::epoch{highest_epoch(stored.records)};
+        event.record.since = now().wall;
     } else {
         event.record.phase = routing::phase::sealed;
         event.record.request.reason = "the state of this site could not be read";
@@ -185,16 +186,25 @@ void control::say(managed_site& s, routing::effect::say const& what) {
             break;
     }
     auto const& record = s.machine->record();
-    nlohmann::json line{
-        {"time",
-         std::chrono::duration_cast<std::chrono::milliseconds>(now().wall.time_since_epoch()).count()},
-        {"site", s.name},
-        {"event", what.event},
-        {"text", what.text},
-        {"epoch", static_cast<std::uint64_t>(s.machine->view().epoch)},
-        {"owner", record.request.owner},
-        {"reason", record.request.reason}};
+    nlohmann::json line{{"time", rfc3339(now().wall)},
+                        {"site", s.name},
+                        {"event", what.event},
+                        {"text", what.text},
+                        {"epoch", static_cast<std::uint64_t>(s.machine->view().epoch)},
+                        {"owner", record.request.owner},
+                        {"reason", record.request.reason}};
     if (record.sealed_lsn) line["sealed_lsn"] = routing::format_lsn(*record.sealed_lsn);
+    if (what.event == "reopened" && record.last_window) {
+        // The record is that of the next window already.
+        routing::past_window const& w = *record.last_window;
+        line["owner"] = w.owner;
+        line["reason"] = w.reason;
+        line["sealed_at"] = rfc3339(w.sealed_at);
+        line["waited_for"] = w.waited_for;
+        if (w.sealed_lsn) line["sealed_lsn"] = routing::format_lsn(*w.sealed_lsn);
+        if (w.finish_lsn) line["finish_lsn"] = routing::format_lsn(*w.finish_lsn);
+    }
+    if (what.event == "sealed") line["waited_for"] = record.waited_for;
     std::string const error =
         state_.audit(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     if (!error.empty()) log::warning("audit: {}", error);

@@ -122,4 +122,7 @@ class control final : public control_port, public admin_desk {
     bool stopping_ = false;
 };
 
+/// RFC 3339, UTC, with milliseconds.
+std::string rfc3339(routing::wall_time t);
+
 }  // namespace lull

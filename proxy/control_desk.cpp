@@ -12,18 +12,6 @@ namespace {
 
 using nlohmann::json;
 
-std::string rfc3339(routing::wall_time t) {
-    auto const ms = std::chrono::duration_cast<std::chrono::milliseconds>(t.time_since_epoch()).count();
-    std::time_t const seconds = static_cast<std::time_t>(ms / 1000);
-    std::tm parts{};
-    gmtime_r(&seconds, &parts);
-    char text[40];
-    std::size_t n = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-    n += static_cast<std::size_t>(
-        std::snprintf(text + n, sizeof text - n, ".%03dZ", static_cast<int>(ms % 1000)));
-    return {text, n};
-}
-
 json time_or_null(std::optional<routing::wall_time> const& t) {
     return t ? json(rfc3339(*t)) : json(nullptr);
 }
@@ -109,6 +97,18 @@ struct request_reader {
 constexpr long long one_week_seconds = 7 * 24 * 3600;
 
 }  // namespace
+
+std::string rfc3339(routing::wall_time t) {
+    auto const ms = std::chrono::duration_cast<std::chrono::milliseconds>(t.time_since_epoch()).count();
+    std::time_t const seconds = static_cast<std::time_t>(ms / 1000);
+    std::tm parts{};
+    gmtime_r(&seconds, &parts);
+    char text[40];
+    std::size_t n = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+    n += static_cast<std::size_t>(
+        std::snprintf(text + n, sizeof text - n, ".%03dZ", static_cast<int>(ms % 1000)));
+    return {text, n};
+}
 
 control::managed_site* control::find_site(std::string const& name) {
     for (auto const& s : sites_)

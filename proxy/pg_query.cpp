@@ -14,18 +14,16 @@ namespace lull {
 
 namespace {
 
-constexpr std::chrono::seconds answer_timeout{6};
-
 std::string trimmed(char const* text) {
     std::string out = text ? text : "";
     while (!out.empty() && (out.back() == '\n' || out.back() == ' ')) out.pop_back();
     return out;
 }
 
-/// False: not within answer_timeout. A stopped server process answers nothing while its kernel still
+/// False: not within `timeout`. A stopped server process answers nothing while its kernel still
 /// acknowledges, so neither statement_timeout nor tcp_user_timeout ends the wait.
-bool wait_for_result(pg_conn* connection) {
-    auto const until = std::chrono::steady_clock::now() + answer_timeout;
+bool wait_for_result(pg_conn* connection, std::chrono::milliseconds timeout) {
+    auto const until = std::chrono::steady_clock::now() + timeout;
     PQflush(connection);  // questions are short: the socket takes them whole
     while (PQisBusy(connection)) {
         auto const left =
@@ -125,18 +123,19 @@ std::string pg_result::sqlstate() const {
     return code ? code : "";
 }
 
-pg_result pg_query(pg_conn* connection, char const* sql, std::vector<std::string> const& parameters) {
+pg_result pg_query(pg_conn* connection, char const* sql, std::vector<std::string> const& parameters,
+                   std::chrono::milliseconds timeout) {
     std::vector<char const*> values;
     for (std::string const& p : parameters) values.push_back(p.c_str());
     if (!PQsendQueryParams(connection, sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr,
                            nullptr, 0))
         return pg_result(nullptr, trimmed(PQerrorMessage(connection)));
-    if (!wait_for_result(connection)) {
+    if (!wait_for_result(connection, timeout)) {
         // Its answer may still come: this connection has no use any more, and PQstatus() shall say so.
         ::shutdown(PQsocket(connection), SHUT_RDWR);
         PQconsumeInput(connection);
         return pg_result(nullptr,
-                         "the server did not answer within " + std::to_string(answer_timeout.count()) + " s");
+                         "the server did not answer within " + std::to_string(timeout.count()) + " ms");
     }
     ::pg_result* result = PQgetResult(connection);
     while (::pg_result* more = PQgetResult(connection)) PQclear(more);

@@ -5,6 +5,7 @@
 #include "config/model.hpp"
 #include "routing/lsn.hpp"
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,6 +39,8 @@ class pg_result {
     std::string error_;
 };
 
-pg_result pg_query(pg_conn* connection, char const* sql, std::vector<std::string> const& parameters = {});
+/// Where no answer comes in time the connection is unusable afterwards, and PQstatus() says so.
+pg_result pg_query(pg_conn* connection, char const* sql, std::vector<std::string> const& parameters = {},
+                   std::chrono::milliseconds timeout = std::chrono::seconds(6));
 
 }  // namespace lull

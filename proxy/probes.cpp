@@ -9,6 +9,9 @@ namespace lull {
 
 namespace {
 
+// Readers wait as long as it takes to see that a server hangs.
+constexpr std::chrono::milliseconds look_timeout{2000};
+
 constexpr char const* look_sql =
     "SELECT pg_is_in_recovery(),"
     " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END,"
@@ -137,7 +140,7 @@ void probe::look_now() {
         look.reached = can_connect(where_);
     } else if (connect(look.error)) {
         look.asked = std::chrono::steady_clock::now();
-        pg_result const r = pg_query(connection_, look_sql);
+        pg_result const r = pg_query(connection_, look_sql, {}, look_timeout);
         if (r.rows() == 1) {
             look.reached = true;
             look.in_recovery = r.text(0, 0) == "t";
