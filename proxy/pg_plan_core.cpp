@@ -82,7 +82,10 @@ pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
         plan.decision.verdict = routing::verdict::to_primary;
     while (!plan.closed && in.size() - at >= pg::header_bytes) {
         auto const header = pg::parse_header(in.subspan(at).first<pg::header_bytes>());
-        if (!header) break;
+        if (!header) {  // malformed: the end of this session
+            plan.messages.emplace_back();
+            return plan;
+        }
         unit_message m{header->type, at, pg::header_bytes + header->body_bytes};
         switch (m.type) {
             case pg::frontend::parse:

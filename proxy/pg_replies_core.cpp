@@ -35,6 +35,14 @@ bool must_be_read(char type) {
 }  // namespace
 
 std::size_t pg_session_core::on_server(pg::bytes in, session_step& step) {
+    bool const nobody_listens = client_gone_;
+    std::size_t const used = replies(in, step);
+    // Its last message to that client may have ended in the middle.
+    if (nobody_listens) step.client.clear();
+    return used;
+}
+
+std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
     std::size_t at = 0;
     std::size_t run = 0;  // what stands from here to `at` goes to the client as it is
     auto send_run = [&] {
@@ -144,11 +152,14 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
 /// In copy-in mode PostgreSQL ignores Sync (manual, "COPY Operations"): one that was sent along with Execute
 /// will not be answered, and the segment is open until the client's next.
 void pg_session_core::begin_copy() {
-    server_->copy_in = !server_->copy_ended;
-    if (server_->owed.empty() || server_->owed.front().kind != owed_kind::execute) return;
-    if (server_->owed.drop_behind_front(owed_kind::sync, server_->copy_ended ? 1 : 0) > 0 &&
-        !server_->copy_ended)
-        segment_open_ = true;
+    owed_queue& owed = server_->owed;
+    bool ended = false;
+    if (!owed.empty() && owed.front().kind == owed_kind::query) ended = owed.front().copy_ended;
+    if (!owed.empty() && owed.front().kind == owed_kind::execute) {
+        for (std::size_t i = 0; i < owed.size() && !ended; ++i) ended = owed.at(i).copy_ended;
+        if (owed.drop_syncs_of_copy() > 0 && !ended) segment_open_ = true;
+    }
+    server_->copy_in = !ended;
 }
 
 /// Of the oldest debt: what it was to do for settings and statements has happened, or not.
@@ -168,10 +179,7 @@ void pg_session_core::settle_front(bool failed) {
             continue;
         }
         p->confirmed = true;
-        if (p->kind == pending_setting::what::deallocate_all && !failed) {
-            server_->statements.clear();
-            statements_.clear();
-        }
+        if (p->kind == pending_setting::what::deallocate_all) forget_statements();
         ++p;
     }
     if (!failed) return;
@@ -334,7 +342,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
         front.kind != owed_kind::function_call)
         return false;
     char const before = std::exchange(server_->status, status);
-    server_->copy_in = server_->copy_ended = false;
+    server_->copy_in = false;
     bool const wrapped = front.idle_after;
     if (front.ours) {
         bool const settings = front.settings;

@@ -36,6 +36,7 @@ struct owed_reply {
     bool failed = false;          // an ErrorResponse came
     bool writes = false;          // may write, with the right of its session to do so
     bool commits = false;         // has a COMMIT
+    bool copy_ended = false;      // CopyDone or CopyFail has been sent right behind it
     bool ends = false;            // may end the transaction that it runs in
     char const* retag = nullptr;  // CommandComplete goes out with this tag; static storage
     prepared parsed;              // for parse: what the server then has; for close: what it then has not
@@ -49,22 +50,21 @@ struct owed_reply {
 class owed_queue {
   public:
     bool empty() const { return count_ == 0; }
-    /// Takes out entries of this kind behind the oldest, but for the last `kept`. How many went.
-    std::size_t drop_behind_front(owed_kind kind, std::size_t kept) {
-        std::size_t there = 0;
-        for (std::size_t i = 1; i < count_; ++i) there += at(i).kind == kind;
-        std::size_t gone = 0;
+    /// Takes out every Sync that was sent before the copy that the oldest started was ended. How many went.
+    std::size_t drop_syncs_of_copy() {
         std::size_t to = 1;
+        bool ended = count_ == 0 || at(0).copy_ended;
         for (std::size_t from = 1; from < count_; ++from) {
-            if (at(from).kind == kind && gone + kept < there) {
-                ++gone;
-                continue;
+            bool const ends_here = at(from).copy_ended;
+            if (ended || at(from).kind != owed_kind::sync) {
+                if (to != from) at(to) = std::move(at(from));
+                ++to;
             }
-            if (to != from) at(to) = std::move(at(from));
-            ++to;
+            ended = ended || ends_here;
         }
-        for (std::size_t i = to; i < count_; ++i) at(i) = owed_reply{};
-        count_ = count_ == 0 ? 0 : to;
+        std::size_t const gone = count_ == 0 ? 0 : count_ - to;
+        for (std::size_t i = count_ - gone; i < count_; ++i) at(i) = owed_reply{};
+        count_ -= gone;
         return gone;
     }
     std::size_t size() const { return count_; }
@@ -112,7 +112,6 @@ struct pg_server_state {
     bool body_swallowed = false;
     bool copy_in = false;     // it waits for CopyData
     bool tainted = false;     // a client may have left in it what nobody knows of: not for another one
-    bool copy_ended = false;  // CopyDone or CopyFail has been sent before CopyInResponse came
     bool ending = false;      // it has said FATAL: the end of the connection is next
 
     bool clean() const { return status == 'I' && owed.empty() && body_left == 0 && !copy_in; }

@@ -119,7 +119,7 @@ bool pg_session_core::matches(routing::verdict verdict) const {
         // What is under way may end the transaction. Behind its end the right to write is over, and the next
         // unit needs a READ ONLY block of its own, or another server.
         bool const subject = !read_write() && !identity_.migration && server_->role == routing::role::primary;
-        if (subject || block_guarded_) return false;
+        if (subject || block_guarded_ || wiping_) return false;
         if (server_->role == routing::role::replica || wish_.guarded)
             for (std::size_t i = 0; i < server_->owed.size(); ++i)
                 if (server_->owed.at(i).ends) return false;
@@ -363,7 +363,7 @@ void pg_session_core::unlink() {
     if (may_write_) wrote_at_ = context_.now;  // how it ended may not be known; that it may have written is
     server_ = nullptr;
     block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
-    may_write_ = pinned_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
+    may_write_ = wiping_ = pinned_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
     last_transaction_tag_ = 0;
     pending_.clear();
     portals_.clear();

@@ -177,6 +177,7 @@ class pg_session_core {
     void fatal(std::string_view sqlstate, std::string_view message, session_step& step);
     void ready(session_step& step);
     void finish_transaction(bool wrapped);
+    void forget_statements();
     void apply_settings(bool to_server);
     bool began_writing(routing::access access);
     bool hold(std::size_t bytes, bool whole, session_step& step);
@@ -228,6 +229,7 @@ class pg_session_core {
     prepared substitute(prepared const& statement, char const*& retag);
 
     // pg_replies_core.cpp
+    std::size_t replies(pg::bytes in, session_step& step);
     bool reply(char type, pg::bytes body, pg::bytes whole, session_step& step);
     bool reply_ready(char status, session_step& step);
     void reply_error(pg::bytes body, pg::bytes whole, session_step& step);
@@ -265,6 +267,7 @@ class pg_session_core {
     bool block_seen_ = false;  // this transaction is, or was, a block
     bool error_seen_ = false;
     bool commit_sent_ = false;
+    bool wiping_ = false;  // DEALLOCATE ALL or DISCARD ALL is under way: which statements it has is open
     bool pinned_ = false;
     bool cancel_due_ = false;  // behind what is ours
     bool abort_due_ = false;   // roll the block back as soon as the server answers

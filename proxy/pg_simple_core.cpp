@@ -354,6 +354,7 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
     std::uint16_t count = 0;
     auto record = [&](what kind, std::string const& name, std::string sql = {}) {
         pending_.push_back({kind, name, std::move(sql)});
+        wiping_ = wiping_ || kind == what::discard_all || kind == what::deallocate_all;
         ++count;
     };
     for (routing::statement const& s : op.statements) {
@@ -427,7 +428,7 @@ std::size_t pg_session_core::copy_data(pg::bytes in, pg::frame_header header, se
     client_body_left_ = size - here;
     client_body_dropped_ = false;
     if (header.type != pg::frontend::copy_data) {
-        if (!server_->copy_in) server_->copy_ended = true;
+        server_->owed.at(server_->owed.size() - 1).copy_ended = true;
         server_->copy_in = false;
     }
     return here;

@@ -11,7 +11,7 @@ void pg_session_core::finish_transaction(bool wrapped) {
     if (committed) apply_settings(!wrapped && !block_guarded_);  // what we rolled back, the server has not
     if (may_write_) wrote_at_ = context_.now;
     abort_due_ = false;
-    block_seen_ = error_seen_ = block_guarded_ = guard_loose_ = may_write_ = commit_sent_ = false;
+    wiping_ = block_seen_ = error_seen_ = block_guarded_ = guard_loose_ = may_write_ = commit_sent_ = false;
     last_transaction_tag_ = 0;
     // What a client has sent behind it is under way, and is not over with it.
     std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
@@ -20,6 +20,22 @@ void pg_session_core::finish_transaction(bool wrapped) {
         commit_sent_ = commit_sent_ || server_->owed.at(i).commits;
     }
     if (server_->owed.empty() && !segment_open_) portals_.clear();
+}
+
+/// DEALLOCATE ALL and DISCARD ALL. What was prepared behind them in the same segment stays; the client's
+/// unnamed statement is not among what they end.
+void pg_session_core::forget_statements() {
+    server_->statements.clear();
+    server_->unnamed = nullptr;
+    std::unordered_map<std::string, prepared> kept;
+    for (std::size_t i = 0; i < server_->owed.size(); ++i) {
+        owed_reply const& owed = server_->owed.at(i);
+        if (owed.kind != owed_kind::parse || !owed.parsed) continue;
+        server_->statements.add(owed.parsed);
+        if (auto const at = statements_.find(owed.name); !owed.name.empty() && at != statements_.end())
+            kept.insert(*at);
+    }
+    statements_ = std::move(kept);
 }
 
 void pg_session_core::apply_settings(bool to_server) {
@@ -74,10 +90,7 @@ void pg_session_core::apply_settings(bool to_server) {
             case pending_setting::what::deallocate_all:  // has been done, see settle_front
                 break;
             case pending_setting::what::discard_all:
-                server_->statements.clear();
-                server_->unnamed = nullptr;
-                statements_.clear();
-                unnamed_ = nullptr;
+                forget_statements();
                 if (server_->owed.empty()) pinned_ = false;  // what comes behind may have pinned it again
                 [[fallthrough]];
             case pending_setting::what::reset_all:
