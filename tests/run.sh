@@ -4,7 +4,7 @@
 #
 #   unit         doctest, include rules and replays of the fuzz corpora, -Werror (preset ci)
 #   integration  pytest against the real binary, a real primary and a real standby (preset ci)
-#   asan         the unit tests and the replays again under AddressSanitizer and UndefinedBehaviorSanitizer (preset asan)
+#   asan         the unit tests, the simulation and the replays again under AddressSanitizer and UndefinedBehaviorSanitizer (preset asan)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 part=${1:-all}
@@ -35,9 +35,9 @@ fi
 if runs asan; then
   # The sanitizers watch the layers where bytes from outside are read; the drivers meet them through the real binary above.
   cmake --preset asan >/dev/null
-  mapfile -t targets < <(ninja -C build/asan -t targets all | grep -oE '^(unit|fuzz)_\w+(: phony$)' | cut -d: -f1 | sort -u)
+  mapfile -t targets < <(ninja -C build/asan -t targets all | grep -oE '^(unit|fuzz|sim)_\w+(: phony$)' | cut -d: -f1 | sort -u)
   deploy/build.sh asan "${targets[@]}"
-  ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 ctest_in asan --tests-regex '^(unit|fuzz)_'
+  ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 ctest_in asan --tests-regex '^(unit|fuzz|sim)_'
 fi
 
 /usr/bin/python3 tests/sum_up.py "$results"/*.xml || failed=1
