@@ -87,7 +87,18 @@ int run(std::shared_ptr<config::config const> config) {
 
     for (auto const& l : listeners) l->stop();
     for (auto const& w : workers) w->stop(graceful);
-    for (auto const& w : workers) w->join();
+    // Sessions may take their time: meanwhile operators are answered, and a second signal ends the patience.
+    io.restart();
+    ends.async_wait([&](boost::system::error_code const& error, int) {
+        if (error) return;
+        for (auto const& w : workers) w->stop(false);
+    });
+    std::thread waiting([&] {
+        for (auto const& w : workers) w->join();
+        io.stop();
+    });
+    io.run();
+    waiting.join();
     commands.stop();
     return 0;
 }

@@ -13,9 +13,10 @@ std::string count_of(std::size_t n, char const* one, char const* many) {
     return std::to_string(n) + " " + (n == 1 ? one : many);
 }
 
-std::string seconds(config::milliseconds t) {
+std::string in_words(config::milliseconds t) {
+    if (t.count() < 1000) return std::to_string(t.count()) + " ms";
     return std::to_string(t.count() / 1000) +
-           (t.count() % 1000 ? "." + std::to_string(t.count() % 1000 / 100) : "") + " s";
+           (t.count() % 1000 >= 100 ? "." + std::to_string(t.count() % 1000 / 100) : "") + " s";
 }
 
 }  // namespace
@@ -106,7 +107,7 @@ void maintenance::tick_draining() {
     look_whether_drained();
     if (phase_ != phase::draining || at_.now < drain_deadline_) return;
     std::string const late = count_of(writers(), "write is", "writes are") + " still in flight after " +
-                             seconds(record_.request.drain_timeout) + named_writers();
+                             in_words(record_.request.drain_timeout) + named_writers();
     auto const how = record_.request.on_deadline;
     bool const first = !deadline_said_;
     deadline_said_ = true;
@@ -209,7 +210,7 @@ void maintenance::tick_sealing() {
     if (at_.now >= deadline_ && !after_restart_) {
         if (!proved_) {
             return fail_entering(
-                "could not prove within " + seconds(timing_.seal_timeout) + " that everything is on disk" +
+                "could not prove within " + in_words(timing_.seal_timeout) + " that everything is on disk" +
                     (primary_note_.empty() ? std::string() : ": the primary: " + primary_note_),
                 "check the primary and the role under `control` in the configuration (lull check), then "
                 "repeat");
