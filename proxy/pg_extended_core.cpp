@@ -85,6 +85,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         wrap_open_ = true;
     }
     segment_open_ = true;
+    server_->copy_in = false;  // what is no CopyData ends it with an error
     std::size_t used = 0;
     for (unit_message const& m : plan.messages) {
         if (!forward_extended(in, m, step)) return in.size();
@@ -151,8 +152,11 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
                 }
                 return true;
             }
-            if (whole[pg::header_bytes] == std::byte{'S'}) unnamed_ = server_->unnamed = nullptr;
             verbatim(owed_kind::close);
+            if (m.of_statement) {
+                server_->owed.at(server_->owed.size() - 1).before = std::exchange(unnamed_, nullptr);
+                server_->unnamed = nullptr;
+            }
             return true;
         case pg::frontend::flush:
             step.server.view(whole);

@@ -156,7 +156,10 @@ void pg_session_core::begin_copy() {
     bool ended = false;
     if (!owed.empty() && owed.front().kind == owed_kind::query) ended = owed.front().copy_ended;
     if (!owed.empty() && owed.front().kind == owed_kind::execute) {
-        for (std::size_t i = 0; i < owed.size() && !ended; ++i) ended = owed.at(i).copy_ended;
+        for (std::size_t i = 0; i < owed.size() && !ended; ++i) {
+            owed_kind const kind = owed.at(i).kind;
+            ended = owed.at(i).copy_ended || (i > 0 && kind != owed_kind::sync && kind != owed_kind::local);
+        }
         if (owed.drop_syncs_of_copy() > 0 && !ended) segment_open_ = true;
     }
     server_->copy_in = !ended;
@@ -231,10 +234,14 @@ void pg_session_core::undo_names() {
     owed_queue& owed = server_->owed;
     std::size_t end = 0;
     while (end < owed.size() && owed.at(end).kind != owed_kind::sync) ++end;
-    bool replaced = false;  // the unnamed one, by what is under way behind them
-    for (std::size_t i = end; i < owed.size(); ++i)
-        replaced = replaced || owed.at(i).kind == owed_kind::query ||
-                   (owed.at(i).kind == owed_kind::parse && !owed.at(i).ours && owed.at(i).name.empty());
+    // Where to put back what the unnamed statement was: behind these, something may have replaced it again.
+    prepared query_drops_it;
+    prepared* unnamed = &unnamed_;
+    for (std::size_t i = end; i < owed.size() && unnamed == &unnamed_; ++i) {
+        owed_reply& later = owed.at(i);
+        if (later.kind == owed_kind::query) unnamed = &query_drops_it;
+        if (later.kind == owed_kind::parse && !later.ours && later.name.empty()) unnamed = &later.before;
+    }
     for (std::size_t i = end; i-- > 0;) {
         owed_reply const& skipped = owed.at(i);
         if (skipped.ours) continue;
@@ -243,8 +250,10 @@ void pg_session_core::undo_names() {
             statements_[skipped.name] = skipped.before;  // a Close
         else if (names)
             statements_.erase(skipped.name);
-        else if (skipped.kind == owed_kind::parse && !replaced)
-            unnamed_ = i == 0 ? nullptr : skipped.before;  // dropped before the new one failed
+        else if (skipped.kind == owed_kind::close && skipped.before)
+            *unnamed = skipped.before;
+        else if (skipped.kind == owed_kind::parse)
+            *unnamed = i == 0 ? nullptr : skipped.before;  // dropped before the new one failed
     }
 }
 

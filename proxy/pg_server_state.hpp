@@ -55,6 +55,8 @@ class owed_queue {
         std::size_t to = 1;
         bool ended = count_ == 0 || at(0).copy_ended;
         for (std::size_t from = 1; from < count_; ++from) {
+            // Whatever else is sent into a copy makes it fail.
+            if (at(from).kind != owed_kind::sync && at(from).kind != owed_kind::local) ended = true;
             bool const ends_here = at(from).copy_ended;
             if (ended || at(from).kind != owed_kind::sync) {
                 if (to != from) at(to) = std::move(at(from));
@@ -110,9 +112,9 @@ struct pg_server_state {
     owed_queue owed;
     std::size_t body_left = 0;  // of a message that is being streamed
     bool body_swallowed = false;
-    bool copy_in = false;     // it waits for CopyData
-    bool tainted = false;     // a client may have left in it what nobody knows of: not for another one
-    bool ending = false;      // it has said FATAL: the end of the connection is next
+    bool copy_in = false;  // it waits for CopyData
+    bool tainted = false;  // a client may have left in it what nobody knows of: not for another one
+    bool ending = false;   // it has said FATAL: the end of the connection is next
 
     bool clean() const { return status == 'I' && owed.empty() && body_left == 0 && !copy_in; }
 };

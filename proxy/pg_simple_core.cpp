@@ -86,6 +86,9 @@ std::size_t pg_session_core::drop(pg::bytes in, std::size_t size) {
 /// The unit that waited is answered with fail_next_ instead of being sent.
 std::size_t pg_session_core::fail_unit(pg::bytes in, pg::frame_header header, session_step& step) {
     std::size_t const size = pg::header_bytes + header.body_bytes;
+    if (header.type == pg::frontend::copy_data || header.type == pg::frontend::copy_done ||
+        header.type == pg::frontend::copy_fail)
+        return drop(in, size);  // the rest of a COPY that has failed; nobody waits for an answer to it
     std::string const error = std::exchange(fail_next_, {});
     bool const failed_block = deferred_.has_value() || client_status_ != 'I';
     switch (header.type) {
@@ -263,6 +266,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     bool const guard = guard_needed();
     unnamed_ = nullptr;
     server_->unnamed = nullptr;
+    server_->copy_in = false;  // what is no CopyData ends it with an error
 
     auto send = [&] {
         std::size_t const here = std::min(in.size(), size);

@@ -1,0 +1,138 @@
+// What must hold of every session whatever happens, judged from its two byte streams alone and by nothing
+// that the session says of itself except writes(). Violations are told to whoever made the watch.
+#pragma once
+
+#include "routing/policy.hpp"
+#include "tests/unit/proxy/pg_wire.hpp"
+#include "tests/unit/proxy/pg_world.hpp"
+
+#include <functional>
+#include <map>
+#include <string>
+
+namespace lull::wire {
+
+/// A server connection as the books of a pool know it.
+struct test_server {
+    pg_server_state state;
+    bool guarded = false;
+    int number = 0;
+    std::string received;  // what was sent to it and nobody has taken yet
+    std::string unread;    // what it said and the session did not take yet
+
+    // Of the watch: what the bytes sent to it have made of it.
+    std::string sent_part;
+    std::map<std::string, std::string> statements;  // text by the server's name
+    bool read_only_block = false;
+};
+
+class pg_watch {
+  public:
+    using violation = std::function<void(std::string const&)>;
+
+    pg_watch(pg_world& world, bool migration, violation tell)
+        : world_(world), migration_(migration), tell_(std::move(tell)) {}
+
+    /// Bytes of the client as it sends them.
+    void from_client(std::string_view bytes) {
+        client_part_ += bytes;
+        for (raw_message const& m : take_messages(client_part_)) {
+            asked_ += asks(m.type) ? 1 : 0;
+            if (m.type == 'Q' || m.type == 'P') {
+                std::size_t at = 0;
+                if (m.type == 'P') (void)text_at(m.body, at);
+                ++texts_[text_at(m.body, at)];
+            }
+        }
+    }
+
+    void to_client(std::string_view bytes) {
+        // What is only refused may be answered when its header is there.
+        bool const half = client_part_.size() >= pg::header_bytes && asks(client_part_[0]);
+        answer_part_ += bytes;
+        for (raw_message const& m : take_messages(answer_part_)) {
+            if (!pg::is_backend_type(m.type) || m.type == 0) tell_("the client is sent what is no message");
+            if (m.type == 'Z' && ++answered_ > asked_ + (half ? 1 : 0))
+                tell_("a ReadyForQuery that nobody asked for");
+        }
+    }
+
+    void to_server(test_server& server, std::string_view bytes, bool writes) {
+        server.sent_part += bytes;
+        for (raw_message const& m : take_messages(server.sent_part)) {
+            if (!pg::is_frontend_type(m.type)) tell_("the server is sent what is no message");
+            std::size_t at = 0;
+            if (m.type == 'Q') run(server, text_at(m.body, at), true, writes);
+            if (m.type == 'P') {
+                std::string const name = text_at(m.body, at);
+                server.statements[name] = text_at(m.body, at);
+            }
+            if (m.type == 'B') {
+                (void)text_at(m.body, at);
+                std::string const name = text_at(m.body, at);
+                if (auto const known = server.statements.find(name); known != server.statements.end())
+                    run(server, known->second, false, writes);
+            }
+        }
+    }
+
+    void violated(std::string const& what) { tell_(what); }
+    /// After every event.
+    void check(bool writes) {
+        if (!world_.read_write() && writes && !wrote_) tell_("a write begins after the flip");
+        wrote_ = writes;
+    }
+    void check_released(test_server const& server) {
+        if (server.state.status != 'I' || !server.state.owed.empty() || server.state.body_left != 0 ||
+            server.state.copy_in)
+            tell_("a server is given back that is not clean");
+    }
+
+    /// ReadyForQuery that the client still waits for.
+    long waits_for() const { return static_cast<long>(asked_) - static_cast<long>(answered_); }
+    void greeted() { ++asked_; }
+    /// A Sync inside COPY, which PostgreSQL ignores.
+    void ignored_sync() { --asked_; }
+
+  private:
+    static bool asks(char type) { return type == 'Q' || type == 'F' || type == 'S'; }
+    bool ours(std::string_view text) const { return text.find("lull") != std::string_view::npos; }
+
+    void run(test_server& server, std::string const& text, bool simple, bool writes) {
+        auto const op = world_.context().classifier.classify(text);
+        bool const known = texts_.contains(text);
+        bool const subject = !migration_ && !writes && !world_.read_write() &&
+                             server.state.role == routing::role::primary && server.state.status != 'E';
+        bool alone = true;  // what is made outside of our transaction, so that it outlives it
+        for (routing::statement const& s : op->statements) {
+            using kind = routing::statement_kind;
+            alone = alone && (s.kind == kind::set || s.kind == kind::reset || s.kind == kind::discard ||
+                              s.kind == kind::deallocate || s.kind == kind::rollback);
+            if (subject && known && !routing::passes_read_only(s) && !ours(text))
+                tell_("a write reaches a primary while the site is read-only: " + text);
+        }
+        // (A segment from before the flip may still read: what only reads needs nothing around it.)
+        bool const may_write = op->access >= routing::access::unknown;
+        if (subject && known && !alone && may_write && !server.read_only_block && !ours(text))
+            tell_("a statement runs on a primary outside of a READ ONLY block: " + text);
+        if (!known && simple) {  // one of our own
+            if (++own_ > 1'000'000) tell_("no end of own statements");
+            if (text.starts_with("BEGIN") || text == "SET TRANSACTION READ ONLY")
+                server.read_only_block = text.find("READ ONLY") != std::string::npos;
+        }
+        if (text == "ROLLBACK" && simple) server.read_only_block = false;
+    }
+
+    pg_world& world_;
+    bool const migration_;
+    violation tell_;
+    std::string client_part_;
+    std::string answer_part_;
+    std::map<std::string, int> texts_;  // that the client itself has sent
+    std::size_t asked_ = 0;
+    std::size_t answered_ = 0;
+    std::size_t own_ = 0;
+    bool wrote_ = false;
+};
+
+}  // namespace lull::wire

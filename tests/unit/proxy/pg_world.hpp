@@ -1,0 +1,109 @@
+// A worker's surroundings without a worker: one site with a primary and a replica, and a clock that only
+// moves when told. One thread.
+#pragma once
+
+#include "proxy/pg_session_core.hpp"
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+namespace lull::wire {
+
+inline constexpr routing::backend_id the_primary{0};
+inline constexpr routing::backend_id the_replica{1};
+
+class pg_world {
+  public:
+    pg_world() {
+        config_.clusters["main"] = {.name = "main", .primary = {"db1", 5432}, .replicas = {{"db2", 5432}}};
+        site_.name = "shop";
+        site_.cluster = "main";
+        site_.databases = {"shop"};
+        flip(routing::mode::read_write);
+    }
+
+    config::config& configured() { return config_; }
+    config::site& site() { return site_; }
+    session_context& context() { return context_; }
+    routing::mode mode() const { return mode_; }
+    bool read_write() const { return mode_ == routing::mode::read_write; }
+    routing::site const& current() const { return context_.snapshot->sites.front(); }
+
+    /// Also makes what was changed in configured() and site() count. Whoever has sessions tells them.
+    void flip(routing::mode to) {
+        if (to != mode_) ++generation_;
+        mode_ = to;
+        publish();
+    }
+    void set_replica_healthy(bool healthy) {
+        replica_healthy_ = healthy;
+        publish();
+    }
+    /// How far the replica is behind.
+    void set_lag(std::chrono::milliseconds lag) {
+        lag_ = lag;
+        publish();
+    }
+    void pass(std::chrono::milliseconds time) {
+        context_.now += time;
+        publish();  // the replica keeps up
+    }
+
+    session_identity identity(bool migration = false) {
+        session_identity who;
+        who.database = "shop";
+        who.user = "app";
+        who.migration = migration;
+        who.key_pid = ++keys_;
+        who.key_secret = "abcd";
+        return who;
+    }
+
+  private:
+    void publish() {
+        auto made = std::make_shared<routing::snapshot>();
+        made->number = ++number_;
+        made->config = std::make_shared<config::config const>(config_);
+        routing::site s;
+        s.settings = std::make_shared<config::site const>(site_);
+        s.mode = mode_;
+        s.generation = generation_;
+        s.reason = "tests";
+        s.primary = the_primary;
+        s.replicas = {the_replica};
+        made->sites.push_back(s);
+        made->backends.resize(2);
+        made->backends[0] = {
+            .id = the_primary, .cluster = "main", .role = routing::role::primary, .healthy = true};
+        made->backends[1] = {.id = the_replica,
+                             .cluster = "main",
+                             .role = routing::role::replica,
+                             .healthy = replica_healthy_,
+                             .fresh_through = context_.now - lag_};
+        made->by_database["shop"] = routing::site_id{0};
+        context_.snapshot = std::move(made);
+    }
+
+    config::config config_;
+    config::site site_;
+    routing::mode mode_ = routing::mode::read_write;
+    std::uint64_t number_ = 0;
+    std::uint64_t generation_ = 0;
+    bool replica_healthy_ = true;
+    std::chrono::milliseconds lag_{0};
+    std::int32_t keys_ = 0;
+    routing::sql_classifier classifier_{{.cache_seed = 1}};
+    prepared_store statements_;
+    setting_interner settings_;
+    hold_ledger holds_;
+    std::map<std::pair<std::string, session_settings>, session_settings> welcomes_;
+    session_context context_{.now = routing::instant{} + std::chrono::hours(1),
+                             .classifier = classifier_,
+                             .statements = statements_,
+                             .settings = settings_,
+                             .holds = holds_,
+                             .welcomes = welcomes_};
+};
+
+}  // namespace lull::wire
