@@ -228,7 +228,8 @@ void pg_client::read() {
             drained = true;
             break;
         }
-        drained = static_cast<std::size_t>(n) < block.size();
+        // While it logs in, an end that came with these bytes is looked for: it makes no edge of its own.
+        drained = static_cast<std::size_t>(n) < block.size() && !login_;
         feed(block.first(static_cast<std::size_t>(n)));
         if (finished_ || !socket_) return;
     }
