@@ -174,7 +174,7 @@ def test_server_connection_limit(make_lull, primary):
     primary.sql("ALTER ROLE other CONNECTION LIMIT 1")
     primary.sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO other", db="shop")
     try:
-        lull = make_lull({"limits": {"query_wait_timeout": "5s"}})
+        lull = make_lull({"workers": 1, "limits": {"query_wait_timeout": "5s"}})
         a, b = lull.wire(user="other"), lull.wire(user="other")
         a.query("BEGIN")
         a.query("UPDATE items SET n = 1 WHERE id = 1")
@@ -251,8 +251,13 @@ def test_malformed_frames(lull, bystander, primary, name, where):
 def test_oversized_statement(make_lull):
     lull = make_lull({"limits": {"max_statement_bytes": 65536}})
     with lull.wire() as client:
-        answer = client.ask(parse("big", "SELECT '" + "x" * 200_000 + "'"), bind("", "big"), execute(), sync())
-        assert errors(answer) and errors(answer)[0]["C"] in ("54000", "53200", "08P01", "54001"), shape(answer)
+        client.send(parse("big", "SELECT '" + "x" * 200_000 + "'"), bind("", "big"), execute(), sync())
+        seen = client.until("EZ")
+        assert errors(seen) and errors(seen)[0]["C"] in ("54000", "53200", "08P01", "54001"), shape(seen)
+        if errors(seen)[0]["S"] == "ERROR":
+            client.until("Z")
+            assert client.one("SELECT 1") == "1"
+    with lull.wire() as client:
         assert client.one("SELECT 1") == "1"
 
 
@@ -357,11 +362,11 @@ def test_garbage_at_every_listener(lull, bystander):
     noise = random.Random(7)
     for port in (lull.port, lull.migration_port):
         for size in (1, 3, 4, 7, 8, 9, 100, 3000, 70_000):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as peer:
+            with contextlib.suppress(ConnectionError, BrokenPipeError), socket.create_connection(("127.0.0.1", port), 5) as peer:
                 peer.sendall(noise.randbytes(size))
-                peer.shutdown(socket.SHUT_WR)
-                peer.settimeout(5)
-                while peer.recv(4096):
+                with contextlib.suppress(OSError):
+                    peer.shutdown(socket.SHUT_WR)
+                while peer.recv(4096):  # a time-out here fails the test: garbage is to be answered or closed
                     pass
     with lull.wire() as other:
         assert other.one("SELECT 1") == "1"

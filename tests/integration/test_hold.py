@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from harness.wait import wait_for
-from harness.wire import bind, errors, execute, parse, query, rows, statuses, sync, tags
+from harness.wire import bind, error_fields, errors, execute, parse, query, rows, statuses, sync, tags
 
 
 def insert(what):
@@ -16,6 +16,13 @@ def insert(what):
 def held(lull, count):
     """Waits until so many writes are held."""
     wait_for(lambda: lull.site("held")["held"]["count"] == count, f"{count} writes are held")
+
+
+def is_told(client):
+    """A NOTICE says that the write is held; and then nothing comes."""
+    notice = client.until("NEZ")[-1]
+    assert notice.type == "N" and "held" in error_fields(notice.body)["M"], notice
+    assert client.quiet(0.2)
 
 
 @pytest.fixture
@@ -34,7 +41,8 @@ def test_a_write_waits_and_then_runs_once(waiting, primary):
     lull, client = waiting
     client.send(query(insert("waited")))
     held(lull, 1)
-    assert client.quiet(0.2) and log(primary) == []
+    is_told(client)
+    assert log(primary) == []
     assert lull.site("held")["held"]["bytes"] > 0
     with lull.wire("held") as other:
         assert other.one("SELECT count(*) FROM log") == "0", "reads are not held"
@@ -65,7 +73,7 @@ def test_in_order_for_each_client(waiting, primary):
     lull, client = waiting
     client.send(*(query(insert(f"{i}")) for i in range(20)))
     held(lull, 1)  # the first; the others stand behind it
-    assert client.quiet(0.1)
+    is_told(client)
     lull.off("held")
     assert tags(client.until("Z", 20)) == ["INSERT 0 1"] * 20
     assert log(primary) == [str(i) for i in range(20)]
@@ -77,7 +85,7 @@ def test_what_stands_behind_a_held_write_waits_too(waiting):
     client.send(query("SELECT 1"), query(insert("a")), query("SELECT count(*) FROM log"))
     assert rows(client.until("Z")) == [("1",)]
     held(lull, 1)
-    assert client.quiet(0.2)
+    is_told(client)
     lull.off("held")
     answer = client.until("Z", 2)
     assert tags(answer) == ["INSERT 0 1", "SELECT 1"] and rows(answer) == [("1",)]
@@ -185,11 +193,13 @@ def test_limits_of_count_and_bytes(make_lull, primary, limits, why):
     padding = " " * 900
     for client in clients:
         client.send(query(insert("x") + padding))
-    wait_for(lambda: sum(c.readable(0) for c in clients) == 3, "three are over the limit")
+    first = {client: client.receive() for client in clients}  # NOTICE: held; ERROR: one too many
+    refused = [client for client in clients if first[client].type == "E"]
+    assert len(refused) == 3, first.values()
     held(lull, 3)
-    refused = [c for c in clients if c.readable(0)]
     for client in refused:
-        assert errors(client.until("Z"))[0]["C"] == "25006"
+        assert error_fields(first[client].body)["C"] == "25006"
+        assert statuses(client.until("Z")) == "I"
     lull.off("held")
     for client in clients:
         if client not in refused:
@@ -232,9 +242,9 @@ def test_copy_is_held_before_its_data(waiting, primary):
     lull, client = waiting
     client.send(query("COPY log (who) FROM STDIN"))
     held(lull, 1)
-    assert client.quiet(0.1)
+    is_told(client)
     lull.off("held")
-    assert client.receive().type == "G"
+    assert not errors(client.until("GE"))
     from harness.wire import copy_data, copy_done
     client.send(copy_data(b"c\n"), copy_done())
     assert tags(client.until("Z")) == ["COPY 1"]

@@ -65,9 +65,11 @@ def test_show_answers_as_ever(client):
 def test_drivers_read_from_the_replica(lull):
     with lull.connect() as three:
         assert three.execute("SELECT pg_is_in_recovery(), %s::int", (5,)).fetchone() == (True, 5)
-    with lull.connect2() as two, two.cursor() as cursor:
+    two = lull.connect2()
+    with two.cursor() as cursor:
         cursor.execute("SELECT pg_is_in_recovery()")
         assert cursor.fetchone() == (True,)
+    two.close()
 
 
 def test_many_replicas_share_nothing_but_work(make_lull, standby):
@@ -297,9 +299,10 @@ def test_replica_stops_and_starts_under_load(lull, standby):
         wait_for(lambda: True in places, "reads on the replica again")
     finally:
         stop.set()
-        [t.join() for t in threads]
+        [t.join(20) for t in threads]
         if not standby.running:
             standby.start()
+    assert not [t for t in threads if t.is_alive()], "a reader never got an answer"
     running_on_it = [f for f in failures if f[0] in ("57P01", "57P02", "57P03", "08006")]
     assert failures == running_on_it, failures[:5]
     assert len(running_on_it) <= 16, "more than one read a client and stop failed"

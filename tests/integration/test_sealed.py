@@ -85,6 +85,8 @@ def test_in_postgresqls_words(sealed, primary):
     differ = []
     with Wire("127.0.0.1", primary.port).login("app", APP_PASSWORD, "shop") as direct, sealed.wire() as client:
         for sql in COMMANDS:
+            if sql.startswith("DO "):
+                continue  # PostgreSQL runs it and refuses what it does
             direct.query("BEGIN READ ONLY")
             wanted = errors(direct.query(sql))
             direct.query("ROLLBACK")

@@ -134,12 +134,15 @@ class Lull:
         wait_for(self._probed, "lull has probed its servers", 20)
 
     def _probed(self):
-        """All servers that run are known to be healthy."""
-        up = {f"127.0.0.1:{server.port}" for server in (self.cluster.primary, self.cluster.standby) if server.running}
-        for name in self.config["sites"]:
-            for backend in self.site(name)["backends"]:
-                if backend["address"] in up and not backend["healthy"]:
-                    return False
+        """All servers that run are known to be healthy, and how fresh their data is."""
+        running = [server for server in (self.cluster.primary, self.cluster.standby) if server.running]
+        up = {f"{host}:{server.port}" for host in ("127.0.0.1", "localhost") for server in running}
+        sites = [self.site(name) for name in self.config["sites"]]
+        closed = any(site["mode"] != "read_write" for site in sites)  # a frozen replica is not fresh
+        for backend in (backend for site in sites for backend in site["backends"]):
+            fresh = closed or backend["role"] == "primary" or backend["lag_ms"] is not None
+            if backend["address"] in up and not (backend["healthy"] and fresh):
+                return False
         return True
 
     def stop(self, timeout=15):
