@@ -1,5 +1,7 @@
 """Adds up JUnit files of ctest and pytest; a doctest program counts as its test cases, the include test as its checks.
 
+again.xml is the second try of what failed in integration.xml: its outcomes take the place of the first ones.
+
 The last line is `N passed, N failed, N skipped`. Exit status 1 if anything failed or nothing ran.
 """
 
@@ -29,12 +31,22 @@ def outcome(case):
     return passed, max(failed, int(broken)), skipped
 
 
+def identity(case):
+    return case.get("classname"), case.get("name")
+
+
 def main(files):
     totals = (0, 0, 0)
+    again = {identity(case) for file in files if Path(file).stem == "again" for case in xml.parse(file).iter("testcase")}
     for file in files:
         sums = (0, 0, 0)
+        first = Path(file).stem == "integration"
         for case in xml.parse(file).iter("testcase"):
             result = outcome(case)
+            if first and identity(case) in again:
+                if result[1]:
+                    print(f"tried again: {case.get('classname', '')} {case.get('name')}")
+                continue
             sums = tuple(map(sum, zip(sums, result)))
             if result[1]:
                 print(f"FAILED {Path(file).stem}: {case.get('classname', '')} {case.get('name')}")

@@ -12,6 +12,7 @@ import pytest
 from harness.cluster import APP_PASSWORD
 from harness.fingerprint import changes, fingerprint
 from harness.lull import Lull
+from harness.wait import wait_for
 from harness.wire import Closed, Wire, bind, copy_data, copy_done, errors, execute, message, parse, query, rows, sync, tags
 
 WRITE = "UPDATE items SET n = n + 1 WHERE id = 1"
@@ -253,8 +254,15 @@ def flip(request, make_lull, primary):
         state["epoch"] = lull.on(drain_timeout_ms=2000, on_deadline="abort")["epoch"]
         state["before"] = fingerprint(primary)
 
+    def look():
+        """Nothing has changed so far; what changes from here on is judged from now."""
+        assert changes(state["before"], fingerprint(primary)) == []
+
+    def go_on():
+        state["before"] = fingerprint(primary)
+
     one = Flip()
-    one.lull, one.seal = lull, seal
+    one.lull, one.seal, one.look, one.go_on = lull, seal, look, go_on
     yield one
     assert changes(state["before"], fingerprint(primary)) == []
     lull.off()
@@ -353,7 +361,7 @@ def test_copy_begun_before_is_waited_for(make_lull, primary):
     lull.off()
 
 
-def test_temporary_table_made_before(flip):
+def test_temporary_table_made_before(flip, primary):
     """Its owner's server stays its own; what it may do there is not more than others."""
     with flip.lull.wire() as client:
         client.query("CREATE TEMP TABLE mine (a int)")
@@ -361,6 +369,10 @@ def test_temporary_table_made_before(flip):
         flip.seal()
         for sql in ("INSERT INTO mine VALUES (1)", "SELECT pg_temp.f()", WRITE, "BEGIN", "SELECT * FROM mine", "COMMIT", WRITE):
             client.query(sql)
+        flip.look()
+    # The table goes with its session: PostgreSQL's own doing.
+    wait_for(lambda: not primary.sql("SELECT 1 FROM pg_class WHERE relname = 'mine'", db="shop"), "the table has gone", 15)
+    flip.go_on()
 
 
 def test_settings_made_before(flip):
