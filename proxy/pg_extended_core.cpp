@@ -394,6 +394,8 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
     owed.writes = writes;
     owed.commits = commits;
     owed.ends = ends;
+    if (auto const* only = only_statement(statement))
+        owed.ends_alone = only->kind == statement_kind::commit || only->kind == statement_kind::rollback;
     owed.settings = made > 0;
     owed.settings_count = made;
 }

@@ -217,6 +217,10 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
             apply_settings(true);  // here, for AND CHAIN goes on in the next transaction
             std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
         }
+        if (*tag == "ROLLBACK" && front.ends_alone) {  // ROLLBACK TO SAVEPOINT has the same tag
+            if (front.retag) apply_settings(false);
+            std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
+        }
     }
     if (front.kind == owed_kind::execute && !front.ours) settle_front(false);
     if (!front.ours && !client_gone_) {

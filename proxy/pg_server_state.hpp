@@ -37,6 +37,7 @@ struct owed_reply {
     bool writes = false;          // may write, with the right of its session to do so
     bool commits = false;         // has a COMMIT
     bool copy_ended = false;      // CopyDone or CopyFail has been sent right behind it
+    bool ends_alone = false;      // is nothing but COMMIT or ROLLBACK, with or without CHAIN
     bool ends = false;            // may end the transaction that it runs in
     char const* retag = nullptr;  // CommandComplete goes out with this tag; static storage
     prepared parsed;              // for parse: what the server then has; for close: what it then has not

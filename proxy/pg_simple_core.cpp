@@ -292,6 +292,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed.ours = false;
         owed.retag = only->kind == statement_kind::commit && server_->status != 'E' ? "COMMIT" : nullptr;
         owed.block_after = chain;
+        owed.ends_alone = true;
         if (chain) send_own_query(begin_sql(true, true), step);
         return;
     }
@@ -327,6 +328,8 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     owed.writes = writes;
     owed.commits = commits;
     owed.ends = op.transaction_control;
+    owed.ends_alone =
+        only && (only->kind == statement_kind::commit || only->kind == statement_kind::rollback);
     owed.settings = made > 0;
     owed.settings_count = made;
     owed.idle_after = wrap;
