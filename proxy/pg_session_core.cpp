@@ -186,9 +186,17 @@ bool pg_session_core::sync_settings(session_step& step) {
     session_settings goal = wanted_;
     bool const sealed = !read_write() && !identity_.migration;
     auto allowed = [&](std::string const& name) {
-        // These two decide how text is read; as the client has them now, they are known to be safe or not.
-        if (sealed && name == "client_encoding") return !facts_.unsafe_encoding;
-        if (sealed && name == "standard_conforming_strings") return facts_.standard_conforming_strings;
+        // These two decide how text is read, so they are judged by the SQL that makes them: what the client was
+        // told changes with the server and would have them made and undone for ever.
+        if (sealed && (name == "client_encoding" || name == "standard_conforming_strings")) {
+            std::string const* sql = find_setting(wanted_, name);
+            std::string text = sql ? *sql : std::string();
+            for (char& c : text)
+                if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+            auto has = [&](char const* word) { return text.find(word) != std::string::npos; };
+            if (name == "client_encoding") return has("utf8") || has("utf-8") || has("latin1") || has("unicode");
+            return !has("off") && !has("false") && !has("'0'") && !has(" no");
+        }
         return !sealed || routing::is_harmless_setting(name, "");
     };
     if (sealed && !std::ranges::all_of(*goal, [&](auto const& s) { return allowed(s.first); })) {
