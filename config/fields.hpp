@@ -49,6 +49,21 @@ inline constexpr std::array<choice<on_deadline>, 4> deadline_choices{{{"wait", o
                                                                       {"cancel", on_deadline::cancel},
                                                                       {"terminate", on_deadline::terminate},
                                                                       {"abort", on_deadline::abort}}};
+inline constexpr std::array<choice<function_policy>, 2> function_policies{
+    {{"server", function_policy::server}, {"refuse", function_policy::refuse}}};
+inline constexpr std::array<choice<notify_policy>, 2> notify_policies{
+    {{"refuse", notify_policy::refuse}, {"discard", notify_policy::discard}}};
+inline constexpr std::array<choice<privileged_policy>, 2> privileged_policies{
+    {{"serve", privileged_policy::serve}, {"refuse", privileged_policy::refuse}}};
+inline constexpr std::array<choice<refusal_code>, 3> refusal_codes{
+    {{"25006", refusal_code::read_only},
+     {"57P03", refusal_code::cannot_connect_now},
+     {"55000", refusal_code::not_in_prerequisite_state}}};
+inline constexpr std::array<choice<user_refusal_code>, 4> user_refusal_codes{
+    {{"site", user_refusal_code::as_site},
+     {"25006", user_refusal_code::read_only},
+     {"57P03", user_refusal_code::cannot_connect_now},
+     {"55000", user_refusal_code::not_in_prerequisite_state}}};
 
 constexpr auto const& choices_of(auth_method) {
     return auth_methods;
@@ -61,6 +76,21 @@ constexpr auto const& choices_of(freeze_policy) {
 }
 constexpr auto const& choices_of(on_deadline) {
     return deadline_choices;
+}
+constexpr auto const& choices_of(function_policy) {
+    return function_policies;
+}
+constexpr auto const& choices_of(notify_policy) {
+    return notify_policies;
+}
+constexpr auto const& choices_of(privileged_policy) {
+    return privileged_policies;
+}
+constexpr auto const& choices_of(refusal_code) {
+    return refusal_codes;
+}
+constexpr auto const& choices_of(user_refusal_code) {
+    return user_refusal_codes;
 }
 
 inline constexpr std::uint64_t second = 1000, minute = 60 * second, hour = 60 * minute, day = 24 * hour;
@@ -139,6 +169,19 @@ void visit_http_rule(Rule& r, V& v) {
                 "Whether such a request passes while the site is sealed; the first rule that fits decides."});
 }
 
+template <class Guard, class V>
+void visit_guard(Guard& g, V& v) {
+    v.field("functions", g.functions,
+            spec{.about = "What becomes of functions that nobody knows to only read while the site is sealed: "
+                          "they run where the server refuses to write, or they are refused."});
+    v.field("notify", g.notify,
+            spec{.about = "What becomes of NOTIFY while the site is sealed: an error, or an answer as if it "
+                          "had been sent."});
+    v.field("privileged", g.privileged,
+            spec{.about = "Whether superusers, and roles that may replicate, write server files, run programs "
+                          "or signal others, are served while the site is sealed."});
+}
+
 template <class Site, class V>
 void visit_site(Site& s, V& v) {
     v.field("cluster", s.cluster,
@@ -178,6 +221,9 @@ void visit_site(Site& s, V& v) {
         v.field("max_age", s.hold.max_age,
                 spec{.about = "A write that has waited this long is refused.", .least = 1, .most = day});
     });
+    v.section("guard", [&] { visit_guard(s.guard, v); });
+    v.field("refusal_sqlstate", s.refusal_sqlstate,
+            spec{.about = "The SQLSTATE of refusals."});
     v.list("http_rules", s.http_rules,
            "Requests that pass or are refused while sealed whatever their method says.",
            [](auto& rule, auto& visitor) { visit_http_rule(rule, visitor); });
@@ -220,6 +266,8 @@ void visit_user(User& u, V& v) {
                  .secret = true,
                  .note = "password, or the client's own SCRAM keys",
                  .file_key = "server_password_file"});
+    v.field("refusal_sqlstate", u.refusal_sqlstate,
+            spec{.about = "The SQLSTATE of refusals for this user, where it is not the site's."});
 }
 
 template <class Limits, class V>

@@ -31,6 +31,21 @@ enum class on_deadline : std::uint8_t { wait, cancel, terminate, abort };
 /// `auto` freezes where the cluster has a replica; `off` never does.
 enum class freeze_policy : std::uint8_t { automatic, off };
 
+/// What a call may become of while the site is sealed when nobody knows that the function only reads.
+/// `server`: it runs where the server refuses to write, and is rolled back; `refuse`: it is refused.
+enum class function_policy : std::uint8_t { server, refuse };
+
+/// `discard` answers NOTIFY as PostgreSQL would, and delivers it to nobody.
+enum class notify_policy : std::uint8_t { refuse, discard };
+
+/// Roles whose rights reach past what a READ ONLY transaction stops: superusers and their like.
+enum class privileged_policy : std::uint8_t { serve, refuse };
+
+/// The SQLSTATE of a refusal.
+enum class refusal_code : std::uint8_t { read_only, cannot_connect_now, not_in_prerequisite_state };
+/// The same for one user.
+enum class user_refusal_code : std::uint8_t { as_site, read_only, cannot_connect_now, not_in_prerequisite_state };
+
 struct listeners {
     std::optional<endpoint> postgres;
     std::optional<endpoint> migration;
@@ -80,6 +95,14 @@ struct hold_limits {
     friend bool operator==(hold_limits const&, hold_limits const&) = default;
 };
 
+/// How a sealed site is guarded beyond what READ ONLY refuses.
+struct guard {
+    function_policy functions = function_policy::server;
+    notify_policy notify = notify_policy::refuse;
+    privileged_policy privileged = privileged_policy::serve;
+    friend bool operator==(guard const&, guard const&) = default;
+};
+
 struct site {
     std::string name;
     std::string cluster;
@@ -89,6 +112,8 @@ struct site {
     std::vector<std::string> migration_users;  // who may use the migration port; empty: everyone who can log in
     write_policy writes = write_policy::refuse;
     hold_limits hold;
+    lull::config::guard guard;
+    lull::config::refusal_code refusal_sqlstate = refusal_code::read_only;
     std::vector<http_rule> http_rules;
     freeze_policy freeze = freeze_policy::automatic;
     bool report_read_only = true;  // ParameterStatus default_transaction_read_only follows the mode
@@ -103,6 +128,7 @@ struct user {
     std::string name;
     std::string password;         // secret: plain text, or a SCRAM-SHA-256$... verifier; empty: by auth_query
     std::string server_password;  // secret; empty: `password`, or the client's own SCRAM keys
+    user_refusal_code refusal_sqlstate = user_refusal_code::as_site;
     friend bool operator==(user const&, user const&) = default;
 };
 

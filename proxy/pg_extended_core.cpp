@@ -271,6 +271,10 @@ prepared pg_session_core::substitute(prepared const& statement, char const*& ret
         retag = "DEALLOCATE";  // one of the protocol level; the server knows it by another name
         return own_statement(nothing_statement);
     }
+    if (discards_notify(*statement->operation)) {
+        retag = "NOTIFY";
+        return own_statement(nothing_statement);
+    }
     if (!s || !in_guard()) return statement;
     switch (s->kind) {
         case statement_kind::begin:
@@ -322,7 +326,8 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     bool const naked = guard_needed() && !in_guard() && op.access >= routing::access::unknown;
     if ((refused || ends_guard || naked) && !dead_block) {
         ++refused_;
-        fail_extended(ends_guard && !refused ? transaction_control_refusal(site()) : refusal(&op, d.offender),
+        fail_extended(ends_guard && !refused ? transaction_control_refusal(site(), refusal_code())
+                                             : refusal(&op, d.offender),
                       step);
         return skip_rest();
     }
@@ -371,9 +376,9 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         if ((refused || ends_guard || naked) && !dead_block) {
             // A portal from before the flip; where Bind was refused this is never reached.
             ++refused_;
-            fail_extended(
-                ends_guard && !refused ? transaction_control_refusal(site()) : refusal(&op, d.offender),
-                step);
+            fail_extended(ends_guard && !refused ? transaction_control_refusal(site(), refusal_code())
+                                                 : refusal(&op, d.offender),
+                          step);
             return;
         }
         if (portal != portals_.end()) retag = portal->second.retag;

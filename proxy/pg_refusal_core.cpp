@@ -17,13 +17,11 @@ std::string hint_for(routing::site const& site) {
     return hint + " Reads go on; retry the write later.";
 }
 
-std::string error_with(routing::site const& site, std::string_view message, std::string_view detail) {
+std::string error_with(routing::site const& site, std::string_view sqlstate, std::string_view message,
+                       std::string_view detail) {
     std::string out;
     std::string const hint = hint_for(site);
-    pg::write_error_response(out, {.sqlstate = pg::sqlstate::read_only_sql_transaction,
-                                   .message = message,
-                                   .detail = detail,
-                                   .hint = hint});
+    pg::write_error_response(out, {.sqlstate = sqlstate, .message = message, .detail = detail, .hint = hint});
     return out;
 }
 
@@ -59,25 +57,67 @@ std::string format_time(routing::wall_time time) {
     return {text, n};
 }
 
-std::string refusal_error(routing::site const& site, routing::operation const* op,
+std::string_view refusal_sqlstate(config::config const& config, routing::site const& site,
+                                  std::string const& user) {
+    using of_user = config::user_refusal_code;
+    auto const known = config.users.find(user);
+    of_user code = known == config.users.end() ? of_user::as_site : known->second.refusal_sqlstate;
+    if (code == of_user::as_site) switch (site.settings->refusal_sqlstate) {
+            case config::refusal_code::read_only:
+                code = of_user::read_only;
+                break;
+            case config::refusal_code::cannot_connect_now:
+                code = of_user::cannot_connect_now;
+                break;
+            case config::refusal_code::not_in_prerequisite_state:
+                code = of_user::not_in_prerequisite_state;
+                break;
+        }
+    switch (code) {
+        case of_user::as_site:
+        case of_user::read_only:
+            break;
+        case of_user::cannot_connect_now:
+            return pg::sqlstate::cannot_connect_now;
+        case of_user::not_in_prerequisite_state:
+            return pg::sqlstate::object_not_in_prerequisite_state;
+    }
+    return pg::sqlstate::read_only_sql_transaction;
+}
+
+std::string refusal_error(routing::site const& site, std::string_view sqlstate, routing::operation const* op,
                           routing::statement const* offender) {
     using routing::statement_kind;
     if (offender &&
         (offender->kind == statement_kind::begin || offender->kind == statement_kind::set_transaction))
-        return error_with(site, "cannot set transaction read-write mode inside a read-only transaction", {});
+        return error_with(site, sqlstate,
+                          "cannot set transaction read-write mode inside a read-only transaction", {});
     if (offender && (offender->kind == statement_kind::set || offender->kind == statement_kind::reset))
-        return error_with(site, "cannot set parameter \"" + offender->name + "\" in a read-only transaction",
-                          {});
+        return error_with(site, sqlstate,
+                          "cannot set parameter \"" + offender->name + "\" in a read-only transaction", {});
+    if (op && offender && offender->access == routing::access::unknown && !op->function.empty())
+        // Only guard.functions: refuse comes here.
+        return error_with(site, sqlstate, "cannot execute " + op->function + "() in a read-only transaction",
+                          "Nobody knows whether this function only reads, and the site is configured with "
+                          "guard.functions: refuse.");
     std::string const command =
         offender && !offender->command.empty() ? offender->command : std::string("this statement");
-    return error_with(site, "cannot execute " + command + " in a read-only transaction",
+    return error_with(site, sqlstate, "cannot execute " + command + " in a read-only transaction",
                       op ? explain(op->why) : std::string_view{});
 }
 
-std::string transaction_control_refusal(routing::site const& site) {
-    return error_with(site,
+std::string transaction_control_refusal(routing::site const& site, std::string_view sqlstate) {
+    return error_with(site, sqlstate,
                       "cannot end a transaction within a group of statements in a read-only transaction",
                       "Statements behind the end of the transaction would run outside of it.");
+}
+
+std::string privileged_refusal(routing::site const& site) {
+    return error_with(
+        site, pg::sqlstate::cannot_connect_now,
+        "sessions of privileged roles are not served during maintenance",
+        "The rights of this role reach past what a read-only transaction stops, and the site is "
+        "configured with guard.privileged: refuse.");
 }
 
 std::string failed_block_error() {

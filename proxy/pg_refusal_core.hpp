@@ -1,5 +1,5 @@
 // The words of refusals: PostgreSQL's own, with what only Lull knows in DETAIL and HINT. Each result is a
-// whole ErrorResponse. Pure.
+// whole ErrorResponse. `sqlstate` is the one that site and user are configured to see. Pure.
 #pragma once
 
 #include "routing/operation.hpp"
@@ -18,11 +18,16 @@ inline constexpr std::string_view failing_statement =
 /// Succeeds everywhere and does nothing; for what Lull has done itself.
 inline constexpr std::string_view nothing_statement = "RESET lull.nothing";
 
-/// 25006 for the statement `offender` of `op`; either may be null.
-std::string refusal_error(routing::site const& site, routing::operation const* op,
+/// What refusals of this site are to this user: 25006, or another that was configured.
+std::string_view refusal_sqlstate(config::config const& config, routing::site const& site,
+                                  std::string const& user);
+/// For the statement `offender` of `op`; either may be null.
+std::string refusal_error(routing::site const& site, std::string_view sqlstate, routing::operation const* op,
                           routing::statement const* offender);
-/// 25006 for a text, or a pipeline, that would end our READ ONLY transaction and go on.
-std::string transaction_control_refusal(routing::site const& site);
+/// For a text, or a pipeline, that would end our READ ONLY transaction and go on.
+std::string transaction_control_refusal(routing::site const& site, std::string_view sqlstate);
+/// 57P03 for whatever a privileged role says, where guard.privileged is refuse.
+std::string privileged_refusal(routing::site const& site);
 /// 25P02
 std::string failed_block_error();
 /// RFC 3339, UTC, whole seconds.

@@ -82,6 +82,7 @@ routing::session_facts pg_session_core::facts() const {
     f.read_only_block = deferred_ && deferred_->read_only.value_or(false);
     f.hold_exhausted = hold_exhausted_;
     f.guarded = in_guard();
+    f.privileged = superuser_;
     return f;
 }
 
@@ -228,6 +229,9 @@ void pg_session_core::tell_reported(session_step& step) {
     }
     std::string const* strings = find_setting(reported_, "standard_conforming_strings");
     std::string const* encoding = find_setting(reported_, "client_encoding");
+    std::string const* superuser = find_setting(reported_, "is_superuser");
+    // SET ROLE hides it, and a function may undo that: once a superuser, always one.
+    superuser_ = superuser_ || (superuser && *superuser == "on");
     facts_.standard_conforming_strings = !strings || *strings == "on";
     facts_.unsafe_encoding = encoding && is_unsafe_encoding(*encoding);
 }

@@ -209,6 +209,8 @@ class pg_session_core {
     std::size_t drop(pg::bytes in, std::size_t size);
     std::size_t fail_unit(pg::bytes in, pg::frame_header header, session_step& step);
     std::string refusal(routing::operation const* op, routing::statement const* offender) const;
+    std::string_view refusal_code() const;
+    bool discards_notify(routing::operation const& op) const;
 
     // pg_extended_core.cpp
     std::size_t extended(pg::bytes in, session_step& step);
@@ -250,6 +252,7 @@ class pg_session_core {
     bool told_read_only_ = false;
     bool mode_due_ = false;  // to be told at the next boundary between messages
     routing::text_facts facts_;
+    bool superuser_ = false;  // the server has said so once
 
     pg_server_state* server_ = nullptr;
     server_wish wish_{};

@@ -162,14 +162,14 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     // Inside our own READ ONLY transaction a text that ends it would run its rest outside.
     bool const guard = guard_needed() || block_guarded_;
     if (guard && op.transaction_control && op.statements.size() > 1)
-        return refuse_simple(in, size, transaction_control_refusal(site()), step);
+        return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
 
     bool const subtransactions = std::ranges::any_of(op.statements, [](routing::statement const& s) {
         return s.kind == statement_kind::release || s.kind == statement_kind::rollback_to;
     });
     if (block_guarded_ && subtransactions && op.statements.size() > 1)
-        return refuse_simple(in, size, transaction_control_refusal(site()), step);
-    if (opens_guard_first(op.access, step)) return 0;
+        return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
+    if (!discards_notify(op) && opens_guard_first(op.access, step)) return 0;
     hold_exhausted_ = false;
     prologue(step);
     taint_by(op, text, whole);
@@ -301,6 +301,12 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed_reply& owed = send_own_query(nothing_statement, step);
         owed.ours = false;
         owed.retag = "DEALLOCATE";
+        return;
+    }
+    if (discards_notify(op)) {
+        owed_reply& owed = send_own_query(nothing_statement, step);
+        owed.ours = false;
+        owed.retag = "NOTIFY";
         return;
     }
     // Settings have to outlive our ROLLBACK, so they are made outside; so is what only the session knows.
@@ -439,10 +445,6 @@ std::size_t pg_session_core::copy_data(pg::bytes in, pg::frame_header header, se
         server_->copy_in = false;
     }
     return here;
-}
-
-std::string pg_session_core::refusal(routing::operation const* op, routing::statement const* offender) const {
-    return refusal_error(site(), op, offender);
 }
 
 }  // namespace lull

@@ -4,7 +4,7 @@
 
 namespace lull::routing {
 
-bool passes_read_only(statement const& s) {
+bool passes_read_only(statement const& s, config::guard const& guard) {
     if (s.may_set) return false;  // a hidden RESET of transaction_read_only works at any time
     switch (s.kind) {
         case statement_kind::empty:
@@ -19,7 +19,6 @@ bool passes_read_only(statement const& s) {
         case statement_kind::fetch:
         case statement_kind::close_cursor:
         case statement_kind::unlisten:
-        case statement_kind::execute:  // what was prepared is judged by the server, which can only read
             return true;
         case statement_kind::begin:
             return s.begin.read_only.value_or(true);
@@ -28,8 +27,10 @@ bool passes_read_only(statement const& s) {
         case statement_kind::copy_out:
         case statement_kind::prepare:
         case statement_kind::declare_cursor:
+        case statement_kind::execute:  // what was prepared is not known here, and may call anything
             // A function that is not on the list runs where the server refuses to write, and is rolled back.
-            return s.access != access::write;
+            return s.access < access::unknown ||
+                   (s.access == access::unknown && guard.functions == config::function_policy::server);
         case statement_kind::set:
             return !s.to_default ? is_harmless_setting(s.name, s.value) : is_harmless_setting(s.name, "");
         case statement_kind::reset:
@@ -37,13 +38,14 @@ bool passes_read_only(statement const& s) {
         case statement_kind::set_transaction:
             // Resetting transaction_read_only makes a transaction writable at any time, so no reset at all.
             return !s.to_default && s.begin.read_only.value_or(true);
+        case statement_kind::notify:
+            return guard.notify == config::notify_policy::discard;
         case statement_kind::dml:
         case statement_kind::ddl:
         case statement_kind::utility:
         case statement_kind::copy_in:
         case statement_kind::prepare_transaction:
         case statement_kind::listen:
-        case statement_kind::notify:
         case statement_kind::unknown:
             return false;
     }
@@ -52,10 +54,17 @@ bool passes_read_only(statement const& s) {
 
 namespace {
 
-statement const* first_refused(operation const& what) {
+statement const* first_refused(operation const& what, config::guard const& guard) {
+    bool const several = what.statements.size() > 1;
     for (statement const& s : what.statements)
-        if (!passes_read_only(s)) return &s;
+        // A NOTIFY that is answered in the server's place must be alone.
+        if (!passes_read_only(s, guard) || (several && s.kind == statement_kind::notify)) return &s;
     return nullptr;
+}
+
+bool only_ends(operation const& what) {
+    return what.statements.size() == 1 && (what.statements.front().kind == statement_kind::commit ||
+                                           what.statements.front().kind == statement_kind::rollback);
 }
 
 bool pins(operation const& what) {
@@ -86,8 +95,11 @@ decision decide(operation const& what, session_facts const& facts, site const& s
         case mode::reopening:
             break;
     }
+    config::guard const& guard = site.settings->guard;
+    if (facts.privileged && guard.privileged == config::privileged_policy::refuse && !only_ends(what))
+        return {verdict::refuse};
     statement const* offender =
-        what.access == access::unknown && what.statements.empty() ? nullptr : first_refused(what);
+        what.access == access::unknown && what.statements.empty() ? nullptr : first_refused(what, guard);
     if (!offender && !what.statements.empty()) return {verdict::to_reader};
     bool const hold =
         site.settings->writes == config::write_policy::hold && facts.nothing_sent && !facts.hold_exhausted;

@@ -20,6 +20,7 @@ struct session_facts {
     bool deferred_block = false;   // BEGIN was answered, nothing else yet
     bool guarded = false;          // a READ ONLY transaction of ours is around it, also beyond the window
     bool hold_exhausted = false;   // it was held as long as it may be
+    bool privileged = false;       // its role has rights that no READ ONLY transaction stops
 };
 
 enum class verdict : std::uint8_t {
@@ -38,7 +39,7 @@ struct decision {
 decision decide(operation const& what, session_facts const& facts, site const& site);
 
 /// Whether a session that may not write may be given this statement. A READ ONLY transaction or a standby is
-/// around it; this refuses what those let through, and what would lift them.
-bool passes_read_only(statement const& what);
+/// around it; this refuses what those let through, what would lift them, and what `guard` says.
+bool passes_read_only(statement const& what, config::guard const& guard);
 
 }  // namespace lull::routing

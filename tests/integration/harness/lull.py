@@ -290,9 +290,9 @@ class Lull:
     def migration(self, dbname="shop", user="shop_owner", **more):
         return self.connect(dbname, user, port=self.migration_port, **more)
 
-    def wire(self, dbname="shop", user="app", port=None, **parameters):
+    def wire(self, dbname="shop", user="app", port=None, password=None, **parameters):
         """A raw client that is logged in."""
-        return Wire("127.0.0.1", port or self.port).login(user, self.PASSWORDS.get(user), dbname, **parameters)
+        return Wire("127.0.0.1", port or self.port).login(user, password or self.PASSWORDS.get(user), dbname, **parameters)
 
     def raw(self, port=None):
         """A raw client that has said nothing yet."""

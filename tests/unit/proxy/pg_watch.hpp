@@ -108,7 +108,7 @@ class pg_watch {
             using kind = routing::statement_kind;
             alone = alone && (s.kind == kind::set || s.kind == kind::reset || s.kind == kind::discard ||
                               s.kind == kind::deallocate || s.kind == kind::rollback);
-            if (subject && known && !routing::passes_read_only(s) && !ours(text))
+            if (subject && known && !routing::passes_read_only(s, world_.site().guard) && !ours(text))
                 tell_("a write reaches a primary while the site is read-only: " + text);
         }
         // (A segment from before the flip may still read: what only reads needs nothing around it.)
