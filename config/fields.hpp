@@ -26,6 +26,7 @@ struct spec {
     bool restart = false;            // a change takes effect with the next start
     bool secret = false;             // never shown
     bool bytes = false;              // a size, not a count
+    bool path = false;               // of a file; a relative one begins at the folder of the configuration
     std::string_view note = {};      // the default in words, where the value cannot say it
     std::string_view example = {};   // for fixes
     std::string_view file_key = {};  // of a secret: the key that names a file instead
@@ -97,6 +98,12 @@ inline constexpr std::uint64_t second = 1000, minute = 60 * second, hour = 60 * 
 inline constexpr std::uint64_t kilobyte = 1024, megabyte = 1024 * kilobyte, gigabyte = 1024 * megabyte;
 inline constexpr std::size_t longest_name = 63;  // NAMEDATALEN - 1, in bytes
 
+}  // namespace lull::config
+
+#include "config/access_fields.hpp"
+
+namespace lull::config {
+
 template <class Role, class V>
 void visit_role(Role& role, V& v) {
     v.field("user", role.user,
@@ -136,6 +143,7 @@ void visit_cluster(Cluster& c, V& v) {
                     spec{.about = "Returns one row, name and password verifier, for the user name $1.",
                          .longest = 8192});
         });
+    v.section("tls", [&] { visit_server_tls(c.tls, v); });
     v.field("pool_size", c.pool_size,
             spec{.about = "Server connections for each server, database and user, all workers together.",
                  .least = 1,
@@ -335,6 +343,7 @@ void visit(Config& c, V& v) {
     });
     v.field("auth", c.auth,
             spec{.about = "How PostgreSQL clients prove who they are; trust believes everyone."});
+    v.section("client_tls", [&] { visit_client_tls(c.client_tls, v); });
     v.field(
         "admin_socket", c.admin_socket,
         spec{.about = "The Unix socket of status, maintenance and reload.", .longest = 107, .restart = true});

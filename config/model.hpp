@@ -2,6 +2,8 @@
 // validate.hpp judges it. Read-only once loaded; shared by all threads as shared_ptr<config const>.
 #pragma once
 
+#include "config/access.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -74,6 +76,7 @@ struct cluster {
     std::vector<endpoint> replicas;
     std::optional<login_role> control;  // probes, proof of sealing, pause and resume of replay
     std::optional<lull::config::auth_query> auth_query;
+    server_tls tls;
     milliseconds probe_interval{100};
     milliseconds max_replica_lag{10'000};  // further behind: no reads from it
     std::size_t pool_size = 20;            // server connections per (server, database, user), all workers together
@@ -155,6 +158,7 @@ struct config {
     std::string file;  // where it came from
     listeners listen;
     auth_method auth = auth_method::scram_sha_256;
+    lull::config::client_tls client_tls;
     std::string admin_socket = "/run/lull/admin.sock";
     std::string state_dir = "/var/lib/lull";
     std::size_t workers = 0;  // 0: one a core

@@ -90,7 +90,9 @@ class reader : private walker {
     void field(std::string_view key, std::string& value, spec const& s) {
         if (s.secret) return secret(key, value, s);
         std::string path;
-        if (auto const* n = scalar(key, s, path); n && fits(*n, path, s)) value = n->text;
+        auto const* n = scalar(key, s, path);
+        if (!n || !fits(*n, path, s)) return;
+        value = s.path ? (std::filesystem::path(folder_) / n->text).string() : n->text;
     }
 
     void field(std::string_view key, std::size_t& value, spec const& s) {

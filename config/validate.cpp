@@ -83,6 +83,7 @@ class judge {
         for (auto const& [name, site] : config_.sites) judge_site(join_path("sites", name), site);
         for (auto const& [name, user] : config_.users) judge_user(join_path("users", name), user);
         who_can_log_in();
+        judge_client_tls();
         if (config_.limits.max_parse_bytes > config_.limits.max_statement_bytes)
             refuse("limits.max_parse_bytes", "greater than limits.max_statement_bytes",
                    "lower it: no statement longer than max_statement_bytes arrives to be parsed");
@@ -172,6 +173,7 @@ class judge {
         }
         for (std::size_t i = 0; i < c.replicas.size(); ++i)
             not_ourselves(path + ".replicas[" + std::to_string(i) + "]", c.replicas[i]);
+        judge_server_tls(path + ".tls", c.tls);
         if (!c.control)
             warn(path,
                  c.replicas.empty()
@@ -180,6 +182,41 @@ class judge {
                        "prove "
                        "that nobody writes while a site is sealed",
                  "add `control: {user: lull, password: ...}`");
+    }
+
+    void certificate_with_key(std::string const& path, std::string const& certificate,
+                              std::string const& key) {
+        if (certificate.empty() == key.empty()) return;
+        std::string const missing = certificate.empty() ? "certificate" : "key";
+        refuse(path + (certificate.empty() ? ".key" : ".certificate"), missing + " is missing beside it",
+               "add `" + missing + ": ...`");
+    }
+
+    void judge_client_tls() {
+        auto const& t = config_.client_tls;
+        certificate_with_key("client_tls", t.certificate, t.key);
+        if (t.mode != client_tls_mode::disable && t.certificate.empty())
+            refuse("client_tls.mode", "TLS needs a certificate and its key",
+                   "add `certificate: ...` and `key: ...`, or write `mode: disable`");
+        if (t.mode >= client_tls_mode::verify_ca && t.ca.empty())
+            refuse("client_tls.mode", "nobody is named who signs the certificates of clients",
+                   "add `ca: ...`");
+        if (t.mode == client_tls_mode::disable && !t.certificate.empty())
+            warn("client_tls.certificate", "not used: TLS is off", "add `mode: allow` or `mode: require`");
+    }
+
+    void judge_server_tls(std::string const& path, server_tls const& t) {
+        bool const verifies = t.mode >= server_tls_mode::verify_ca;
+        certificate_with_key(path, t.certificate, t.key);
+        if (verifies && t.ca.empty())
+            refuse(path + ".mode", "nobody is named who signs the servers' certificates", "add `ca: ...`");
+        // A CA that is configured and not heeded would look like protection.
+        if (!verifies && !t.ca.empty())
+            refuse(path + ".ca", "it is not heeded in this mode",
+                   "write `mode: verify-full`, or verify-ca where certificates do not name their hosts");
+        if (t.direct && t.mode < server_tls_mode::require)
+            refuse(path + ".direct", "a server that speaks no TLS cannot be asked that way",
+                   "write `mode: require`, verify-ca or verify-full");
     }
 
     void judge_site(std::string const& path, site const& s) {

@@ -2,6 +2,7 @@
 #include "config/load.hpp"
 #include "config/print.hpp"
 #include "proxy/cli.hpp"
+#include "proxy/tls_context.hpp"
 
 #include <fmt/format.h>
 
@@ -139,7 +140,13 @@ int check(std::string const& file, bool explain) {
         for (auto const& i : *issues) fmt::print(stderr, "{}\n", config::to_string(i));
         return failed;
     }
-    fmt::print("{}", config::print_effective(std::get<config::config>(loaded)));
+    auto const& config = std::get<config::config>(loaded);
+    std::vector<tls_trouble> troubles;
+    if (!load_keyring(config, troubles)) {
+        for (auto const& t : troubles) fmt::print(stderr, "{}: {}\n  to do: {}\n", file, t.what, t.fix);
+        return failed;
+    }
+    fmt::print("{}", config::print_effective(config));
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace lull {
 
@@ -23,12 +24,17 @@ struct overloaded : Cases... {
 control::control(boost::asio::io_context& io, std::shared_ptr<config::config const> config,
                  std::size_t workers, state_file& state)
     : io_(io), config_(std::move(config)), workers_count_(workers), state_(state), timer_(io) {
+    std::vector<tls_trouble> troubles;
+    auto keyring = load_keyring(*config_, troubles);
+    if (!keyring) throw std::runtime_error(troubles.front().what + "; " + troubles.front().fix);
+    tls_.put(std::move(keyring));
     for (auto const& [name, cluster] : config_->clusters) {
         add_server(name, cluster.primary, routing::role::primary);
         for (config::endpoint const& replica : cluster.replicas)
             add_server(name, replica, routing::role::replica);
         if (cluster.auth_query)
-            finders_[name] = std::make_unique<secret_finder>(cluster.primary, *cluster.auth_query);
+            finders_[name] =
+                std::make_unique<secret_finder>(cluster.primary, *cluster.auth_query, cluster.tls);
     }
     state_file::loaded const stored = state_.load();
     records_ = stored.records;
@@ -54,7 +60,7 @@ void control::add_server(std::string const& cluster, config::endpoint const& whe
     // Nothing is known yet. A primary is tried; a replica must first have shown that it is fresh.
     s.value.healthy = role == routing::role::primary;
     servers_.push_back(std::move(made));
-    s.watch = std::make_unique<probe>(io_, where, c.control, c.probe_interval,
+    s.watch = std::make_unique<probe>(io_, where, c.control, c.tls, c.probe_interval,
                                       [this, &s](server_look const& look) { looked(s, look); });
 }
 

@@ -12,6 +12,7 @@
 #include "proxy/probes.hpp"
 #include "proxy/secret_finder.hpp"
 #include "proxy/state_file.hpp"
+#include "proxy/tls_context.hpp"
 #include "routing/backends.hpp"
 #include "routing/maintenance.hpp"
 
@@ -29,7 +30,7 @@ namespace lull {
 
 class control final : public control_port, public admin_desk {
   public:
-    /// Starts probing and takes up the windows that `state` tells of. `io` and `state` outlive it.
+    /// Throws std::runtime_error where a certificate cannot be used. Starts probing and takes up the windows that `state` tells of. `io` and `state` outlive it.
     control(boost::asio::io_context& io, std::shared_ptr<config::config const> config, std::size_t workers,
             state_file& state);
     ~control();
@@ -45,6 +46,7 @@ class control final : public control_port, public admin_desk {
     void report(worker_report r) override;
     void find_secret(worker_id worker, std::uint64_t request, std::string cluster, std::string user) override;
     void suspect(routing::backend_id backend) override;
+    std::shared_ptr<tls_keyring const> tls() override { return tls_.get(); }
 
     // admin_desk: control thread
     admin_answer status() override;
@@ -111,6 +113,7 @@ class control final : public control_port, public admin_desk {
     state_file& state_;
     boost::asio::steady_timer timer_;
     std::chrono::steady_clock::time_point const started_ = std::chrono::steady_clock::now();
+    tls_shelf tls_;
     maintenance_records records_;                       // as on the disk; also of sites no longer configured
     std::vector<std::unique_ptr<server>> servers_;      // indexed by backend_id
     std::vector<std::unique_ptr<managed_site>> sites_;  // indexed by site_id

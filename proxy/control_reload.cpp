@@ -53,6 +53,25 @@ admin_answer control::reload() {
         return answer;
     }
     config::config const& wanted = std::get<config::config>(loaded);
+    config::config merged = merge(*config_, wanted);
+    // The files anew, whether or not their names have changed: that is how certificates are renewed.
+    std::vector<tls_trouble> troubles;
+    auto keyring = load_keyring(merged, troubles);
+    if (!keyring) {
+        nlohmann::json list = nlohmann::json::array();
+        std::string all;
+        for (tls_trouble const& t : troubles) {
+            log::error("reload: {}", t.what);
+            list.push_back(t.what);
+            all += (all.empty() ? "" : "\n") + t.what;
+        }
+        admin_answer answer =
+            problem(422, "The configuration was not reloaded", all,
+                    troubles.front().fix + "; until then the old configuration and certificates hold");
+        answer.body["errors"] = std::move(list);
+        return answer;
+    }
+    tls_.put(std::move(keyring));
     nlohmann::json changes = nlohmann::json::array();
     for (config::change const& c : config::diff(*config_, wanted)) {
         if (c.reloadable)
@@ -61,7 +80,7 @@ admin_answer control::reload() {
             log::warning("reload: {} is NOT applied: {}", c.what, c.note);
         changes.push_back({{"what", c.what}, {"reloadable", c.reloadable}, {"note", c.note}});
     }
-    config_ = std::make_shared<config::config const>(merge(*config_, wanted));
+    config_ = std::make_shared<config::config const>(std::move(merged));
     for (auto const& [name, settings] : config_->sites) {
         if (managed_site* const known = find_site(name)) {
             known->settings = std::make_shared<config::site const>(settings);

@@ -5,6 +5,7 @@
 #include "proxy/pg_pool.hpp"
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
+#include "proxy/tls_context.hpp"
 
 #include <boost/asio/post.hpp>
 
@@ -24,7 +25,7 @@ pg_client::pg_client(pg_service& service, int fd, std::string peer, bool migrati
       since_(service.context().now),
       since_wall_(std::chrono::system_clock::now()) {
     socket_.emplace(service.io(), fd, *this);
-    login_.emplace(service.context().snapshot, migration, service.new_login(), service.verifiers());
+    prepare_login();
 }
 
 pg_client::~pg_client() = default;
@@ -32,13 +33,6 @@ pg_client::~pg_client() = default;
 void pg_client::start() {
     armed_ = true;
     socket_->wait_readable();
-}
-
-void pg_client::refuse(std::string_view sqlstate, std::string_view message) {
-    std::string text;
-    pg::write_error_response(text, {.severity = "FATAL", .sqlstate = sqlstate, .message = message});
-    closing_ = true;
-    flush_text(text);
 }
 
 /// Everything that happens to a session: the core decides, both sides are sent to, then the rest follows.
@@ -53,7 +47,7 @@ void pg_client::event(Event&& what) {
 void pg_client::send(session_step& step) {
     if (server_ && !step.server.empty()) server_->send(step.server);
     if (!step.client.empty() && socket_) {
-        switch (out_.send(socket_->fd(), step.client)) {
+        switch (put(step.client)) {
             case outbox::result::sent:
                 break;
             case outbox::result::later:
@@ -114,6 +108,7 @@ void pg_client::close() {
 }
 
 void pg_client::gone() {
+    say_goodbye();
     socket_.reset();
     armed_ = false;
     in_.clear();
@@ -131,6 +126,7 @@ void pg_client::finish() {
     if (was_writer_ && site_) service_.writer_changed(*site_, false);
     was_writer_ = false;
     drop_wish();
+    say_goodbye();
     socket_.reset();
     service_.remove(*this);
 }
@@ -190,7 +186,7 @@ void pg_client::choose_again() {
 
 bool pg_client::wants_input() const {
     if (!socket_ || closing_ || finished_) return false;
-    if (login_) return login_->needs() == pg_login_core::need::input;
+    if (login_) return login_->needs() == pg_login_core::need::input && out_.empty();
     // A client that does not read what it is told has to wait, or its answers would pile up here.
     return session_->takes_input() && out_.empty() && !(server_ && server_->congested());
 }
@@ -230,8 +226,11 @@ void pg_client::read() {
         }
         // While it logs in, an end that came with these bytes is looked for: it makes no edge of its own.
         drained = static_cast<std::size_t>(n) < block.size() && !login_;
-        feed(block.first(static_cast<std::size_t>(n)));
+        std::span<std::byte const> fresh = block.first(static_cast<std::size_t>(n));
+        if (tls_ && !decrypt(fresh)) return;
+        if (!fresh.empty()) feed(fresh);
         if (finished_ || !socket_) return;
+        if (tls_ && tls_->where() == tls_filter::state::closed) return gone();
     }
     if (!drained) {
         readable_ = true;
@@ -347,7 +346,7 @@ void pg_client::flush_text(std::string& text) {
     gather& out = service_.step().client;
     out.text(text);
     text.clear();
-    switch (out_.send(socket_->fd(), out)) {
+    switch (put(out)) {
         case outbox::result::sent:
             if (closing_) gone();
             break;

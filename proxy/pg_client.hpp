@@ -15,6 +15,7 @@
 namespace lull {
 
 class pg_pool;
+class tls_filter;
 class pg_server;
 class pg_service;
 
@@ -67,6 +68,7 @@ class pg_client final : public socket_events {
     void read();
     bool wants_input() const;
     void resume_reading();
+    void prepare_login();
     void log_in();
     void begin_session();
     void start_session();
@@ -77,9 +79,15 @@ class pg_client final : public socket_events {
     void drop_wish();
     void note_writer();
     void flush_text(std::string& text);
+    outbox::result put(gather& bytes);
+    // pg_client_tls.cpp
+    void begin_tls();
+    bool decrypt(std::span<std::byte const>& fresh);
+    void say_goodbye();
 
     pg_service& service_;
     std::optional<edge_socket> socket_;
+    std::unique_ptr<tls_filter> tls_;  // null: plain text
     std::string const peer_;
     bool const migration_;
     std::optional<pg_login_core> login_;
@@ -99,6 +107,7 @@ class pg_client final : public socket_events {
     bool pump_again_ = false;
     bool closing_ = false;  // when what waits has been sent
     bool finished_ = false;
+    bool tls_told_ = false;  // the login knows that the handshake is over
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what was posted to the loop
     bool stop_when_idle_ = false;
     bool was_writer_ = false;

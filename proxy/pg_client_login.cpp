@@ -1,8 +1,27 @@
 // How a pg_client comes in; behind it stands pg_login_core.
+#include "protocol/pg/backend.hpp"
+#include "proxy/peer.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_service.hpp"
+#include "proxy/tls_context.hpp"
 
 namespace lull {
+
+void pg_client::prepare_login() {
+    login_channel channel;
+    channel.local = peer_ == local_peer;
+    channel.tls = !channel.local && service_.tls()->clients;
+    if (!channel.local) channel.address = host_of_peer(peer_);
+    login_.emplace(service_.context().snapshot, migration_, std::move(channel), service_.new_login(),
+                   service_.verifiers());
+}
+
+void pg_client::refuse(std::string_view sqlstate, std::string_view message) {
+    std::string text;
+    pg::write_error_response(text, {.severity = "FATAL", .sqlstate = sqlstate, .message = message});
+    closing_ = true;
+    flush_text(text);
+}
 
 void pg_client::log_in() {
     std::string out;
@@ -11,6 +30,9 @@ void pg_client::log_in() {
     switch (login_->needs()) {
         case pg_login_core::need::input:
             break;
+        case pg_login_core::need::tls:
+            if (!out.empty()) flush_text(out);
+            return begin_tls();
         case pg_login_core::need::secret:
             service_.ask_secret(*this, login_->cluster(), login_->user());
             break;

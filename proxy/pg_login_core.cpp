@@ -11,6 +11,8 @@ namespace lull {
 
 namespace {
 
+/// What every TLS connection begins with (RFC 8446, 5.1); as a length it would be far beyond the limit.
+constexpr std::byte tls_handshake_record{0x16};
 constexpr std::size_t longest_password_message = pg::max_scram_message_bytes + 256;
 
 bool is_off(std::string_view value) {
@@ -27,8 +29,12 @@ std::string lower(std::string_view text) {
 }  // namespace
 
 pg_login_core::pg_login_core(std::shared_ptr<routing::snapshot const> snapshot, bool migration,
-                             login_entropy const& entropy, verifier_cache& verifiers)
-    : snapshot_(std::move(snapshot)), migration_(migration), entropy_(entropy), verifiers_(verifiers) {}
+                             login_channel channel, login_entropy const& entropy, verifier_cache& verifiers)
+    : snapshot_(std::move(snapshot)),
+      migration_(migration),
+      channel_(std::move(channel)),
+      entropy_(entropy),
+      verifiers_(verifiers) {}
 
 std::size_t pg_login_core::on_client(pg::bytes in, std::string& out) {
     std::size_t used = 0;
@@ -42,6 +48,11 @@ std::size_t pg_login_core::on_client(pg::bytes in, std::string& out) {
 }
 
 std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
+    if (in.front() == tls_handshake_record && channel_.tls && !tls_ && !asked_ssl_ && !asked_gss_) {
+        direct_tls_ = true;
+        need_ = need::tls;
+        return 0;
+    }
     pg::startup_result const result = pg::parse_startup(in);
     if (std::holds_alternative<need_more>(result)) return 0;
     if (auto const* wrong = std::get_if<errc>(&result)) {
@@ -50,20 +61,28 @@ std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
                message_of(*wrong), out);
         return in.size();
     }
-    auto const answer_no = [&](bool& asked, std::size_t size) {
-        if (asked || in.size() > size) {  // nothing may follow before the answer
-            refuse(pg::sqlstate::protocol_violation, "received unencrypted data after an encryption request",
-                   out);
+    // Nothing may follow before the answer: it could have been slipped in by somebody on the way, and would
+    // pass for the encrypted client's (CVE-2021-23214).
+    auto const answer = [&](bool& asked, std::size_t size, std::string_view kind, char word) {
+        if (asked || in.size() > size) {
+            refuse(pg::sqlstate::protocol_violation,
+                   "received unencrypted data after " + std::string(kind) + " request", out, {},
+                   "This could be either a client-software bug or evidence of an attempted "
+                   "man-in-the-middle attack.");
             return in.size();
         }
         asked = true;
-        out += 'N';
+        out += word;
         return size;
     };
-    if (auto const* ssl = std::get_if<pg::ssl_request>(&result))
-        return answer_no(asked_ssl_, ssl->packet_bytes);
+    if (auto const* ssl = std::get_if<pg::ssl_request>(&result)) {
+        bool const yes = channel_.tls && !tls_;
+        std::size_t const used = answer(asked_ssl_, ssl->packet_bytes, "SSL", yes ? 'S' : 'N');
+        if (yes && need_ == need::input) need_ = need::tls;
+        return used;
+    }
     if (auto const* gss = std::get_if<pg::gssenc_request>(&result))
-        return answer_no(asked_gss_, gss->packet_bytes);
+        return answer(asked_gss_, gss->packet_bytes, "GSSAPI encryption", 'N');
     if (auto const* cancel = std::get_if<pg::cancel_request>(&result)) {
         cancel_pid_ = cancel->pid;
         cancel_secret_ = pg::as_text(cancel->secret);
@@ -128,7 +147,40 @@ config::user const* pg_login_core::known_user() const {
     return at == snapshot_->config->users.end() ? nullptr : &at->second;
 }
 
+void pg_login_core::on_tls(tls_facts facts, std::string& out) {
+    tls_ = std::move(facts);
+    // Without it a program that speaks something else over TLS could be led here.
+    if (direct_tls_ && !tls_->alpn)
+        refuse(pg::sqlstate::protocol_violation,
+               "received direct SSL connection request without ALPN protocol negotiation extension", out);
+}
+
+/// Whether client_tls.mode is content with how this client is connected.
+bool pg_login_core::tls_suffices(std::string& out) {
+    using mode = config::client_tls_mode;
+    mode const wanted = snapshot_->config->client_tls.mode;
+    if (wanted < mode::require || channel_.local) return true;
+    if (!tls_) {
+        refuse_host("no pg_hba.conf entry", out,
+                    "The proxy takes encrypted connections only: connect with sslmode=require or better.");
+        return false;
+    }
+    if (wanted >= mode::verify_ca && !tls_->verified) {
+        refuse(pg::sqlstate::invalid_authorization_specification,
+               "connection requires a valid client certificate", out);
+        return false;
+    }
+    if (wanted == mode::verify_full && tls_->common_name != user_) {
+        refuse(pg::sqlstate::invalid_authorization_specification,
+               "certificate authentication failed for user \"" + user_ + "\"", out,
+               "The common name of the certificate must be the name of the user.");
+        return false;
+    }
+    return true;
+}
+
 void pg_login_core::authenticate(std::string& out) {
+    if (!tls_suffices(out)) return;
     if (snapshot_->config->auth == config::auth_method::trust) return accept(out);
     config::user const* user = known_user();
     if (user && !user->password.empty()) {
@@ -242,10 +294,19 @@ void pg_login_core::accept(std::string& out) {
     state_ = state::over;
 }
 
+/// As PostgreSQL says it: `no pg_hba.conf entry for host "192.0.2.1", user "u", database "d", no encryption`.
+void pg_login_core::refuse_host(std::string_view why, std::string& out, std::string_view hint) {
+    std::string message(why);
+    message.append(" for host \"").append(channel_.local ? "[local]" : channel_.address);
+    message.append("\", user \"").append(user_).append("\", database \"").append(database_);
+    message.append("\", ").append(tls_ ? "SSL encryption" : "no encryption");
+    refuse(pg::sqlstate::invalid_authorization_specification, message, out, hint);
+}
+
 void pg_login_core::refuse(std::string_view sqlstate, std::string_view message, std::string& out,
-                           std::string_view hint) {
-    pg::write_error_response(out,
-                             {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint});
+                           std::string_view hint, std::string_view detail) {
+    pg::write_error_response(
+        out, {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .detail = detail, .hint = hint});
     need_ = need::close;
     state_ = state::over;
 }

@@ -22,6 +22,21 @@ struct login_entropy {
     std::array<std::byte, pg::nonce_bytes> nonce{};
 };
 
+/// How the client is connected, as far as that decides what it may do.
+struct login_channel {
+    bool local = false;   // over a Unix socket
+    bool tls = false;     // there is a certificate to speak TLS with
+    std::string address;  // numeric, without a port; local: empty
+};
+
+/// What a finished handshake tells.
+struct tls_facts {
+    bool alpn = false;        // both agreed on `postgresql`
+    bool verified = false;    // the client showed a certificate that our CA has signed
+    std::string common_name;  // in it
+    std::string end_point;    // tls-server-end-point of our own certificate; empty: none
+};
+
 /// Verifiers made of plain passwords, so that 2 ms of hashing are spent once a password and worker.
 using verifier_cache = std::map<std::pair<std::string, std::string>, pg::scram_verifier>;
 
@@ -35,17 +50,22 @@ class pg_login_core {
   public:
     enum class need : std::uint8_t {
         input,
+        tls,      // what is in `out` goes out in plain text; from here on the client speaks TLS: on_tls()
         secret,   // on_secret() must come: ask auth_query
         session,  // authenticated
         cancel,   // it was a CancelRequest: cancel_pid(), cancel_secret()
         close,    // the error is in `out`
     };
 
-    pg_login_core(std::shared_ptr<routing::snapshot const> snapshot, bool migration,
+    pg_login_core(std::shared_ptr<routing::snapshot const> snapshot, bool migration, login_channel channel,
                   login_entropy const& entropy, verifier_cache& verifiers);
 
     /// Bytes consumed; what is to be sent is appended to `out`.
     std::size_t on_client(pg::bytes in, std::string& out);
+    /// For need::tls: the handshake begins. Bytes of the client that were not consumed belong to it.
+    void tls_begun() { need_ = need::input; }
+    /// The handshake is done; what on_client() is given from now on was encrypted.
+    void on_tls(tls_facts facts, std::string& out);
     void on_secret(std::optional<std::string> secret, std::string const& error, std::string& out);
     /// login_timeout has passed.
     void on_timeout(std::string& out);
@@ -65,16 +85,21 @@ class pg_login_core {
     std::size_t on_startup(pg::bytes in, std::string& out);
     void begin(pg::startup_message const& startup, std::string& out);
     void authenticate(std::string& out);
+    bool tls_suffices(std::string& out);
     void use_secret(std::string const& secret);
     std::size_t on_password(pg::bytes in, std::string& out);
     void accept(std::string& out);
     void refuse(std::string_view sqlstate, std::string_view message, std::string& out,
-                std::string_view hint = {});
+                std::string_view hint = {}, std::string_view detail = {});
+    void refuse_host(std::string_view why, std::string& out, std::string_view hint);
     void refuse_password(std::string& out);
     config::user const* known_user() const;
 
     std::shared_ptr<routing::snapshot const> snapshot_;
     bool const migration_;
+    login_channel channel_;
+    std::optional<tls_facts> tls_;
+    bool direct_tls_ = false;
     login_entropy entropy_;
     verifier_cache& verifiers_;
     state state_ = state::startup;

@@ -37,9 +37,26 @@ bool wait_for_result(pg_conn* connection, std::chrono::milliseconds timeout) {
     return true;
 }
 
+char const* sslmode_of(config::server_tls_mode mode) {
+    switch (mode) {
+        case config::server_tls_mode::disable:
+            return "disable";
+        case config::server_tls_mode::prefer:
+            return "prefer";
+        case config::server_tls_mode::require:
+            return "require";
+        case config::server_tls_mode::verify_ca:
+            return "verify-ca";
+        case config::server_tls_mode::verify_full:
+            return "verify-full";
+    }
+    return "verify-full";
+}
+
 }  // namespace
 
-pg_conn* pg_connect(config::endpoint const& where, config::login_role const& role, std::string& error) {
+pg_conn* pg_connect(config::endpoint const& where, config::login_role const& role,
+                    config::server_tls const& tls, std::string& error) {
     std::string const port = std::to_string(where.port);
     char const* const keys[] = {"host",
                                 "port",
@@ -51,6 +68,11 @@ pg_conn* pg_connect(config::endpoint const& where, config::login_role const& rol
                                 "tcp_user_timeout",
                                 "keepalives_idle",
                                 "client_encoding",
+                                "sslmode",
+                                "sslrootcert",
+                                "sslcert",
+                                "sslkey",
+                                "ssl_min_protocol_version",
                                 "options",
                                 nullptr};
     // statement_timeout bounds the server's time, tcp_user_timeout a network that swallows everything.
@@ -64,6 +86,11 @@ pg_conn* pg_connect(config::endpoint const& where, config::login_role const& rol
                                   "5000",
                                   "5",
                                   "UTF8",
+                                  sslmode_of(tls.mode),
+                                  tls.ca.c_str(),
+                                  tls.certificate.c_str(),
+                                  tls.key.c_str(),
+                                  tls.min_version == config::tls_version::v1_3 ? "TLSv1.3" : "TLSv1.2",
                                   "-c search_path=pg_catalog -c statement_timeout=5000 -c lock_timeout=2000"
                                   " -c default_transaction_read_only=off -c synchronous_commit=on",
                                   nullptr};

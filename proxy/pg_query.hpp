@@ -16,7 +16,8 @@ struct pg_result;
 namespace lull {
 
 /// Connects as `role`, with search_path pinned and every wait bounded. Null: `error` says why.
-pg_conn* pg_connect(config::endpoint const& where, config::login_role const& role, std::string& error);
+pg_conn* pg_connect(config::endpoint const& where, config::login_role const& role,
+                    config::server_tls const& tls, std::string& error);
 /// Whether anybody accepts connections there.
 bool can_connect(config::endpoint const& where);
 

@@ -7,6 +7,7 @@
 #include "proxy/pg_cancel.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_service.hpp"
+#include "proxy/tls_filter.hpp"
 
 #include <boost/asio/post.hpp>
 
@@ -22,9 +23,10 @@ namespace {
 
 constexpr int blocks_a_turn = 16;
 
-std::string failure(std::string_view sqlstate, std::string const& message) {
+std::string failure(std::string_view sqlstate, std::string const& message, std::string_view hint = {}) {
     std::string out;
-    pg::write_error_response(out, {.severity = "FATAL", .sqlstate = sqlstate, .message = message});
+    pg::write_error_response(out,
+                             {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint});
     return out;
 }
 
@@ -91,22 +93,24 @@ void pg_server::start_login() {
     stage_ = stage::login;
     pool_key const& key = pool_.key();
     login_.emplace(key.user, key.database, key.use == pool_use::guarded, pool_.credentials(),
-                   pg::make_nonce(pg::as_bytes(service_.random(pg::nonce_bytes))));
+                   pg::make_nonce(pg::as_bytes(service_.random(pg::nonce_bytes))), tls_wish());
     gather& out = service_.step().server;
     out.write([&](std::string& text) { login_->start(text); });
     send(out);
+    if (login_->where() == pg_server_login_core::state::tls) begin_tls();
+    if (stage_ == stage::closed) return;
     reading_ = true;
     if (socket_) socket_->wait_readable();
 }
 
-void pg_server::fail(std::string const& why, std::string_view sqlstate) {
+void pg_server::fail(std::string const& why, std::string_view sqlstate, std::string_view hint) {
     stage_ = stage::closed;
-    pool_.lost(*this, failure(sqlstate, why));
+    pool_.lost(*this, failure(sqlstate, why, hint));
 }
 
 void pg_server::send(gather& bytes) {
     if (!socket_) return;
-    switch (out_.send(socket_->fd(), bytes)) {
+    switch (put(bytes)) {
         case outbox::result::sent:
             break;
         case outbox::result::later:
@@ -175,8 +179,12 @@ void pg_server::read() {
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) break;
         if (n <= 0) return lose(n == 0 ? "the server closed the connection" : std::strerror(errno));
-        take(block.first(static_cast<std::size_t>(n)));
+        std::span<std::byte const> fresh = block.first(static_cast<std::size_t>(n));
+        if (tls_ && !decrypt(fresh)) return;
+        if (!fresh.empty()) take(fresh);
         if (alive.expired() || !socket_ || stage_ == stage::closed) return;
+        if (tls_ && tls_->where() == tls_filter::state::closed)
+            return lose("the server closed the connection");
         // A short read has emptied the socket, but an end that came with these bytes makes no edge of its
         // own: where the server has said that it ends, it is looked for.
         if (static_cast<std::size_t>(n) < block.size() && !state_.ending) break;
@@ -213,7 +221,9 @@ std::size_t pg_server::on_bytes(std::span<std::byte const> in) {
             bytes.text(out);
             send(bytes);
         }
-        if (login_->where() == pg_server_login_core::state::failed) {
+        if (login_->where() == pg_server_login_core::state::tls) {
+            begin_tls();
+        } else if (login_->where() == pg_server_login_core::state::failed) {
             stage_ = stage::closed;
             std::string error = login_->error();
             pool_.lost(*this, std::move(error));

@@ -12,6 +12,8 @@
 
 namespace lull {
 
+class tls_filter;
+
 class pg_server final : public socket_events {
   public:
     explicit pg_server(pg_pool& pool);
@@ -50,13 +52,18 @@ class pg_server final : public socket_events {
   private:
     enum class stage : std::uint8_t { resolving, connecting, login, ready, closed };
     void connect_next();
-    void fail(std::string const& why, std::string_view sqlstate);
+    void fail(std::string const& why, std::string_view sqlstate, std::string_view hint = {});
     void read();
     void take(std::span<std::byte const> fresh);
     std::size_t on_bytes(std::span<std::byte const> in);
     std::size_t on_idle_bytes(std::span<std::byte const> in);
     void lose(std::string_view why);
     void start_login();
+    // pg_server_tls.cpp
+    server_tls_wish tls_wish() const;
+    void begin_tls();
+    bool decrypt(std::span<std::byte const>& fresh);
+    outbox::result put(gather& bytes);
 
     pg_pool& pool_;
     pg_service& service_;
@@ -65,6 +72,7 @@ class pg_server final : public socket_events {
     std::vector<socket_address> addresses_;
     std::size_t next_address_ = 0;
     std::optional<edge_socket> socket_;
+    std::unique_ptr<tls_filter> tls_;  // null: plain text
     std::optional<pg_server_login_core> login_;
     pg_client* client_ = nullptr;
     std::string in_;  // what was read and not yet understood

@@ -18,14 +18,59 @@ constexpr std::size_t most_parameters = 256;
 }  // namespace
 
 pg_server_login_core::pg_server_login_core(std::string user, std::string database, bool guarded,
-                                           server_credentials credentials, std::string nonce)
+                                           server_credentials credentials, std::string nonce,
+                                           server_tls_wish tls)
     : user_(std::move(user)),
       database_(std::move(database)),
       guarded_(guarded),
       credentials_(std::move(credentials)),
-      nonce_(std::move(nonce)) {}
+      nonce_(std::move(nonce)),
+      tls_(tls) {}
 
 void pg_server_login_core::start(std::string& out) {
+    switch (tls_) {
+        case server_tls_wish::none:
+            return begin(out);
+        case server_tls_wish::direct:
+            state_ = state::tls;
+            return;
+        case server_tls_wish::prefer:
+        case server_tls_wish::require:
+            state_ = state::asking;
+            pg::write_ssl_request(out);
+            return;
+    }
+}
+
+/// One byte, and nothing behind it: more could have been slipped in by somebody on the way, and would pass
+/// for the encrypted server's (CVE-2021-23222).
+void pg_server_login_core::on_answer(pg::bytes in, std::string& out) {
+    char const answer = static_cast<char>(in.front());
+    if (answer == 'S' && in.size() == 1) {
+        state_ = state::tls;
+    } else if (answer == 'S') {
+        fail(pg::sqlstate::protocol_violation, "received unencrypted data after SSL response");
+    } else if (answer == 'N' && tls_ == server_tls_wish::prefer) {
+        begin(out);
+    } else if (answer == 'N') {
+        fail(pg::sqlstate::sqlclient_unable_to_establish_sqlconnection,
+             "server does not support SSL, but SSL was required",
+             "Set ssl = on at the server, or another tls.mode for the cluster in the proxy's configuration.");
+    } else {
+        fail(pg::sqlstate::protocol_violation, "received invalid response to SSL negotiation");
+    }
+}
+
+void pg_server_login_core::on_tls(bool alpn, std::string end_point, std::string& out) {
+    if (tls_ == server_tls_wish::direct && !alpn)
+        return fail(pg::sqlstate::protocol_violation,
+                    "direct SSL connection was established without ALPN protocol negotiation extension");
+    end_point_ = std::move(end_point);
+    begin(out);
+}
+
+void pg_server_login_core::begin(std::string& out) {
+    state_ = state::going;
     pg::parameter_list parameters{{"user", user_}, {"database", database_}};
     if (guarded_) parameters.emplace_back("options", "-c default_transaction_read_only=on");
     pg::write_startup(out, parameters);
@@ -33,6 +78,11 @@ void pg_server_login_core::start(std::string& out) {
 
 std::size_t pg_server_login_core::on_server(pg::bytes in, pg_server_state& server, setting_interner& settings,
                                             std::string& out) {
+    if (in.empty()) return 0;
+    if (state_ == state::asking) {
+        on_answer(in, out);
+        return 1;
+    }
     std::size_t used = 0;
     while (state_ == state::going) {
         pg::frame_result const next = pg::next_frame(in.subspan(used), longest_message);

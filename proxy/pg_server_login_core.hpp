@@ -12,15 +12,26 @@
 
 namespace lull {
 
+/// prefer: where the server declines, in plain text. direct: without asking.
+enum class server_tls_wish : std::uint8_t { none, prefer, require, direct };
+
 class pg_server_login_core {
   public:
-    enum class state : std::uint8_t { going, ready, failed };
+    enum class state : std::uint8_t {
+        asking,  // for TLS
+        tls,     // the handshake is to begin; on_tls() when it is done
+        going,
+        ready,
+        failed,
+    };
 
     /// `guarded`: sessions that are READ ONLY by default, belt to the braces of our own transactions.
     pg_server_login_core(std::string user, std::string database, bool guarded, server_credentials credentials,
-                         std::string nonce);
+                         std::string nonce, server_tls_wish tls = server_tls_wish::none);
 
     void start(std::string& out);
+    /// `end_point`: tls-server-end-point of the server's certificate, empty where it has none.
+    void on_tls(bool alpn, std::string end_point, std::string& out);
     /// Bytes consumed. Fills `server` from what it reports.
     std::size_t on_server(pg::bytes in, pg_server_state& server, setting_interner& settings,
                           std::string& out);
@@ -30,6 +41,8 @@ class pg_server_login_core {
     std::string const& error() const { return error_; }
 
   private:
+    void begin(std::string& out);
+    void on_answer(pg::bytes in, std::string& out);
     void authenticate(pg::bytes body, std::string& out);
     void fail(std::string_view sqlstate, std::string_view message, std::string_view hint = {});
 
@@ -38,6 +51,8 @@ class pg_server_login_core {
     bool const guarded_;
     server_credentials credentials_;
     std::string nonce_;
+    server_tls_wish const tls_;
+    std::string end_point_;
     std::optional<pg::scram_client> scram_;
     setting_map reported_;
     state state_ = state::going;

@@ -7,6 +7,7 @@
 #include "proxy/pg_session_core.hpp"
 #include "proxy/ports.hpp"
 #include "proxy/resolver.hpp"
+#include "proxy/tls_filter.hpp"
 
 #include <array>
 #include <functional>
@@ -62,6 +63,16 @@ class pg_service {
         return {to_client_, to_server_};
     }
     std::span<std::byte> block() { return block_; }
+    /// For TLS: what a block becomes, and what is to be sent of it. Each is of one event.
+    std::span<std::byte> plain() {
+        plain_.resize(most_plaintext(block_.size()));
+        return plain_;
+    }
+    gather& sealed() {
+        sealed_.clear();
+        return sealed_;
+    }
+    std::shared_ptr<tls_keyring const> tls() const { return control_.tls(); }
     pg_pool& pool(pool_key const& key);
     host_resolver& resolver() { return resolver_; }
     control_port& control() { return control_; }
@@ -105,6 +116,8 @@ class pg_service {
     gather to_client_;
     gather to_server_;
     std::vector<std::byte> block_;
+    std::vector<std::byte> plain_;  // empty until the first TLS connection
+    gather sealed_;
     login_entropy entropy_;
     std::unordered_map<pg_client*, std::unique_ptr<pg_client>> clients_;
     std::unordered_map<std::int32_t, pg_client*> by_key_;

@@ -13,6 +13,8 @@
 
 namespace lull {
 
+struct tls_keyring;
+
 enum class worker_id : std::uint16_t {};
 
 enum class listener_kind : std::uint8_t { postgres, migration, http };
@@ -81,6 +83,8 @@ class control_port {
     virtual void find_secret(worker_id, std::uint64_t request, std::string cluster, std::string user) = 0;
     /// A connection to it failed or was lost: probe it now rather than at the next interval.
     virtual void suspect(routing::backend_id) = 0;
+    /// Certificates in force; the one call that does not post but answers.
+    virtual std::shared_ptr<tls_keyring const> tls() = 0;
 };
 
 /// Starts a worker thread that decides from `initial` until it is told otherwise. `control` outlives it.

@@ -57,10 +57,11 @@ std::string array_of(std::vector<std::string> const& names) {
 }  // namespace
 
 probe::probe(boost::asio::io_context& io, config::endpoint where, std::optional<config::login_role> role,
-             config::milliseconds interval, on_look look)
+             config::server_tls tls, config::milliseconds interval, on_look look)
     : io_(io),
       where_(std::move(where)),
       role_(std::move(role)),
+      tls_(std::move(tls)),
       interval_(interval),
       look_(std::move(look)),
       thread_([this] { run(); }) {}
@@ -118,7 +119,7 @@ void probe::run() {
 bool probe::connect(std::string& error) {
     if (connection_ && PQstatus(connection_) == CONNECTION_OK) return true;
     disconnect();
-    connection_ = pg_connect(where_, *role_, error);
+    connection_ = pg_connect(where_, *role_, tls_, error);
     if (!connection_) return false;
     pg_result const size = pg_query(connection_,
                                     "SELECT setting::bigint * CASE unit WHEN 'B' THEN 1 ELSE 16777216 END"

@@ -51,7 +51,7 @@ class probe {
 
     /// Without a control role it only tries to connect. Callbacks run on `io`'s thread, and not after stop().
     probe(boost::asio::io_context& io, config::endpoint where, std::optional<config::login_role> role,
-          config::milliseconds interval, on_look look);
+          config::server_tls tls, config::milliseconds interval, on_look look);
     ~probe();
 
     /// Look at once.
@@ -77,6 +77,7 @@ class probe {
     boost::asio::io_context& io_;
     config::endpoint const where_;
     std::optional<config::login_role> const role_;
+    config::server_tls const tls_;
     config::milliseconds const interval_;
     on_look const look_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // on the control thread

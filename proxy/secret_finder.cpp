@@ -14,8 +14,11 @@ constexpr std::size_t most_questions = 10'000;
 
 }  // namespace
 
-secret_finder::secret_finder(config::endpoint primary, config::auth_query query)
-    : primary_(std::move(primary)), query_(std::move(query)), thread_([this] { run(); }) {}
+secret_finder::secret_finder(config::endpoint primary, config::auth_query query, config::server_tls tls)
+    : primary_(std::move(primary)),
+      query_(std::move(query)),
+      tls_(std::move(tls)),
+      thread_([this] { run(); }) {}
 
 secret_finder::~secret_finder() {
     {
@@ -60,7 +63,7 @@ void secret_finder::answer(question const& q) {
     std::string error;
     if (!connection_ || PQstatus(connection_) != CONNECTION_OK) {
         if (connection_) PQfinish(connection_);
-        connection_ = pg_connect(primary_, query_.role, error);
+        connection_ = pg_connect(primary_, query_.role, tls_, error);
         if (!connection_) return q.then(std::nullopt, error);
     }
     pg_result const r = pg_query(connection_, query_.query.c_str(), {q.user});

@@ -23,7 +23,7 @@ class secret_finder {
     /// Nothing and no error: there is no such user. Called on the finder's thread.
     using found = std::function<void(std::optional<std::string> secret, std::string error)>;
 
-    secret_finder(config::endpoint primary, config::auth_query query);
+    secret_finder(config::endpoint primary, config::auth_query query, config::server_tls tls);
     ~secret_finder();
 
     void find(std::string user, found then);
@@ -42,6 +42,7 @@ class secret_finder {
 
     config::endpoint const primary_;
     config::auth_query const query_;
+    config::server_tls const tls_;
     std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<question> questions_;

@@ -217,6 +217,14 @@ class Wire:
     def readable(self, seconds):
         return bool(self.buffer) or bool(select.select([self.socket], [], [], seconds)[0])
 
+    def start_tls(self, context, host, direct=False):
+        """Asks for TLS (or begins with it) and goes on in it."""
+        if not direct:
+            self.send(ssl_request())
+            assert self.byte() == b"S", "TLS was declined"
+        self.socket = context.wrap_socket(self.socket, server_hostname=host, suppress_ragged_eofs=False)
+        return self
+
     # -- conversations ----------------------------------------------------------------------------------------------
 
     def login(self, user, password, dbname, **parameters):

@@ -1,0 +1,72 @@
+// What the TLS connections of one kind have in common: certificate, key, CA, versions. Made on the control
+// thread, from files; immutable, so that any thread may make connections of it; a reload makes another, and
+// connections keep the one they began with.
+#pragma once
+
+#include "config/model.hpp"
+#include "proxy/tls_filter.hpp"
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+struct ssl_ctx_st;  // OpenSSL's SSL_CTX
+
+namespace lull {
+
+struct tls_trouble {
+    std::string what;  // with the file's name
+    std::string fix;
+};
+
+class tls_context {
+  public:
+    /// Null: `trouble` says why. Not for mode disable.
+    static std::shared_ptr<tls_context const> for_clients(config::client_tls const&, tls_trouble& trouble);
+    static std::shared_ptr<tls_context const> for_servers(config::server_tls const&, tls_trouble& trouble);
+
+    /// The server's side of a connection.
+    std::unique_ptr<tls_filter> accept() const;
+    /// The client's side. `host`: what the certificate must name, where the mode is verify-full.
+    std::unique_ptr<tls_filter> connect(std::string const& host) const;
+
+  private:
+    tls_context() = default;
+    bool load(std::string const& certificate, std::string const& key, std::string const& ca,
+              config::tls_version oldest, tls_trouble& trouble);
+
+    std::shared_ptr<ssl_ctx_st> context_;
+    bool verifies_host_ = false;
+};
+
+/// All that a configuration asks for.
+struct tls_keyring {
+    std::shared_ptr<tls_context const> clients;                         // null: no TLS
+    std::map<std::string, std::shared_ptr<tls_context const>> servers;  // by cluster; absent: no TLS
+};
+
+/// Reads every file that `config` names. Null: `troubles` says which could not be used.
+std::shared_ptr<tls_keyring const> load_keyring(config::config const& config,
+                                                std::vector<tls_trouble>& troubles);
+
+/// Where workers find the keyring in force. Any thread.
+class tls_shelf {
+  public:
+    std::shared_ptr<tls_keyring const> get() const {
+        std::lock_guard const lock(mutex_);
+        return keyring_;
+    }
+    void put(std::shared_ptr<tls_keyring const> keyring) {
+        std::lock_guard const lock(mutex_);
+        keyring_ = std::move(keyring);
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    std::shared_ptr<tls_keyring const> keyring_ = std::make_shared<tls_keyring const>();
+};
+
+}  // namespace lull
