@@ -91,8 +91,8 @@ class pg_watch {
     /// ReadyForQuery that the client still waits for.
     long waits_for() const { return static_cast<long>(asked_) - static_cast<long>(answered_); }
     void greeted() { ++asked_; }
-    /// A Sync inside COPY, which PostgreSQL ignores.
-    void ignored_sync() { --asked_; }
+    /// A Sync inside COPY, or a Query in a segment that has failed: PostgreSQL answers neither.
+    void ignored() { --asked_; }
 
   private:
     static bool asks(char type) { return type == 'Q' || type == 'F' || type == 'S'; }
@@ -101,6 +101,8 @@ class pg_watch {
     void run(test_server& server, std::string const& text, bool simple, bool writes) {
         auto const op = world_.context().classifier.classify(text);
         bool const known = texts_.contains(text);
+        if (simple && known && ++sent_[text] > texts_[text] && text != "ROLLBACK")
+            tell_("a statement is sent twice: " + text);
         bool const subject = !migration_ && !writes && !world_.read_write() &&
                              server.state.role == routing::role::primary && server.state.status != 'E';
         bool alone = true;  // what is made outside of our transaction, so that it outlives it
@@ -129,6 +131,7 @@ class pg_watch {
     std::string client_part_;
     std::string answer_part_;
     std::map<std::string, int> texts_;  // that the client itself has sent
+    std::map<std::string, int> sent_;
     std::size_t asked_ = 0;
     std::size_t answered_ = 0;
     std::size_t own_ = 0;

@@ -1,0 +1,228 @@
+// Settings and other state of a session that follows its client from server to server.
+#include "tests/unit/proxy/script.hpp"
+
+using namespace lull;
+using namespace lull::wire;
+
+namespace {
+
+/// A statement of one line, run on the server that it goes to. What that server was sent.
+std::string run(scene& s, std::string const& text, std::string const& answer, char status = 'I') {
+    s.client(query(text));
+    if (s.driver.wish()) s.link();
+    test_server& at = *s.driver.linked();
+    s.server(answer + ready(status));
+    return s.sent(at);
+}
+
+}  // namespace
+
+TEST_CASE("SET follows its client to another server, and is undone for the next client") {
+    tell([](scene& s) {
+        run(s, "set work_mem to '64kB'", complete("SET"));
+        CHECK(find_setting(s.replica.state.actual, "work_mem") == nullptr);
+        s.client(query("insert into t values (1)"));
+        CHECK(&s.link() == &s.primary);
+        // It was made there; what this session had is known, so nothing has to be sent.
+        CHECK(s.sent(s.primary).ends_with("Q(insert into t values (1)) "));
+        s.server(complete("INSERT 0 1") + ready('I'));
+        s.client(query("select 1"));
+        CHECK(&s.link() == &s.replica);
+        CHECK(s.sent(s.replica) == "Q(set work_mem to '64kB';) ");
+        s.server(complete("SET") + ready('I'));
+        CHECK(s.sent(s.replica) == "Q(select 1) ");
+        s.server(rows({"1"}) + ready('I'));
+        CHECK(s.driver.watch().waits_for() == 0);
+        (void)s.told();
+
+        pg_driver other(s.world, s.world.identity(), [](std::string const& what) { FAIL(what); });
+        other.start();
+        other.client(query("select 2"));
+        REQUIRE(other.wish());
+        other.link(s.replica);
+        CHECK(s.sent(s.replica) == "Q(RESET \"work_mem\";) ");
+    });
+}
+
+TEST_CASE("a SET that is rolled back has not been made") {
+    tell([](scene& s) {
+        s.client(query("begin"));
+        run(s, "insert into t values (1)", complete("BEGIN") + ready('T') + complete("INSERT 0 1"), 'T');
+        run(s, "set work_mem to '64kB'", complete("SET"), 'T');
+        run(s, "rollback", complete("ROLLBACK"));
+        CHECK(s.primary.state.actual == s.world.context().settings.none());
+        (void)s.told();
+        s.client(query("select 1"));
+        s.link();
+        CHECK(s.sent(s.replica) == "Q(select 1) ");
+        s.server(rows({"1"}) + ready('I'));
+    });
+}
+
+TEST_CASE("a SET behind ROLLBACK AND CHAIN counts, one before it does not") {
+    tell([](scene& s) {
+        s.client(query("begin"));
+        run(s, "insert into t values (1)", complete("BEGIN") + ready('T') + complete("INSERT 0 1"), 'T');
+        run(s, "set work_mem to '64kB'", complete("SET"), 'T');
+        run(s, "rollback and chain", complete("ROLLBACK"), 'T');
+        run(s, "set lock_timeout to '1s'", complete("SET"), 'T');
+        run(s, "commit", complete("COMMIT"));
+        CHECK(find_setting(s.primary.state.actual, "work_mem") == nullptr);
+        CHECK(find_setting(s.primary.state.actual, "lock_timeout") != nullptr);
+    });
+}
+
+TEST_CASE("savepoints take back the settings made behind them") {
+    tell(
+        [](scene& s) {
+            s.client(query("begin"));
+            run(s, "insert into t values (1)", complete("BEGIN") + ready('T') + complete("INSERT 0 1"), 'T');
+            run(s, "set work_mem to '64kB'", complete("SET"), 'T');
+            run(s, "savepoint a", complete("SAVEPOINT"), 'T');
+            run(s, "set work_mem to '1MB'", complete("SET"), 'T');
+            run(s, "set lock_timeout to '1s'", complete("SET"), 'T');
+            run(s, "rollback to savepoint a", complete("ROLLBACK"), 'T');
+            run(s, "commit", complete("COMMIT"));
+            REQUIRE(find_setting(s.primary.state.actual, "work_mem") != nullptr);
+            CHECK(find_setting(s.primary.state.actual, "work_mem")->find("64kB") != std::string::npos);
+            CHECK(find_setting(s.primary.state.actual, "lock_timeout") == nullptr);
+        },
+        40);
+}
+
+TEST_CASE("SET LOCAL and a SET that fails leave nothing behind") {
+    tell([](scene& s) {
+        run(s, "set work_mem to 'x'", error("22023"));
+        run(s, "set local work_mem to '1MB'", complete("SET"));
+        for (test_server* at : {&s.primary, &s.replica})
+            CHECK(at->state.actual == s.world.context().settings.none());
+    });
+}
+
+TEST_CASE("a SET that is pipelined behind another statement is kept") {
+    tell([](scene& s) {
+        s.client(query("insert into t values (1)") + query("set work_mem to '64kB'"));
+        CHECK(&s.link() == &s.primary);
+        s.server(complete("INSERT 0 1") + ready('I') + complete("SET") + ready('I'));
+        if (s.driver.wish()) {  // the SET came when the server had been given back
+            s.link();
+            s.server(complete("SET") + ready('I'));
+        }
+        (void)s.told();
+        s.client(query("select 1"));
+        s.link();
+        bool const there = s.driver.linked() == &s.primary;
+        if (!there) CHECK(has(s.sent(s.replica), "work_mem"));
+    });
+}
+
+TEST_CASE("startup parameters are made on every server, and are what RESET goes back to") {
+    setting_map const startup{{"search_path", startup_setting_sql("search_path", "a,b")}};
+    scene s({}, ~std::size_t{0}, startup);
+    CHECK(s.sent(s.replica) == "Q(SELECT pg_catalog.set_config('search_path','a,b',false);) ");
+    s.server(rows({"a,b"}) + ready('I'));
+    CHECK(has(s.told(), "Z(I)"));
+    run(s, "set search_path to c", complete("SET"));
+    s.client(query("reset search_path"));
+    if (s.driver.wish()) s.link();
+    for (int i = 0; i < 3 && s.driver.linked(); ++i) s.server(complete("RESET") + ready('I'));
+    (void)s.told();
+    (void)s.sent(s.primary);
+    s.client(query("insert into t values (1)"));
+    CHECK(&s.link() == &s.primary);  // where it was set and reset
+    CHECK(has(s.sent(s.primary), "set_config('search_path','a,b',false)"));
+}
+
+TEST_CASE("a setting that cannot be made on another server: its words, and that server goes") {
+    tell([](scene& s) {
+        run(s, "set work_mem to '64kB'", complete("SET"));
+        (void)s.told();
+        s.world.set_replica_healthy(true);
+        s.client(query("insert into t values (1)"));
+        s.link();
+        if (has(s.sent(*s.driver.linked()), "insert")) return;  // the SET ran here
+        s.server(error("42501", "not allowed") + ready('I'));
+        CHECK(has(s.told(), "E(42501 not allowed)"));
+        CHECK(s.driver.discarded.size() == 1);
+        CHECK(s.driver.watch().waits_for() == 0);
+    });
+}
+
+TEST_CASE("ParameterStatus reaches the client where it differs from what it was told, and only then") {
+    tell([](scene& s) {
+        run(s, "select 1", parameter("TimeZone", "UTC") + rows({"1"}));
+        CHECK(has(s.told(), "S(TimeZone=UTC)"));
+        run(s, "select 2", parameter("TimeZone", "UTC") + rows({"2"}));
+        CHECK(lacks(s.told(), "TimeZone"));
+        run(s, "insert into t values (1)", parameter("TimeZone", "CET") + complete("INSERT 0 1"));
+        CHECK(has(s.told(), "S(TimeZone=CET)"));
+        // Back on the replica it is UTC again. Which server it is, and that it is one, is not told.
+        run(s, "select 3",
+            parameter("in_hot_standby", "on") + parameter("default_transaction_read_only", "on") +
+                rows({"3"}));
+        std::string const told = s.told();
+        CHECK(has(told, "S(TimeZone=UTC)"));
+        CHECK(lacks(told, "in_hot_standby"));
+        CHECK(lacks(told, "default_transaction_read_only"));
+    });
+}
+
+TEST_CASE("LISTEN pins its server until the client leaves, and nobody else gets it") {
+    tell([](scene& s) {
+        run(s, "listen c", complete("LISTEN"));
+        CHECK(s.driver.core().pinned());
+        CHECK(s.driver.released.empty());
+        s.client(query("select 1"));
+        CHECK(!s.driver.wish());
+        CHECK(s.sent(s.primary) == "Q(select 1) ");
+        s.server(message('A', std::string("\0\0\0\1c\0\0", 7)) + rows({"1"}) + ready('I'));
+        CHECK(has(s.told(), "A "));
+        s.driver.gone();
+        CHECK(s.driver.discarded.size() == 1);
+    });
+}
+
+TEST_CASE("a cancel reaches the server that runs something, and ends a wait") {
+    tell([](scene& s) {
+        s.client(query("insert into t values (1)"));
+        s.driver.cancel();  // waits for a server
+        CHECK(has(s.told(), "E(57014"));
+        CHECK(!s.driver.wish());
+        s.client(query("insert into t values (2)"));
+        s.link();
+        s.driver.cancel();
+        CHECK(s.driver.cancels == 1);
+        s.server(error("57014") + ready('I'));
+        CHECK(has(s.told(), "Z(I)"));
+        s.driver.cancel();  // idle
+        CHECK(s.driver.cancels == 1);
+    });
+}
+
+TEST_CASE("what the server says when it goes is told as an error of the statement") {
+    scene s({});
+    s.client(query("select 1"));
+    s.link();
+    s.server(error("57P01", "terminating connection due to administrator command", "FATAL"));
+    s.driver.lose();
+    CHECK(s.told() == "E(57P01 terminating connection due to administrator command) Z(I) ");
+}
+
+TEST_CASE("a COMMIT under way when the server is lost: nobody knows, and the client is told so") {
+    scene s({});
+    s.client(query("begin"));
+    run(s, "insert into t values (1)", complete("BEGIN") + ready('T') + complete("INSERT 0 1"), 'T');
+    (void)s.told();
+    s.client(query("commit"));
+    s.driver.lose();
+    CHECK(has(s.told(), "E(08007"));
+}
+
+TEST_CASE("a write is read back: a replica that is behind is not asked") {
+    scene s({});
+    run(s, "insert into t values (1)", complete("INSERT 0 1"));
+    s.world.set_lag(std::chrono::milliseconds(5));
+    s.driver.snapshot();
+    s.client(query("select 1"));
+    CHECK(&s.link() == &s.primary);
+}
