@@ -24,6 +24,10 @@ std::string error(std::string_view sqlstate, std::string_view message, std::stri
     return out;
 }
 
+// CommandComplete of what begins a block.
+constexpr char const* begin_tag = "BEGIN";
+constexpr char const* start_transaction_tag = "START TRANSACTION";
+
 std::string unknown_statement(std::string_view name) {
     return error(pg::sqlstate::invalid_sql_statement_name,
                  name.empty() ? std::string("unnamed prepared statement does not exist")
@@ -55,7 +59,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         fatal(pg::sqlstate::protocol_violation, "invalid message format", step);
         return in.size();
     }
-    if (!server_ && plan.only_local) return extended_locally(in, plan, step);
+    if (!server_ && is_local(in, plan)) return extended_locally(plan, step);
 
     routing::verdict verdict = plan.decision.verdict;
     if (verdict == routing::verdict::hold) {
@@ -73,7 +77,9 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     routing::access strictest = routing::access::read;
     for (unit_message const& m : plan.messages)
         if (m.statement) strictest = std::max(strictest, m.statement->operation->access);
-    if (plan.decision.verdict != routing::verdict::refuse && opens_guard_first(strictest, step)) return 0;
+    aside_ = aside_ || prepares_aside(plan);
+    if (!aside_ && plan.decision.verdict != routing::verdict::refuse && opens_guard_first(strictest, step))
+        return 0;
     bool const idle = server_->status == 'I' && server_->owed.empty() && !segment_open_;
     prologue(step);
     if (idle && !block_guarded_ && guard_needed()) {
@@ -95,18 +101,16 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     return used;
 }
 
-/// Close of statements and Sync, which no server has to hear of.
-std::size_t pg_session_core::extended_locally(pg::bytes, unit_plan const& plan, session_step& step) {
-    for (unit_message const& m : plan.messages) {
-        if (m.type == pg::frontend::close) {
-            statements_.erase(std::string(m.name));
-            if (m.name.empty()) unnamed_ = nullptr;
-            step.client.write([](std::string& out) { pg::write_close_complete(out); });
-        } else if (m.type == pg::frontend::sync) {
-            ready(step);
-        }
-    }
-    return plan.messages.back().offset + plan.messages.back().size;
+/// A segment that only prepares does not begin the client's block while the site is closed: the write that it
+/// prepares may be one to hold, and what is held has begun nothing.
+bool pg_session_core::prepares_aside(unit_plan const& plan) const {
+    if (!deferred_ || read_write() || identity_.migration || segment_open_) return false;
+    return std::ranges::all_of(plan.messages,
+                               [](unit_message const& m) {
+                                   return m.type == pg::frontend::parse || m.of_statement ||
+                                          m.type == pg::frontend::sync;
+                               }) &&
+           plan.messages.back().type == pg::frontend::sync;
 }
 
 bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, session_step& step) {
@@ -172,6 +176,7 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
 void pg_session_core::forward_sync(session_step& step) {
     step.server.write([](std::string& out) { pg::write_sync(out); });
     owed_reply& owed = server_->owed.push(owed_kind::sync);
+    owed.aside = std::exchange(aside_, false);
     segment_open_ = guard_ended_ = false;
     if (!wrap_open_) return;
     wrap_open_ = false;
@@ -280,7 +285,7 @@ prepared pg_session_core::substitute(prepared const& statement, char const*& ret
         case statement_kind::begin:
             if (block_guarded_) return statement;  // a second BEGIN: PostgreSQL's own warning
             block_guarded_ = block_seen_ = true;
-            retag = "BEGIN";
+            retag = s->command == begin_tag ? begin_tag : start_transaction_tag;
             return own_statement("SET LOCAL lull.block TO 'begun'");
         case statement_kind::commit:
             if (server_->status != 'E' && client_status_ != 'E') retag = "COMMIT";

@@ -56,9 +56,18 @@ std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
     pg::startup_result const result = pg::parse_startup(in);
     if (std::holds_alternative<need_more>(result)) return 0;
     if (auto const* wrong = std::get_if<errc>(&result)) {
-        refuse(*wrong == errc::unsupported_protocol_version ? pg::sqlstate::feature_not_supported
-                                                            : pg::sqlstate::protocol_violation,
-               message_of(*wrong), out);
+        if (*wrong == errc::unsupported_protocol_version) {
+            auto const number = [&](std::size_t at) {
+                return std::to_string(std::to_integer<unsigned>(in[at]) << 8 |
+                                      std::to_integer<unsigned>(in[at + 1]));
+            };
+            refuse(pg::sqlstate::feature_not_supported,
+                   "unsupported frontend protocol " + number(4) + "." + number(6) +
+                       ": server supports 3.0 to 3.0",
+                   out);
+        } else {
+            refuse(pg::sqlstate::protocol_violation, message_of(*wrong), out);
+        }
         return in.size();
     }
     // Nothing may follow before the answer: it could have been slipped in by somebody on the way, and would

@@ -126,9 +126,6 @@ pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
         bool const judged = m.type == pg::frontend::bind || m.type == pg::frontend::execute ||
                             (m.type == pg::frontend::parse && !bound);
         if (m.type == pg::frontend::bind) bound = true;
-        if (m.type != pg::frontend::sync && m.type != pg::frontend::flush &&
-            !(m.type == pg::frontend::close && in[at + pg::header_bytes] == std::byte{'S'}))
-            plan.only_local = false;
         if (judged && m.statement) {
             routing::decision const d = routing::decide(*m.statement->operation, facts(), site());
             bool const parse_only = m.type == pg::frontend::parse;

@@ -18,6 +18,10 @@ constexpr std::size_t longest_inspected = 256 * 1024;
 /// PostgreSQL reports about fifteen.
 constexpr std::size_t most_parameters = 256;
 
+bool is_begin_tag(std::string_view tag) {
+    return tag == "BEGIN" || tag == "START TRANSACTION";
+}
+
 bool must_be_read(char type) {
     switch (type) {
         case pg::backend::command_complete:
@@ -212,7 +216,7 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
     if (!front.ours && tag) {
         if (*tag == "COMMIT" || *tag == "PREPARE TRANSACTION") last_transaction_tag_ = 'C';
         if (*tag == "ROLLBACK") last_transaction_tag_ = front.retag ? 'C' : 'R';
-        if (*tag == "BEGIN") block_seen_ = true;
+        if (is_begin_tag(*tag)) block_seen_ = true;
         if (*tag == "COMMIT" && !front.retag && !block_guarded_) {
             apply_settings(true);  // here, for AND CHAIN goes on in the next transaction
             std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
@@ -307,7 +311,7 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
     while (!owed.empty() && owed.front().kind != owed_kind::sync) {
         settle_front(true);
         front_began = front_began || (owed.front().kind == owed_kind::execute && owed.front().retag &&
-                                      std::string_view(owed.front().retag) == "BEGIN");
+                                      is_begin_tag(owed.front().retag));
         owed.pop();
     }
     if (front_began) {
@@ -334,7 +338,8 @@ void pg_session_core::own_query_failed(pg::bytes body, session_step& step) {
         auto const fields = pg::parse_error_fields(body);
         pg::write_error_response(
             fail_next_,
-            {.sqlstate = fields ? fields->sqlstate.value_or("XX000") : "XX000",
+            {.severity = started_ ? "ERROR" : "FATAL",
+             .sqlstate = fields ? fields->sqlstate.value_or("XX000") : "XX000",
              .message = fields ? fields->message.value_or("") : "",
              .detail = fields ? fields->detail.value_or("") : "",
              .hint = "A setting of this session could not be made on another server connection."});
@@ -388,13 +393,15 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
         return true;
     }
     if (front.kind == owed_kind::query && front.settings_count > 0) settle_front(false);
-    char const told = wrapped ? 'I' : front.block_after ? 'T' : status;
+    bool const aside = front.aside && deferred_;
+    char const told = aside ? (error_seen_ ? 'E' : 'T') : wrapped ? 'I' : front.block_after ? 'T' : status;
+    if (aside && error_seen_) fail_deferred();
     client_status_ = told;
     if (!client_gone_) ready(step);
-    if (status != 'I') block_seen_ = block_seen_ || !wrapped;
+    if (status != 'I') block_seen_ = block_seen_ || (!wrapped && !aside);
     bool const chained = front.block_after;
     pop_owed(step);
-    if (told == 'I' || status == 'I') finish_transaction(wrapped);
+    if (told == 'I' || status == 'I' || aside) finish_transaction(wrapped);
     if (chained) block_guarded_ = block_seen_ = true;
     return true;
 }

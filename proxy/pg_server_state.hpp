@@ -31,6 +31,7 @@ struct owed_reply {
     bool ours = false;         // the client did not ask: swallow the answer
     bool idle_after = false;   // ReadyForQuery goes out as idle: our own transaction is around it
     bool block_after = false;  // ReadyForQuery goes out as in a block: we open the next one behind it
+    bool aside = false;        // of a segment that only prepares, ahead of a block that is not begun yet
     bool settings = false;     // ours: it makes settings. Otherwise: success confirms those recorded with it
     std::uint16_t settings_count = 0;
     bool failed = false;          // an ErrorResponse came

@@ -12,6 +12,7 @@ namespace lull {
 namespace {
 
 constexpr std::string_view read_only_parameter = "default_transaction_read_only";
+constexpr std::string_view default_isolation = "default_transaction_isolation";
 
 std::string welcome_key(routing::site const& site, session_identity const& who) {
     return site.settings->cluster + "/" + who.database + "/" + who.user;
@@ -77,7 +78,9 @@ routing::session_facts pg_session_core::facts() const {
     f.migration = identity_.migration;
     f.may_write = may_write_;
     f.block_open = server_ && server_->status != 'I';
-    f.nothing_sent = !server_ || (server_->clean() && !segment_open_);
+    // What is in flight may be over when its turn comes, and is judged again then.
+    bool const in_flight = server_ && !server_->owed.empty() && !server_->copy_in;
+    f.nothing_sent = !server_ || (!segment_open_ && (server_->clean() || in_flight));
     f.deferred_block = deferred_.has_value();
     f.read_only_block = deferred_ && deferred_->read_only.value_or(false);
     f.hold_exhausted = hold_exhausted_;
@@ -99,8 +102,16 @@ void pg_session_core::loosen_guard(routing::statement const& s) {
         guard_loose_ = true;
 }
 
+/// No standby can be serializable (manual, "Serializable Isolation Level"), so such sessions read on the primary.
+bool pg_session_core::is_serializable() const {
+    std::string const* made = find_setting(wanted_, default_isolation);
+    if (!made) return false;
+    return ascii_lower(*made).find("serializable") != std::string::npos;
+}
+
 void pg_session_core::want(routing::verdict verdict, session_step& step) {
     routing::backend_id backend = site().primary;
+    if (read_write() && !wanted_->empty() && is_serializable()) verdict = routing::verdict::to_primary;
     if (verdict == routing::verdict::to_reader && !identity_.migration)
         backend =
             routing::choose_reader(*context_.snapshot, identity_.site, wrote_at_.value_or(routing::instant{}),
@@ -186,21 +197,22 @@ void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
 bool pg_session_core::sync_settings(session_step& step) {
     session_settings goal = wanted_;
     bool const sealed = !read_write() && !identity_.migration;
+    if (!sealed && goal == server_->actual) return false;
     auto allowed = [&](std::string const& name) {
         // These two decide how text is read, so they are judged by the SQL that makes them: what the client was
         // told changes with the server and would have them made and undone for ever.
         if (sealed && (name == "client_encoding" || name == "standard_conforming_strings")) {
             std::string const* sql = find_setting(wanted_, name);
-            std::string text = sql ? *sql : std::string();
-            for (char& c : text)
-                if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+            std::string const text = sql ? ascii_lower(*sql) : std::string();
             auto has = [&](char const* word) { return text.find(word) != std::string::npos; };
             if (name == "client_encoding") return has("utf8") || has("utf-8") || has("latin1") || has("unicode");
             return !has("off") && !has("false") && !has("'0'") && !has(" no");
         }
+        if (name == default_isolation && server_->role == routing::role::replica && is_serializable())
+            return false;  // sealed: with what stands still there, its own default does as well
         return !sealed || routing::is_harmless_setting(name, "");
     };
-    if (sealed && !std::ranges::all_of(*goal, [&](auto const& s) { return allowed(s.first); })) {
+    if (!std::ranges::all_of(*goal, [&](auto const& s) { return allowed(s.first); })) {
         setting_map harmless;
         for (auto const& s : *wanted_)
             if (allowed(s.first)) harmless.push_back(s);
@@ -307,7 +319,7 @@ void pg_session_core::prologue(session_step& step) {
         return;
     }
     bool const guard = guard_needed();
-    if (deferred_) {
+    if (deferred_ && !aside_) {
         block_options_ = *deferred_;
         bool const read_only =
             !read_write() && !identity_.migration ? true : block_options_.read_only.value_or(false);
@@ -334,6 +346,10 @@ bool pg_session_core::began_writing(routing::access access) {
 }
 
 bool pg_session_core::hold(std::size_t bytes, bool whole, session_step& step) {
+    if (server_ && !server_->clean()) {
+        blocked_ = blocked::barrier;
+        return true;
+    }
     if (whole && !context_.holds.add(static_cast<std::size_t>(identity_.site), bytes, site().settings->hold))
         return false;
     if (!whole) return false;  // longer than a block: it cannot be kept without reading on
@@ -374,7 +390,7 @@ void pg_session_core::on_no_server(std::string error, session_step& step) {
 void pg_session_core::unlink() {
     if (may_write_) wrote_at_ = context_.now;  // how it ended may not be known; that it may have written is
     server_ = nullptr;
-    block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
+    block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = aside_ = false;
     may_write_ = wiping_ = pinned_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
     last_transaction_tag_ = 0;
     pending_.clear();

@@ -153,7 +153,6 @@ class pg_session_core {
         std::vector<unit_message> messages;
         bool closed = false;  // ends with Sync or Flush
         bool wait = false;    // more bytes must come before it can be placed
-        bool only_local = true;
         routing::decision decision{routing::verdict::to_reader};
         prepared offender;
     };
@@ -165,6 +164,7 @@ class pg_session_core {
 
     // pg_session_core.cpp: linking, transactions, ends
     bool place(routing::verdict verdict, session_step& step);
+    bool is_serializable() const;
     void want(routing::verdict verdict, session_step& step);
     bool matches(routing::verdict verdict) const;
     bool sync_settings(session_step& step);
@@ -177,6 +177,7 @@ class pg_session_core {
     void fatal(std::string_view sqlstate, std::string_view message, session_step& step);
     void ready(session_step& step);
     void finish_transaction(bool wrapped);
+    void fail_deferred();
     void forget_statements();
     void apply_settings(bool to_server);
     bool began_writing(routing::access access);
@@ -198,8 +199,6 @@ class pg_session_core {
     std::size_t unit(pg::bytes in, session_step& step);
     std::size_t simple(pg::bytes in, pg::frame_header header, session_step& step);
     bool fits_segment(session_step& step);
-    bool answer_locally(routing::operation const& op, session_step& step);
-    bool answer_failed(routing::operation const& op, session_step& step);
     std::size_t refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
     void forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op,
                         session_step& step);
@@ -207,21 +206,29 @@ class pg_session_core {
     std::size_t function_call(pg::bytes in, pg::frame_header header, session_step& step);
     std::size_t copy_data(pg::bytes in, pg::frame_header header, session_step& step);
     std::size_t drop(pg::bytes in, std::size_t size);
-    std::size_t fail_unit(pg::bytes in, pg::frame_header header, session_step& step);
     std::string refusal(routing::operation const* op, routing::statement const* offender) const;
     std::string_view refusal_code() const;
     bool discards_notify(routing::operation const& op) const;
+
+    // pg_local_core.cpp
+    std::size_t fail_unit(pg::bytes in, pg::frame_header header, session_step& step);
+    routing::statement_kind end_of_block(pg::bytes in, pg::frame_header header);
+    bool answer_locally(routing::operation const& op, session_step& step);
+    bool answer_failed(routing::operation const& op, session_step& step);
+    bool is_local(pg::bytes in, unit_plan const& plan) const;
+    bool bounds_block(prepared const& statement) const;
+    std::size_t extended_locally(unit_plan const& plan, session_step& step);
 
     // pg_extended_core.cpp
     std::size_t extended(pg::bytes in, session_step& step);
     unit_plan plan(pg::bytes in);
     prepared find_statement(std::string_view name, unit_plan const& so_far) const;
     bool plan_message(pg::bytes body, unit_message& message, unit_plan& plan);
-    std::size_t extended_locally(pg::bytes in, unit_plan const& plan, session_step& step);
     bool forward_extended(pg::bytes in, unit_message const& message, session_step& step);
     void forward_parse(pg::bytes in, unit_message const& message, session_step& step);
     void forward_bind(pg::bytes in, unit_message const& message, session_step& step);
     void forward_execute(pg::bytes in, unit_message const& message, session_step& step);
+    bool prepares_aside(unit_plan const& plan) const;
     void forward_sync(session_step& step);
     bool unnamed_is_certain() const;
     bool is_dead_block() const;
@@ -264,6 +271,7 @@ class pg_session_core {
     bool guard_loose_ = false;    // it came behind a savepoint that has ended since, and must be made again
     bool guard_ended_ = false;    // this segment has ended our READ ONLY block; nothing more may follow in it
     bool wrap_open_ = false;      // our READ ONLY block is around an extended segment
+    bool aside_ = false;          // the open segment runs ahead of the block that was answered and not begun
     bool segment_open_ = false;   // extended messages without their Sync
     bool discarding_ = false;     // to the next Sync: the segment failed without a server
     bool may_write_ = false;

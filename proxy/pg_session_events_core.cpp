@@ -220,11 +220,14 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     }
     bool told = false;  // the error of this segment or query
     bool owes = false;
-    char const status = in_block && !unresolved ? 'E' : 'I';
+    // What was on its way ahead of a block that is answered and not begun fails that block too.
+    for (std::size_t i = 0; i < lost.owed.size(); ++i) owes = owes || !lost.owed.at(i).ours;
+    bool const ahead = deferred_ && (owes || segment_open_);
+    if (ahead) fail_deferred();
+    char const status = ahead || (in_block && !unresolved) ? 'E' : 'I';
     for (std::size_t i = 0; i < lost.owed.size() && !client_gone_ && !half_told; ++i) {
         owed_reply const& owed = lost.owed.at(i);
         if (owed.ours) continue;
-        owes = true;
         if (!told) step.client.text(error);
         told = true;
         if (owed.kind == owed_kind::query || owed.kind == owed_kind::function_call ||

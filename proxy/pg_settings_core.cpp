@@ -50,6 +50,13 @@ session_settings setting_interner::without(session_settings const& from, std::st
     return intern(std::move(map));
 }
 
+std::string ascii_lower(std::string_view text) {
+    std::string out(text);
+    for (char& c : out)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return out;
+}
+
 std::string const* find_setting(session_settings const& in, std::string_view name) {
     auto at = position(*in, name);
     return at != in->end() && at->first == name ? &at->second : nullptr;

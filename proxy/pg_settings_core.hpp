@@ -38,6 +38,8 @@ class setting_interner {
 /// The value, or nothing.
 std::string const* find_setting(session_settings const& in, std::string_view name);
 
+std::string ascii_lower(std::string_view text);
+
 /// A name as SQL: each part of "app.user" quoted.
 std::string quote_setting_name(std::string_view name);
 /// A string constant that means the same whatever standard_conforming_strings says.

@@ -32,9 +32,7 @@ constexpr std::size_t most_pending = 1000;
 /// Of a text that was not understood: does it have a word that could leave something behind in its session?
 bool guess_leaves_state(std::string_view text, bool whole) {
     if (!whole) return true;
-    std::string lower(text);
-    for (char& c : lower)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    std::string const lower = ascii_lower(text);
     for (std::string_view word :
          {"set", "temp", "listen", "prepare", "lock", "load", "discard", "deallocate"})
         if (lower.find(word) != std::string::npos) return true;
@@ -81,40 +79,6 @@ std::size_t pg_session_core::drop(pg::bytes in, std::size_t size) {
     client_body_left_ = size - here;
     client_body_dropped_ = true;
     return here;
-}
-
-/// The unit that waited is answered with fail_next_ instead of being sent.
-std::size_t pg_session_core::fail_unit(pg::bytes in, pg::frame_header header, session_step& step) {
-    std::size_t const size = pg::header_bytes + header.body_bytes;
-    if (header.type == pg::frontend::copy_data || header.type == pg::frontend::copy_done ||
-        header.type == pg::frontend::copy_fail)
-        return drop(in, size);  // the rest of a COPY that has failed; nobody waits for an answer to it
-    std::string const error = std::exchange(fail_next_, {});
-    bool const failed_block = deferred_.has_value() || client_status_ != 'I';
-    switch (header.type) {
-        case pg::frontend::terminate:
-            closing_ = step.close_client = true;
-            return in.size();
-        case pg::frontend::query:
-        case pg::frontend::function_call:
-            step.client.text(error);
-            deferred_.reset();
-            client_status_ = failed_block ? 'E' : 'I';
-            ready(step);
-            return drop(in, size);
-        case pg::frontend::sync:
-            step.client.text(error);
-            deferred_.reset();
-            client_status_ = failed_block ? 'E' : 'I';
-            ready(step);
-            return size;
-        default:
-            step.client.text(error);
-            deferred_.reset();
-            client_status_ = failed_block ? 'E' : 'I';
-            discarding_ = true;
-            return drop(in, size);
-    }
 }
 
 std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, session_step& step) {
@@ -187,56 +151,6 @@ bool pg_session_core::fits_segment(session_step& step) {
     return false;
 }
 
-/// What needs no server: the beginning of a block, and its end where nothing was sent.
-bool pg_session_core::answer_locally(routing::operation const& op, session_step& step) {
-    if (op.statements.size() != 1) return false;
-    routing::statement const& s = op.statements.front();
-    auto answer = [&](std::string_view tag, char status) {
-        client_status_ = status;
-        step.client.write([&](std::string& out) { pg::write_command_complete(out, tag); });
-        ready(step);
-        return true;
-    };
-    if (s.kind == statement_kind::deallocate && client_status_ != 'E' && statements_.contains(s.name)) {
-        statements_.erase(s.name);  // one of the protocol level; the server knows it by another name
-        return answer("DEALLOCATE", client_status_);
-    }
-    if (client_status_ == 'I' && s.kind == statement_kind::begin) {
-        if (routing::decide(op, facts(), site()).verdict == routing::verdict::refuse) return false;
-        deferred_ = s.begin;
-        return answer("BEGIN", 'T');
-    }
-    if (!deferred_) return false;
-    if (s.kind == statement_kind::commit || s.kind == statement_kind::rollback) {
-        if (!s.chain) deferred_.reset();
-        return answer(s.kind == statement_kind::commit ? "COMMIT" : "ROLLBACK", s.chain ? 'T' : 'I');
-    }
-    if (s.kind == statement_kind::set_transaction && !s.to_default && s.name.empty() &&
-        s.begin != routing::begin_options{}) {
-        if (routing::decide(op, facts(), site()).verdict == routing::verdict::refuse) return false;
-        if (s.begin.isolation != routing::isolation::unspecified) deferred_->isolation = s.begin.isolation;
-        if (s.begin.read_only) deferred_->read_only = s.begin.read_only;
-        if (s.begin.deferrable) deferred_->deferrable = s.begin.deferrable;
-        return answer("SET", 'T');
-    }
-    return false;
-}
-
-/// A failed block without a server: only its end is awaited.
-bool pg_session_core::answer_failed(routing::operation const& op, session_step& step) {
-    if (op.statements.size() != 1) return false;
-    routing::statement const& s = op.statements.front();
-    if (s.kind == statement_kind::commit || s.kind == statement_kind::rollback) {
-        if (s.chain) deferred_ = block_options_;
-        client_status_ = s.chain ? 'T' : 'I';
-        step.client.write([](std::string& out) { pg::write_command_complete(out, "ROLLBACK"); });
-    } else {
-        step.client.text(failed_block_error());
-    }
-    ready(step);
-    return true;
-}
-
 std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::string error,
                                            session_step& step) {
     ++refused_;
@@ -251,8 +165,7 @@ std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::
     }
     step.client.text(error);
     if (deferred_) {
-        block_options_ = *deferred_;
-        deferred_.reset();
+        fail_deferred();
         client_status_ = 'E';
     }
     ready(step);
@@ -278,7 +191,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         block_options_ = only->begin;
         send_own_query(begin_sql(true, true), step);
         owed_reply& owed = server_->owed.push(owed_kind::local);
-        pg::write_command_complete(owed.text, "BEGIN");
+        pg::write_command_complete(owed.text, only->command);
         pg::write_ready_for_query(owed.text, 'T');
         block_guarded_ = block_seen_ = true;
         client_status_ = 'T';

@@ -22,6 +22,12 @@ void pg_session_core::finish_transaction(bool wrapped) {
     if (server_->owed.empty() && !segment_open_) portals_.clear();
 }
 
+/// A block that was answered and not begun has failed; its options are what AND CHAIN goes on with.
+void pg_session_core::fail_deferred() {
+    block_options_ = *deferred_;
+    deferred_.reset();
+}
+
 /// DEALLOCATE ALL and DISCARD ALL. What was prepared behind them in the same segment stays; the client's
 /// unnamed statement is not among what they end.
 void pg_session_core::forget_statements() {
