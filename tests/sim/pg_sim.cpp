@@ -307,6 +307,7 @@ void simulation::step() {
                 // PostgreSQL may have said why.
                 if (dice_.one_in(2)) c->driver.server(s.answers + error("57P01", "going down", "FATAL"));
                 if (c->driver.linked() == &s) c->driver.lose();
+                s.received.clear();  // what was sent since: it must not join what arrived of the rest
                 auto const& dropped = c->driver.discarded;
                 bool const discarded = std::find(dropped.begin(), dropped.end(), &s) != dropped.end();
                 settle(*c);

@@ -30,11 +30,7 @@ std::string read(std::filesystem::path const& path) {
 }
 
 std::filesystem::path example() {
-    // __FILE__ may be relative to another folder than this one runs in; builds are within the source folder.
-    std::filesystem::path folder = std::filesystem::current_path();
-    while (folder.has_relative_path() && !std::filesystem::exists(folder / "deploy/lull.yaml"))
-        folder = folder.parent_path();
-    return folder / "deploy/lull.yaml";
+    return std::filesystem::path(LULL_SOURCE_DIR) / "deploy/lull.yaml";
 }
 
 /// The keys of the example, also those behind "#", with their values; by indentation, since the example is
