@@ -39,6 +39,7 @@ struct owed_reply {
     bool commits = false;         // has a COMMIT
     bool copy_ended = false;      // CopyDone or CopyFail has been sent right behind it
     bool ends_alone = false;      // is nothing but COMMIT or ROLLBACK, with or without CHAIN
+    bool ready = false;           // local: its text has the ReadyForQuery of a Query
     bool ends = false;            // may end the transaction that it runs in
     char const* retag = nullptr;  // CommandComplete goes out with this tag; static storage
     prepared parsed;              // for parse: what the server then has; for close: what it then has not

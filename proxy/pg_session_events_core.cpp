@@ -231,7 +231,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         if (!told) step.client.text(error);
         told = true;
         if (owed.kind == owed_kind::query || owed.kind == owed_kind::function_call ||
-            owed.kind == owed_kind::sync) {
+            owed.kind == owed_kind::sync || owed.ready) {
             client_status_ = status;
             ready(step);
             told = false;

@@ -193,6 +193,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed_reply& owed = server_->owed.push(owed_kind::local);
         pg::write_command_complete(owed.text, only->command);
         pg::write_ready_for_query(owed.text, 'T');
+        owed.ready = true;
         block_guarded_ = block_seen_ = true;
         client_status_ = 'T';
         return;
