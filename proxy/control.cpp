@@ -2,6 +2,7 @@
 
 #include "config/endpoint.hpp"
 #include "proxy/log.hpp"
+#include "routing/break_points.hpp"
 
 #include <boost/asio/post.hpp>
 #include <nlohmann/json.hpp>
@@ -84,6 +85,7 @@ void control::restart_site(managed_site& s, state_file::loaded const& stored) {
     auto const known = stored.records.find(s.name);
     if (known != stored.records.end()) {
         event.record = known->second;
+        if (broken("crash_reopens")) event.record.phase = routing::phase::read_write;
     } else if (stored.problem.empty()) {
         event.record.epoch = routing::epoch{highest_epoch(stored.records)};
         event.record.since = now().wall;

@@ -5,6 +5,7 @@
 #include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_refusal_core.hpp"
 #include "proxy/pg_session_core.hpp"
+#include "routing/break_points.hpp"
 
 #include <algorithm>
 
@@ -111,6 +112,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     }
 
     routing::decision decision = routing::decide(op, facts(), site());
+    if (op.access == routing::access::read && broken("failed_read", 10)) decision.verdict = routing::verdict::refuse;
     if (decision.verdict == routing::verdict::hold) {
         if (hold(size, whole, step)) return 0;
         decision.verdict = routing::verdict::refuse;
@@ -217,10 +219,11 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed.retag = "DEALLOCATE";
         return;
     }
-    if (discards_notify(op)) {
+    bool const lost = only && only->kind == statement_kind::dml && idle && broken("lost_write", 10);
+    if (lost || discards_notify(op)) {
         owed_reply& owed = send_own_query(nothing_statement, step);
         owed.ours = false;
-        owed.retag = "NOTIFY";
+        owed.retag = lost ? "INSERT 0 1" : "NOTIFY";
         return;
     }
     // Settings have to outlive our ROLLBACK, so they are made outside; so is what only the session knows.
@@ -243,6 +246,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     }
     commit_sent_ = commit_sent_ || commits;
     bool const writes = !wrap && began_writing(op.access);
+    if (only && only->kind == statement_kind::dml && idle && broken("sent_twice", 10)) send_own_query(text, step);
     send();
     owed_reply& owed = server_->owed.push(owed_kind::query);
     owed.writes = writes;
@@ -254,7 +258,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     owed.settings_count = made;
     owed.idle_after = wrap;
     if (!wrap) return;
-    send_own_query("ROLLBACK", step);
+    send_own_query(broken("commit_guard") ? "COMMIT" : "ROLLBACK", step);
     wrap_open_ = false;
 }
 

@@ -71,6 +71,7 @@ class Lull:
         self.port = free_port()
         self.migration_port = free_port()
         self.process = None
+        self.extra_environment = {}
         self.config = merge(self.usual_config(replicas), change or {})
         # A test may move these; the helpers below follow.
         self.socket = self.config["admin_socket"]
@@ -117,7 +118,8 @@ class Lull:
         self.write_config()
         log = open(self.log_file, "ab")
         self.process = subprocess.Popen([binary(), "serve", "--config", self.config_file], stdin=subprocess.DEVNULL,
-                                        stdout=log, stderr=log, preexec_fn=die_with_parent())
+                                        stdout=log, stderr=log, preexec_fn=die_with_parent(),
+                                        env=dict(os.environ, **self.extra_environment))
         log.close()
         if wait:
             self.wait_ready()

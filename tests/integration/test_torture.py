@@ -1,0 +1,61 @@
+"""100 clients of seven kinds while the site is closed and opened and everything is killed: the promises, judged by the server
+alone (see torture/). And the judge is shown to notice when each of them is broken on purpose.
+
+The seed is printed and a run with it plays the same plan: LULL_TORTURE_SEED=N, or for long `tests/torture.sh`.
+"""
+import os
+import random
+
+import pytest
+
+from harness import lull as lull_module
+from torture.rounds import Cluster, round_
+
+SECONDS = float(os.environ.get("LULL_TORTURE_SECONDS", "20"))
+SEED = int(os.environ.get("LULL_TORTURE_SEED", random.randrange(1_000_000)))
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """Not the ones that the other tests share: these are killed, and log every statement."""
+    cluster = Cluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.remove()
+
+
+def told(report, seed):
+    return f"\nseed {seed}\n{report}\n" + "\n".join(f"  VIOLATION {kind}: {text}" for kind, text in report.violations[:20])
+
+
+@pytest.mark.parametrize("standby", [True, False], ids=["with a standby", "primary alone"])
+def test_nothing_is_broken_whatever_dies(servers, standby):
+    report = round_(servers, SEED, SECONDS, standby)
+    print(told(report, SEED))
+    assert not report.violations, told(report, SEED)
+    enough = {"windows": 1, "acknowledged": 20, "reads": 50}
+    assert all(report.counts[name] >= least for name, least in enough.items()), told(report, SEED)
+
+
+# What is broken, what dies, and what the judge must find.
+BROKEN = [
+    ("late_seal,sent_twice,lost_write,failed_read", [], {"committed while sealed", "lost", "doubled", "failed read"}),
+    ("commit_guard", [], {"committed while sealed"}),
+    ("crash_reopens", ["kill lull"], {"reopened by itself"}),
+]
+
+
+@pytest.mark.parametrize("points, chaos, kinds", BROKEN, ids=[points for points, *_ in BROKEN])
+def test_the_judge_notices(servers, monkeypatch, points, chaos, kinds):
+    binary = os.path.join(os.path.dirname(os.path.dirname(lull_module.binary())), "tests", "integration", "lull_broken")
+    if not os.path.exists(binary):
+        pytest.skip("no lull_broken: build it with -DLULL_BREAK=ON (preset ci has it)")
+    monkeypatch.setenv("LULL_BINARY", binary)
+    found = set()
+    for seed in range(1, 9):
+        report = round_(servers, seed, 7, False, chaos, {"LULL_BREAK": points})
+        found |= report.kinds()
+        if kinds <= found:
+            return print(told(report, seed))
+    pytest.fail(f"{points} was broken, and the judge found only {found}")
