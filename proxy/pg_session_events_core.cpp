@@ -49,8 +49,10 @@ void pg_session_core::after_event(session_step& step) {
         blocked_ = blocked::no;
         step.retry_input = true;
     }
+    bool const amid = client_body_left_ > 0 && !client_body_dropped_;
     if (!server_ || !server_->clean() || segment_open_ || client_body_left_ > 0) {
-        if (server_ && abort_due_ && server_->owed.empty() && server_->status != 'I' && !segment_open_) {
+        if (server_ && abort_due_ && server_->owed.empty() && server_->status != 'I' && !segment_open_ &&
+            !amid) {
             // The deadline has passed: the block ends on the server, and has failed for the client.
             send_own_query("ROLLBACK", step);
             abort_due_ = false;
@@ -187,8 +189,10 @@ void pg_session_core::end_writing(bool terminate, session_step& step) {
     if (!writes() || !server_) return;
     if (!server_->owed.empty()) step.cancel_server = true;
     abort_due_ = true;
-    // Behind a segment without its Sync nothing of ours can stand: only the end of the session ends it.
-    if (segment_open_ && server_->owed.empty()) terminate = true;
+    // Behind a segment without its Sync, or in the middle of a message, nothing of ours can stand: only the
+    // end of the session ends it.
+    bool const amid = client_body_left_ > 0 && !client_body_dropped_;
+    if ((segment_open_ || amid) && server_->owed.empty()) terminate = true;
     if (terminate && !client_gone_) {
         fatal(pg::sqlstate::admin_shutdown, "terminating connection due to administrator command", step);
         on_client_gone(step);

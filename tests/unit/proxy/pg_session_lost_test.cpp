@@ -1,4 +1,5 @@
-// A server that is lost between what a session has sent and what it has answered by itself.
+// What ends from outside at an awkward moment: a server between what was sent and what the session answers by
+// itself, a block in the middle of a message.
 #include "tests/unit/proxy/pg_driver.hpp"
 #include "tests/unit/proxy/pg_wire.hpp"
 #include "tests/unit/proxy/pg_world.hpp"
@@ -37,4 +38,30 @@ TEST_CASE("a BEGIN whose READ ONLY block is lost with its server is answered to 
     CHECK(told.find("E(08006") != std::string::npos);
     CHECK_MESSAGE(told.find("Z(") != std::string::npos, told);
     CHECK(driver.watch().waits_for() == 0);
+}
+
+TEST_CASE("the deadline does not speak into the middle of a client's message") {
+    pg_world world;
+    test_server primary;
+    primary.state.backend = the_primary;
+    primary.state.actual = primary.state.reported = world.context().settings.none();
+    pg_driver driver(world, world.identity(), [](std::string const& what) { FAIL(what); });
+    driver.start();
+    driver.link(primary);
+    driver.released.clear();
+    driver.client(query("begin; insert into t values (1)"));
+    driver.link(primary);
+    driver.server(complete("BEGIN") + complete("INSERT 0 1") + ready('T'));
+    REQUIRE(driver.core().writes());
+
+    // The COPY fails; what was sent for it is ignored by the server, which has to have all of it first.
+    driver.client(query("copy t from stdin") + copy_data("a row").substr(0, 7));
+    driver.server(error("42P01", "no such table") + ready('E'));
+    world.flip(routing::mode::draining);
+    driver.snapshot();
+    primary.received.clear();
+    driver.end_writing(false);
+    CHECK(primary.received.empty());
+    CHECK(driver.closed());
+    CHECK(driver.discarded.size() == 1);
 }
