@@ -1,8 +1,12 @@
-// Who may come in, and how: TLS on both sides. Plain values, part of model.hpp.
+// Who may come in, and how: TLS on both sides, rules, methods. Plain values, part of model.hpp.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace lull::config {
 
@@ -34,6 +38,52 @@ struct server_tls {
     bool direct = false;  // sslnegotiation=direct of PostgreSQL 17: no SSLRequest before the handshake
     tls_version min_version = tls_version::v1_2;
     friend bool operator==(server_tls const&, server_tls const&) = default;
+};
+
+struct ip_address {
+    std::array<std::uint8_t, 16> bytes{};  // IPv4 has the first four
+    bool v6 = false;
+    friend bool operator==(ip_address const&, ip_address const&) = default;
+};
+
+/// The addresses that agree with `base` wherever `mask` has a one.
+struct ip_network {
+    ip_address base;
+    ip_address mask;
+    friend bool operator==(ip_network const&, ip_network const&) = default;
+
+    bool contains(ip_address const& a) const {
+        if (a.v6 != base.v6) return false;
+        for (std::size_t i = 0; i < a.bytes.size(); ++i)
+            if ((a.bytes[i] ^ base.bytes[i]) & mask.bytes[i]) return false;
+        return true;
+    }
+};
+
+/// How a client proves who it is. md5: with an md5 hash where that is what is stored of the password, else
+/// SCRAM, as in PostgreSQL.
+enum class auth_method : std::uint8_t { trust, reject, password, md5, scram_sha_256, cert, peer };
+
+enum class hba_connection : std::uint8_t { local, host, hostssl, hostnossl };
+
+/// What of certificates is asked beside the method: one that our CA has signed, or one in the user's name.
+enum class client_certificate : std::uint8_t { not_asked, verify_ca, verify_full };
+
+struct hba_name {
+    std::string text;
+    bool quoted = false;  // then all, sameuser and replication are names like others
+    friend bool operator==(hba_name const&, hba_name const&) = default;
+};
+
+/// A line of pg_hba.conf.
+struct hba_rule {
+    hba_connection connection = hba_connection::host;
+    std::vector<hba_name> databases;
+    std::vector<hba_name> users;
+    std::optional<ip_network> network;  // nothing: all
+    auth_method method = auth_method::reject;
+    client_certificate certificate = client_certificate::not_asked;
+    friend bool operator==(hba_rule const&, hba_rule const&) = default;
 };
 
 }  // namespace lull::config

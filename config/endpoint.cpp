@@ -92,15 +92,17 @@ bool is_host_name(std::string_view text) {
     }
 }
 
-std::variant<endpoint, endpoint_error> parse_endpoint(std::string_view text, std::string_view example) {
+std::variant<endpoint, endpoint_error> parse_endpoint(std::string_view text, std::string_view example,
+                                                      endpoint_kind kind) {
     auto const write = "write host:port, as in " + std::string(example);
     auto const default_port = std::string(example.substr(example.rfind(':') + 1));
     if (text.empty()) return endpoint_error{"no address", write};
     if (auto const scheme = text.find("://"); scheme != std::string_view::npos)
         return endpoint_error{shown(text) + " is a URL, not an address",
                               write + ": no " + shown(text.substr(0, scheme + 3)) + ", no path"};
-    if (text.front() == '/')
-        return endpoint_error{shown(text) + " is a path; servers are reached over TCP", write};
+    bool const path = text.front() == '/';
+    if (path && kind == endpoint_kind::tcp)
+        return endpoint_error{shown(text) + " is a path; only servers are reached over Unix sockets", write};
     if (is_ipv6(text))
         return endpoint_error{
             shown(text) + " is an IPv6 address without a port",
@@ -132,11 +134,15 @@ std::variant<endpoint, endpoint_error> parse_endpoint(std::string_view text, std
         if (colon == std::string_view::npos) {
             if (std::all_of(text.begin(), text.end(), is_digit))
                 return endpoint_error{shown(text) + " is a port without a host", write};
+            if (path)
+                return endpoint_error{
+                    shown(text) + " has no port",
+                    "write the directory and the port in the socket's name: " + std::string(text) + ":5432"};
             if (!is_host_name(host)) return endpoint_error{shown(text) + " is not an address", write};
             return endpoint_error{shown(text) + " has no port",
                                   "write " + std::string(host) + ":" + default_port};
         }
-        if (!is_host_name(host))
+        if (!path && !is_host_name(host))
             return endpoint_error{shown(host) + " is neither a host name nor an IPv4 address", write};
         port = text.substr(colon + 1);
         out.host = host;
@@ -149,12 +155,18 @@ std::variant<endpoint, endpoint_error> parse_endpoint(std::string_view text, std
         return endpoint_error{shown(port) + " is not a port",
                               "a port is a number from 1 to 65535, as in " + std::string(example)};
     out.port = static_cast<std::uint16_t>(value);
+    if (path && unix_socket_path(out.host, out.port).size() >= longest_unix_path)
+        return endpoint_error{shown(text) + " is too long a path for a Unix socket", "use a shorter one"};
     return out;
 }
 
 std::string format_endpoint(endpoint const& e) {
-    bool const v6 = e.host.find(':') != std::string::npos;
+    bool const v6 = !e.host.starts_with('/') && e.host.find(':') != std::string::npos;
     return (v6 ? "[" + e.host + "]" : e.host) + ":" + std::to_string(e.port);
+}
+
+std::string unix_socket_path(std::string const& directory, std::uint16_t port) {
+    return directory + "/.s.PGSQL." + std::to_string(port);
 }
 
 }  // namespace lull::config

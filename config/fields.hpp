@@ -26,7 +26,8 @@ struct spec {
     bool restart = false;            // a change takes effect with the next start
     bool secret = false;             // never shown
     bool bytes = false;              // a size, not a count
-    bool path = false;               // of a file; a relative one begins at the folder of the configuration
+    bool path = false;               // of a file; a relative one begins at the folder of the configuration.
+                                     // Of an address: may be /DIRECTORY:PORT
     std::string_view note = {};      // the default in words, where the value cannot say it
     std::string_view example = {};   // for fixes
     std::string_view file_key = {};  // of a secret: the key that names a file instead
@@ -40,8 +41,12 @@ struct choice {
     E value;
 };
 
-inline constexpr std::array<choice<auth_method>, 2> auth_methods{
-    {{"scram-sha-256", auth_method::scram_sha_256}, {"trust", auth_method::trust}}};
+inline constexpr std::array<choice<auth_method>, 5> auth_methods{
+    {{"scram-sha-256", auth_method::scram_sha_256},
+     {"md5", auth_method::md5},
+     {"password", auth_method::password},
+     {"cert", auth_method::cert},
+     {"trust", auth_method::trust}}};
 inline constexpr std::array<choice<write_policy>, 2> write_policies{
     {{"refuse", write_policy::refuse}, {"hold", write_policy::hold}}};
 inline constexpr std::array<choice<freeze_policy>, 2> freeze_policies{
@@ -124,12 +129,14 @@ void visit_cluster(Cluster& c, V& v) {
             spec{.about = "Where the server that takes writes listens.",
                  .required = true,
                  .restart = true,
+                 .path = true,
                  .example = "127.0.0.1:5432"});
     v.field(
         "replicas", c.replicas,
         spec{.about =
                  "Streaming replicas: they serve reads, and one of them is frozen while a site is sealed.",
              .restart = true,
+             .path = true,
              .example = "127.0.0.1:5433"});
     v.optional_section("control", c.control,
                        "The role for probes, the proof of sealing and the pausing of replay; without it "
@@ -179,15 +186,17 @@ void visit_http_rule(Rule& r, V& v) {
 
 template <class Guard, class V>
 void visit_guard(Guard& g, V& v) {
-    v.field("functions", g.functions,
-            spec{.about = "What becomes of functions that nobody knows to only read while the site is sealed: "
-                          "they run where the server refuses to write, or they are refused."});
+    v.field(
+        "functions", g.functions,
+        spec{.about = "What becomes of functions that nobody knows to only read while the site is sealed: "
+                      "they run where the server refuses to write, or they are refused."});
     v.field("notify", g.notify,
             spec{.about = "What becomes of NOTIFY while the site is sealed: an error, or an answer as if it "
                           "had been sent."});
-    v.field("privileged", g.privileged,
-            spec{.about = "Whether superusers, and roles that may replicate, write server files, run programs "
-                          "or signal others, are served while the site is sealed."});
+    v.field(
+        "privileged", g.privileged,
+        spec{.about = "Whether superusers, and roles that may replicate, write server files, run programs "
+                      "or signal others, are served while the site is sealed."});
 }
 
 template <class Site, class V>
@@ -230,8 +239,7 @@ void visit_site(Site& s, V& v) {
                 spec{.about = "A write that has waited this long is refused.", .least = 1, .most = day});
     });
     v.section("guard", [&] { visit_guard(s.guard, v); });
-    v.field("refusal_sqlstate", s.refusal_sqlstate,
-            spec{.about = "The SQLSTATE of refusals."});
+    v.field("refusal_sqlstate", s.refusal_sqlstate, spec{.about = "The SQLSTATE of refusals."});
     v.list("http_rules", s.http_rules,
            "Requests that pass or are refused while sealed whatever their method says.",
            [](auto& rule, auto& visitor) { visit_http_rule(rule, visitor); });
@@ -291,6 +299,15 @@ void visit_limits(Limits& l, V& v) {
             spec{.about = "How long a client may wait for a server connection.", .least = 1, .most = day});
     v.field("login_timeout", l.login_timeout,
             spec{.about = "How long a client may take to log in.", .least = 1, .most = hour});
+    v.field("max_failed_logins", l.max_failed_logins,
+            spec{.about = "Failed logins of a user from an address within the window; 0 is no limit.",
+                 .most = 1'000'000});
+    v.field("failed_login_window", l.failed_login_window,
+            spec{.about = "The window of max_failed_logins.", .least = second, .most = day});
+    v.field("max_failed_login_entries", l.max_failed_login_entries,
+            spec{.about = "Users and addresses of which failed logins are remembered.",
+                 .least = 1,
+                 .most = 1'000'000});
     v.field(
         "connect_timeout", l.connect_timeout,
         spec{.about = "How long connecting to a server or an upstream may take.", .least = 1, .most = hour});
@@ -336,6 +353,20 @@ void visit(Config& c, V& v) {
                 spec{.about = "Where the migration connects: writes pass here while a site is sealed.",
                      .restart = true,
                      .example = "127.0.0.1:6433"});
+        v.field("unix_socket_directory", c.listen.unix_socket_directory,
+                spec{.about = "Where Unix sockets are made beside the ports of postgres and migration.",
+                     .longest = 90,
+                     .restart = true,
+                     .path = true,
+                     .note = "none"});
+        v.field("unix_socket_permissions", c.listen.unix_socket_permissions,
+                spec{.about = "Who may connect to them, as for chmod.", .longest = 4, .restart = true});
+        v.field("proxy_protocol", c.listen.proxy_protocol,
+                spec{.about =
+                         "Networks of load balancers whose PostgreSQL connections begin with a PROXY header, "
+                         "version 1 or 2.",
+                     .restart = true,
+                     .example = "10.0.0.0/8"});
         v.field("http", c.listen.http,
                 spec{.about = "Where browsers, or the web server in front, connect.",
                      .restart = true,
@@ -343,6 +374,13 @@ void visit(Config& c, V& v) {
     });
     v.field("auth", c.auth,
             spec{.about = "How PostgreSQL clients prove who they are; trust believes everyone."});
+    v.field(
+        "hba_file", c.hba_file,
+        spec{.about = "Rules in the form of pg_hba.conf in place of auth.", .path = true, .note = "none"});
+    v.field("hba", c.hba,
+            spec{.about = "The same rules, one a line, in place of a file.",
+                 .note = "none",
+                 .example = "hostssl all all 10.0.0.0/8 scram-sha-256"});
     v.section("client_tls", [&] { visit_client_tls(c.client_tls, v); });
     v.field(
         "admin_socket", c.admin_socket,

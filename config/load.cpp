@@ -1,5 +1,6 @@
 #include "config/load.hpp"
 
+#include "config/hba.hpp"
 #include "config/reader.hpp"
 #include "config/text_file.hpp"
 #include "config/tree.hpp"
@@ -321,6 +322,7 @@ load_result load(std::string const& name, std::string_view text, bool others_may
     fill_defaults(read.value);
     auto issues = std::move(read.issues);
     auto found = std::move(read.warnings);
+    read_hba(read.value, read.positions, issues);
     auto verdict = validate(read.value, read.positions);
     bool const readable = issues.empty();
     std::erase_if(verdict.issues, [&](issue const& judged) { return follows_from(judged, issues); });

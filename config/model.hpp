@@ -17,12 +17,10 @@ namespace lull::config {
 using milliseconds = std::chrono::milliseconds;
 
 struct endpoint {
-    std::string host;  // name, IPv4 or IPv6 without brackets
+    std::string host;  // name, IPv4 or IPv6 without brackets; of a server also /DIRECTORY of a Unix socket
     std::uint16_t port = 0;
     friend bool operator==(endpoint const&, endpoint const&) = default;
 };
-
-enum class auth_method : std::uint8_t { trust, scram_sha_256 };
 
 /// What happens to a write while its site is sealed.
 enum class write_policy : std::uint8_t { refuse, hold };
@@ -52,6 +50,10 @@ struct listeners {
     std::optional<endpoint> postgres;
     std::optional<endpoint> migration;
     std::optional<endpoint> http;
+    std::string unix_socket_directory;  // empty: none. .s.PGSQL.PORT in it, beside each PostgreSQL port
+    std::string unix_socket_permissions = "0777";
+    std::vector<std::string> proxy_protocol;  // networks whose connections begin with a PROXY header
+    std::vector<ip_network> proxy_networks;   // the same; fill_defaults() makes them
     friend bool operator==(listeners const&, listeners const&) = default;
 };
 
@@ -141,6 +143,9 @@ struct limits {
     std::size_t max_waiting_clients = 5000;       // for a server connection, all pools together
     milliseconds query_wait_timeout{120'000};
     milliseconds login_timeout{60'000};
+    std::size_t max_failed_logins = 30;           // by address and user, in the window; 0: no limit
+    milliseconds failed_login_window{60'000};
+    std::size_t max_failed_login_entries = 10'000;
     milliseconds connect_timeout{10'000};         // to a server or an upstream
     std::size_t max_statement_bytes = 1024 * 1024;  // Parse; a Query past max_parse_bytes is streamed
     std::size_t max_parse_bytes = 16 * 1024;      // longer text is not parsed: unknown, therefore a write
@@ -157,7 +162,10 @@ struct limits {
 struct config {
     std::string file;  // where it came from
     listeners listen;
-    auth_method auth = auth_method::scram_sha_256;
+    auth_method auth = auth_method::scram_sha_256;  // of all clients, where there are no rules
+    std::string hba_file;
+    std::vector<std::string> hba;     // the lines in place of a file
+    std::vector<hba_rule> hba_rules;  // of one or the other; read_hba() makes them
     lull::config::client_tls client_tls;
     std::string admin_socket = "/run/lull/admin.sock";
     std::string state_dir = "/var/lib/lull";
@@ -166,6 +174,8 @@ struct config {
     std::map<std::string, site> sites;
     std::map<std::string, user> users;
     lull::config::limits limits;
+    /// Whether rules decide; if so and there are none, nobody comes in.
+    bool has_hba() const { return !hba_file.empty() || !hba.empty(); }
     friend bool operator==(config const&, config const&) = default;
 };
 

@@ -233,7 +233,8 @@ class reader : private walker {
     }
 
     bool address(node const& n, std::string const& path, endpoint& value, spec const& s) {
-        auto parsed = parse_endpoint(n.text, s.example);
+        auto parsed =
+            parse_endpoint(n.text, s.example, s.path ? endpoint_kind::tcp_or_unix : endpoint_kind::tcp);
         if (auto* e = std::get_if<endpoint_error>(&parsed)) {
             complain(n, path, e->message, e->fix);
             return false;

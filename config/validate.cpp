@@ -1,6 +1,7 @@
 #include "config/validate.hpp"
 
 #include "config/endpoint.hpp"
+#include "config/network.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -71,6 +72,7 @@ class judge {
 
     verdict all() && {
         listeners_are_apart();
+        sockets();
         files();
         if (config_.clusters.empty())
             refuse("clusters", "no cluster",
@@ -84,6 +86,7 @@ class judge {
         for (auto const& [name, user] : config_.users) judge_user(join_path("users", name), user);
         who_can_log_in();
         judge_client_tls();
+        judge_rules();
         if (config_.limits.max_parse_bytes > config_.limits.max_statement_bytes)
             refuse("limits.max_parse_bytes", "greater than limits.max_statement_bytes",
                    "lower it: no statement longer than max_statement_bytes arrives to be parsed");
@@ -132,6 +135,22 @@ class judge {
             for (std::size_t j = 0; j < i; ++j)
                 if (arrives_at(open[i].second, open[j].second) || arrives_at(open[j].second, open[i].second))
                     refuse(open[i].first, "the address of " + told(open[j].first), "choose another port");
+    }
+
+    void sockets() {
+        auto const& l = config_.listen;
+        auto const& p = l.unix_socket_permissions;
+        if (p.empty() || !std::all_of(p.begin(), p.end(), [](char c) { return c >= '0' && c <= '7'; }))
+            refuse("listen.unix_socket_permissions", shown(p) + " are no permissions",
+                   "write them as in 0770");
+        if (!l.unix_socket_directory.empty() && !l.postgres && !l.migration)
+            refuse("listen.unix_socket_directory",
+                   "the sockets have the numbers of ports, and there are none",
+                   "add `postgres: 127.0.0.1:6432` under listen");
+        for (std::size_t i = 0; i < l.proxy_protocol.size(); ++i)
+            if (!parse_network(l.proxy_protocol[i]))
+                refuse("listen.proxy_protocol[" + std::to_string(i) + "]",
+                       shown(l.proxy_protocol[i]) + " is no network", "write it as in 10.0.0.0/8");
     }
 
     void files() {
@@ -303,13 +322,13 @@ class judge {
         if (u.password.starts_with(verifier_prefix) && !is_verifier(u.password))
             refuse(path + ".password", "a SCRAM-SHA-256 verifier that is cut or garbled",
                    "copy rolpassword from pg_authid whole: SCRAM-SHA-256$4096:salt$StoredKey:ServerKey");
-        if (is_md5_hash(u.password))
+        if (is_md5_hash(u.password) && !takes_md5())
             refuse(path + ".password", "an md5 hash",
-                   "write the password itself or its SCRAM-SHA-256 verifier");
+                   "write the password itself or its SCRAM-SHA-256 verifier, or `auth: md5`");
         if (u.server_password.starts_with(verifier_prefix) || is_md5_hash(u.server_password))
             refuse(path + ".server_password", "a hash: lull cannot log in with it",
                    "write the password itself");
-        if (u.password.empty() && config_.auth == auth_method::scram_sha_256 && !asks_servers())
+        if (u.password.empty() && asks_passwords() && !asks_servers())
             warn(path, "no password, and no cluster has auth_query: this user cannot log in",
                  "add `password: ...`");
     }
@@ -319,13 +338,39 @@ class judge {
                            [](auto const& c) { return c.second.auth_query.has_value(); });
     }
 
+    bool uses(auth_method method) const {
+        if (!config_.has_hba()) return config_.auth == method;
+        return std::any_of(config_.hba_rules.begin(), config_.hba_rules.end(),
+                           [&](auto const& rule) { return rule.method == method; });
+    }
+    bool takes_md5() const { return uses(auth_method::md5) || uses(auth_method::password); }
+    bool asks_passwords() const { return uses(auth_method::scram_sha_256) || takes_md5(); }
+
+    void judge_rules() {
+        std::string const path = !config_.has_hba() ? "auth" : config_.hba.empty() ? "hba_file" : "hba";
+        auto const& rules = config_.hba_rules;
+        bool const wants_tls = std::any_of(rules.begin(), rules.end(), [](auto const& rule) {
+            return rule.connection == hba_connection::hostssl && rule.method != auth_method::reject;
+        });
+        bool const certificates =
+            uses(auth_method::cert) || std::any_of(rules.begin(), rules.end(), [](auto const& rule) {
+                return rule.certificate != client_certificate::not_asked;
+            });
+        if (certificates && config_.client_tls.ca.empty())
+            refuse(path, "certificates of clients are asked for, and no CA is named",
+                   "add `ca: ...` under client_tls");
+        else if ((wants_tls || certificates) && config_.client_tls.mode == client_tls_mode::disable)
+            warn(path, "what is only for TLS never matches: it is off", "add `mode: allow` under client_tls");
+        if (config_.has_hba() && where_.at.contains("auth"))
+            warn("auth", "not heeded: the rules of " + path + " decide", "remove it");
+    }
+
     void who_can_log_in() {
         bool const postgres = config_.listen.postgres || config_.listen.migration;
-        if (config_.auth == auth_method::scram_sha_256 && postgres && config_.users.empty() &&
-            !asks_servers())
+        if (asks_passwords() && postgres && config_.users.empty() && !asks_servers())
             warn("auth", "nobody can log in: there are no users and no auth_query",
                  "add `users: {app: {password: ...}}`");
-        if (config_.auth != auth_method::trust) return;
+        if (config_.has_hba() || config_.auth != auth_method::trust) return;
         for (auto const& [name, listener] : open_listeners())
             if (name != "listen.http" && !is_loopback(listener.host))
                 warn(name, "with auth: trust everyone who reaches this address is whoever they say",
@@ -346,6 +391,8 @@ verdict validate(config const& c, positions const& where) {
 }
 
 void fill_defaults(config& c) {
+    for (std::string const& network : c.listen.proxy_protocol)
+        if (auto const parsed = parse_network(network)) c.listen.proxy_networks.push_back(*parsed);
     for (auto& [name, site] : c.sites) {
         if (site.cluster.empty() && c.clusters.size() == 1) site.cluster = c.clusters.begin()->first;
         if (site.databases.empty()) site.databases.push_back(name);

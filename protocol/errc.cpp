@@ -61,6 +61,8 @@ char const* message_of(errc e) noexcept {
             return "the SCRAM-SHA-256 verifier is malformed";
         case errc::crypto_failed:
             return "a cryptographic function of OpenSSL failed";
+        case errc::malformed_proxy_header:
+            return "the PROXY protocol header is malformed";
     }
     return "unknown protocol error";
 }

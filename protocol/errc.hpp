@@ -42,6 +42,8 @@ enum class errc {
     scram_server_signature,
     scram_bad_verifier,
     crypto_failed,
+    // before anything
+    malformed_proxy_header,
 };
 
 boost::system::error_category const& protocol_category() noexcept;

@@ -1,8 +1,8 @@
 #include "proxy/listener.hpp"
 
+#include "config/endpoint.hpp"
 #include "proxy/log.hpp"
-
-#include <boost/asio/ip/address.hpp>
+#include "proxy/peer.hpp"
 
 #include <algorithm>
 #include <arpa/inet.h>
@@ -13,6 +13,8 @@
 #include <netinet/tcp.h>
 #include <stdexcept>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 namespace lull {
@@ -33,36 +35,57 @@ std::string peer_of(sockaddr_storage const& address, socklen_t size) {
     return h.find(':') == std::string::npos ? h + ":" + port : "[" + h + "]:" + port;
 }
 
+[[noreturn]] void fail(int fd, std::string const& name) {
+    int const error = errno;
+    if (fd >= 0) ::close(fd);
+    throw std::runtime_error("cannot listen on " + name + ": " + std::strerror(error));
+}
+
 }  // namespace
 
-listener::listener(boost::asio::io_context& io, listener_kind kind, config::endpoint const& where,
-                   std::vector<std::unique_ptr<worker_port>>& workers)
-    : kind_(kind), acceptor_(io), pause_(io), workers_(workers) {
-    std::string const name = where.host + ":" + std::to_string(where.port);
-    auto fail = [&](std::string const& why) -> void {
-        throw std::runtime_error("cannot listen on " + name + ": " + why);
-    };
+int listen_tcp(config::endpoint const& where) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
     addrinfo* list = nullptr;
+    std::string const name = config::format_endpoint(where);
     if (int const e = ::getaddrinfo(where.host.c_str(), std::to_string(where.port).c_str(), &hints, &list))
-        fail(::gai_strerror(e));
-    auto const protocol =
-        list->ai_family == AF_INET6 ? boost::asio::ip::tcp::v6() : boost::asio::ip::tcp::v4();
-    boost::asio::ip::tcp::endpoint endpoint;
-    std::memcpy(endpoint.data(), list->ai_addr, list->ai_addrlen);
-    endpoint.resize(list->ai_addrlen);
+        throw std::runtime_error("cannot listen on " + name + ": " + ::gai_strerror(e));
+    int const fd = ::socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int const on = 1;
+    if (fd >= 0) ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    bool const bound = fd >= 0 && ::bind(fd, list->ai_addr, list->ai_addrlen) == 0;
     ::freeaddrinfo(list);
-    boost::system::error_code error;
-    acceptor_.open(protocol, error);
-    if (!error) acceptor_.set_option(boost::asio::socket_base::reuse_address(true), error);
-    if (!error) acceptor_.bind(endpoint, error);
-    if (!error) acceptor_.listen(backlog, error);
-    if (!error) acceptor_.non_blocking(true, error);
-    if (error) fail(error.message());
-    port_ = acceptor_.local_endpoint().port();
+    if (!bound || ::listen(fd, backlog) != 0) fail(fd, name);
+    return fd;
 }
+
+int listen_unix(std::string const& path, unsigned permissions) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path)
+        throw std::runtime_error("cannot listen on " + path + ": the path is too long");
+    std::memcpy(address.sun_path, path.data(), path.size());
+    auto const* const where = reinterpret_cast<sockaddr const*>(&address);
+    int const fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) fail(fd, path);
+    // A file that was left behind answers nobody; one that answers is somebody's.
+    if (::connect(fd, where, sizeof address) == 0 || errno == EAGAIN) {
+        ::close(fd);
+        throw std::runtime_error("cannot listen on " + path + ": another process does");
+    }
+    if (errno == ECONNREFUSED) ::unlink(path.c_str());
+    // Before bind: nobody may come in earlier than he may.
+    ::fchmod(fd, permissions);
+    if (::bind(fd, where, sizeof address) != 0) fail(fd, path);
+    ::chmod(path.c_str(), permissions);
+    if (::listen(fd, backlog) != 0) fail(fd, path);
+    return fd;
+}
+
+listener::listener(boost::asio::io_context& io, listener_kind kind, int fd, std::string path,
+                   std::vector<std::unique_ptr<worker_port>>& workers)
+    : kind_(kind), socket_(io, fd), path_(std::move(path)), pause_(io), workers_(workers) {}
 
 void listener::start() {
     accept();
@@ -70,21 +93,23 @@ void listener::start() {
 
 void listener::stop() {
     boost::system::error_code ignored;
-    acceptor_.close(ignored);
+    socket_.close(ignored);
+    if (!path_.empty()) ::unlink(path_.c_str());
     pause_.cancel();
 }
 
 void listener::accept() {
-    acceptor_.async_wait(boost::asio::socket_base::wait_read, [this](boost::system::error_code const& error) {
-        if (!error) take();
-    });
+    socket_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                       [this](boost::system::error_code const& error) {
+                           if (!error) take();
+                       });
 }
 
 void listener::take() {
     for (int n = 0; n < accepts_a_turn; ++n) {
         sockaddr_storage address{};
         socklen_t size = sizeof address;
-        int const fd = ::accept4(acceptor_.native_handle(), reinterpret_cast<sockaddr*>(&address), &size,
+        int const fd = ::accept4(socket_.native_handle(), reinterpret_cast<sockaddr*>(&address), &size,
                                  SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EAGAIN) break;
@@ -101,13 +126,15 @@ void listener::take() {
             return;
         }
         complained_ = false;
-        int const on = 1;
-        ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+        if (path_.empty()) {
+            int const on = 1;
+            ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+            ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+        }
         auto const least =
             std::min_element(workers_.begin(), workers_.end(),
                              [](auto const& a, auto const& b) { return a->load() < b->load(); });
-        (*least)->adopt(kind_, fd, peer_of(address, size));
+        (*least)->adopt(kind_, fd, path_.empty() ? peer_of(address, size) : std::string(local_peer));
     }
     accept();
 }

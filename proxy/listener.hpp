@@ -6,7 +6,7 @@
 #include "proxy/ports.hpp"
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <string>
@@ -14,25 +14,31 @@
 
 namespace lull {
 
+/// Sockets that listen, non-blocking. They throw std::runtime_error, with address and reason, where that is
+/// not possible.
+int listen_tcp(config::endpoint const& where);
+/// Takes away a socket file that nobody listens on any more. `permissions` as for chmod.
+int listen_unix(std::string const& path, unsigned permissions);
+
 class listener {
   public:
-    /// Throws std::runtime_error, with address and reason, where it cannot listen. `workers` outlives it.
-    listener(boost::asio::io_context& io, listener_kind kind, config::endpoint const& where,
+    /// Takes ownership of `fd`. `path`: the socket's file, removed by stop(); empty: none. `workers` outlives
+    /// it.
+    listener(boost::asio::io_context& io, listener_kind kind, int fd, std::string path,
              std::vector<std::unique_ptr<worker_port>>& workers);
     void start();
     /// No more connections.
     void stop();
-    std::uint16_t port() const { return port_; }
 
   private:
     void accept();
     void take();
 
     listener_kind const kind_;
-    boost::asio::ip::tcp::acceptor acceptor_;
+    boost::asio::posix::stream_descriptor socket_;
+    std::string path_;
     boost::asio::steady_timer pause_;
     std::vector<std::unique_ptr<worker_port>>& workers_;
-    std::uint16_t port_ = 0;
     bool complained_ = false;
 };
 

@@ -69,6 +69,7 @@ class pg_client final : public socket_events {
     bool wants_input() const;
     void resume_reading();
     void prepare_login();
+    bool take_proxy_header();
     void log_in();
     void begin_session();
     void start_session();
@@ -88,7 +89,8 @@ class pg_client final : public socket_events {
     pg_service& service_;
     std::optional<edge_socket> socket_;
     std::unique_ptr<tls_filter> tls_;  // null: plain text
-    std::string const peer_;
+    std::string peer_;
+    bool awaits_proxy_header_ = false;
     bool const migration_;
     std::optional<pg_login_core> login_;
     std::optional<pg_session_core> session_;

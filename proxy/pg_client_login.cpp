@@ -1,19 +1,80 @@
 // How a pg_client comes in; behind it stands pg_login_core.
+#include "config/network.hpp"
 #include "protocol/pg/backend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "protocol/proxy_header.hpp"
+#include "proxy/log.hpp"
 #include "proxy/peer.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_service.hpp"
 #include "proxy/tls_context.hpp"
 
+#include <algorithm>
+#include <array>
+#include <pwd.h>
+#include <sys/socket.h>
+
 namespace lull {
 
+namespace {
+
+/// The name of the user whose process has connected; empty: not known.
+std::string os_user_of(int fd) {
+    ucred who{};
+    socklen_t size = sizeof who;
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return {};
+    passwd entry{};
+    passwd* found = nullptr;
+    std::array<char, 4096> text;
+    if (::getpwuid_r(who.uid, &entry, text.data(), text.size(), &found) != 0 || !found) return {};
+    return found->pw_name;
+}
+
+/// Whether some rule asks for it; looking it up is not free.
+bool asks_for_peer(config::config const& config) {
+    return std::any_of(config.hba_rules.begin(), config.hba_rules.end(),
+                       [](auto const& rule) { return rule.method == config::auth_method::peer; });
+}
+
+}  // namespace
+
 void pg_client::prepare_login() {
+    config::config const& config = *service_.snapshot().config;
     login_channel channel;
     channel.local = peer_ == local_peer;
     channel.tls = !channel.local && service_.tls()->clients;
-    if (!channel.local) channel.address = host_of_peer(peer_);
+    if (!channel.local) {
+        channel.address = host_of_peer(peer_);
+        auto const& trusted = config.listen.proxy_networks;
+        auto const address = trusted.empty() ? std::nullopt : config::parse_peer_address(channel.address);
+        awaits_proxy_header_ =
+            address && std::any_of(trusted.begin(), trusted.end(),
+                                   [&](auto const& network) { return network.contains(*address); });
+    } else if (asks_for_peer(config)) {
+        channel.os_user = os_user_of(socket_->fd());
+    }
     login_.emplace(service_.context().snapshot, migration_, std::move(channel), service_.new_login(),
-                   service_.verifiers());
+                   service_.verifiers(), service_.guard());
+}
+
+/// Whose connection the load balancer says that it is. False: not all of it has come, or it is wrong.
+bool pg_client::take_proxy_header() {
+    auto const result = parse_proxy_header(pg::as_bytes(in_));
+    if (std::holds_alternative<need_more>(result)) return false;
+    auto const* header = std::get_if<proxy_header>(&result);
+    auto const address = header ? config::parse_peer_address(header->host) : std::nullopt;
+    if (!header || (!header->host.empty() && !address)) {
+        log::warning("{} is in listen.proxy_protocol, but began with no PROXY header", peer_);
+        refuse(pg::sqlstate::protocol_violation, "expected a PROXY protocol header");
+        return false;
+    }
+    awaits_proxy_header_ = false;
+    in_.erase(0, header->bytes);
+    if (header->host.empty()) return !in_.empty();  // the load balancer's own connection
+    bool const v6 = header->host.find(':') != std::string::npos;
+    peer_ = (v6 ? "[" + header->host + "]" : header->host) + ":" + std::to_string(header->port);
+    login_->set_address(host_of_peer(peer_));
+    return !in_.empty();
 }
 
 void pg_client::refuse(std::string_view sqlstate, std::string_view message) {
@@ -24,6 +85,7 @@ void pg_client::refuse(std::string_view sqlstate, std::string_view message) {
 }
 
 void pg_client::log_in() {
+    if (awaits_proxy_header_ && !take_proxy_header()) return;
     std::string out;
     std::size_t const used = login_->on_client(pg::as_bytes(in_), out);
     in_.erase(0, used);
@@ -54,10 +116,10 @@ void pg_client::log_in() {
 void pg_client::begin_session() {
     session_identity who = login_->identity();
     credentials_ = login_->credentials();
+    key_secret_ = service_.random(login_->secret_bytes());
     login_.reset();
     site_ = who.site;
     key_pid_ = service_.enlist(*this);
-    key_secret_ = service_.random(4);
     who.key_pid = key_pid_;
     who.key_secret = key_secret_;
     session_.emplace(service_.context(), std::move(who));

@@ -26,6 +26,7 @@ struct login_entropy {
 struct login_channel {
     bool local = false;   // over a Unix socket
     bool tls = false;     // there is a certificate to speak TLS with
+    std::string os_user;  // local: whose process it is; empty: not known
     std::string address;  // numeric, without a port; local: empty
 };
 
@@ -37,6 +38,17 @@ struct tls_facts {
     std::string end_point;    // tls-server-end-point of our own certificate; empty: none
 };
 
+/// Counts failed logins, of all workers; bounds how fast passwords can be guessed.
+class login_guard {
+  public:
+    /// Whether this address has failed so often as this user that it has to wait.
+    virtual bool blocked(std::string_view address, std::string_view user) = 0;
+    virtual void failed(std::string_view address, std::string_view user) = 0;
+
+  protected:
+    ~login_guard() = default;
+};
+
 /// Verifiers made of plain passwords, so that 2 ms of hashing are spent once a password and worker.
 using verifier_cache = std::map<std::pair<std::string, std::string>, pg::scram_verifier>;
 
@@ -44,6 +56,7 @@ using verifier_cache = std::map<std::pair<std::string, std::string>, pg::scram_v
 struct server_credentials {
     std::string password;
     std::optional<pg::scram_keys> keys;  // the client's own, where there is no password
+    std::string md5_hash;                // where there is neither: good for servers that ask for md5
 };
 
 class pg_login_core {
@@ -58,8 +71,10 @@ class pg_login_core {
     };
 
     pg_login_core(std::shared_ptr<routing::snapshot const> snapshot, bool migration, login_channel channel,
-                  login_entropy const& entropy, verifier_cache& verifiers);
+                  login_entropy const& entropy, verifier_cache& verifiers, login_guard& guard);
 
+    /// Whose connection it really is, told by somebody who is trusted; before on_client().
+    void set_address(std::string address) { channel_.address = std::move(address); }
     /// Bytes consumed; what is to be sent is appended to `out`.
     std::size_t on_client(pg::bytes in, std::string& out);
     /// For need::tls: the handshake begins. Bytes of the client that were not consumed belong to it.
@@ -74,20 +89,30 @@ class pg_login_core {
     std::string const& user() const { return user_; }
     std::string const& cluster() const { return cluster_; }
     std::int32_t cancel_pid() const { return cancel_pid_; }
+    /// How long the secret of its cancel key is, in bytes: what its protocol version can have.
+    std::size_t secret_bytes() const { return protocol_ >= pg::protocol_3_2 ? 32 : 4; }
     std::string const& cancel_secret() const { return cancel_secret_; }
     /// For need::session; key_pid and key_secret are the caller's to fill.
     session_identity identity() const;
     server_credentials credentials() const;
 
   private:
-    enum class state : std::uint8_t { startup, secret, sasl_initial, sasl_response, over };
+    enum class state : std::uint8_t { startup, secret, cleartext, md5, sasl_initial, sasl_response, over };
 
     std::size_t on_startup(pg::bytes in, std::string& out);
     void begin(pg::startup_message const& startup, std::string& out);
+    // pg_auth_core.cpp
     void authenticate(std::string& out);
     bool tls_suffices(std::string& out);
+    bool certificate_suffices(config::client_certificate wanted, std::string& out);
+    void find_secret(std::string& out);
     void use_secret(std::string const& secret);
+    void challenge(std::string& out);
+    pg::bytes md5_salt() const;
     std::size_t on_password(pg::bytes in, std::string& out);
+    void on_plain_answer(pg::bytes body, std::string& out);
+    bool on_sasl_initial(pg::bytes body, std::string& out);
+    void on_sasl_response(pg::bytes body, std::string& out);
     void accept(std::string& out);
     void refuse(std::string_view sqlstate, std::string_view message, std::string& out,
                 std::string_view hint = {}, std::string_view detail = {});
@@ -100,8 +125,10 @@ class pg_login_core {
     login_channel channel_;
     std::optional<tls_facts> tls_;
     bool direct_tls_ = false;
+    std::uint32_t protocol_ = pg::protocol_3_0;
     login_entropy entropy_;
     verifier_cache& verifiers_;
+    login_guard& guard_;
     state state_ = state::startup;
     need need_ = need::input;
     bool asked_ssl_ = false;
@@ -112,6 +139,9 @@ class pg_login_core {
     std::optional<routing::site_id> site_;
     setting_map settings_;
     pg::scram_verifier verifier_;
+    std::string md5_hash_;   // what is stored in place of a verifier
+    std::string cleartext_;  // the password itself, where the method had it sent
+    config::auth_method method_ = config::auth_method::scram_sha_256;
     bool known_ = false;  // the verifier is a real user's
     std::optional<pg::scram_server> scram_;
     std::optional<pg::scram_keys> keys_;

@@ -1,5 +1,7 @@
 #include "proxy/pg_query.hpp"
 
+#include "config/endpoint.hpp"
+
 #include <libpq-fe.h>
 
 #include <cerrno>
@@ -8,6 +10,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 namespace lull {
@@ -51,6 +54,17 @@ char const* sslmode_of(config::server_tls_mode mode) {
             return "verify-full";
     }
     return "verify-full";
+}
+
+bool can_connect_local(std::string const& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+    int const fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    bool const reached = ::connect(fd, reinterpret_cast<sockaddr const*>(&address), sizeof address) == 0;
+    ::close(fd);
+    return reached;
 }
 
 }  // namespace
@@ -102,6 +116,8 @@ pg_conn* pg_connect(config::endpoint const& where, config::login_role const& rol
 }
 
 bool can_connect(config::endpoint const& where) {
+    if (where.host.starts_with('/'))
+        return can_connect_local(config::unix_socket_path(where.host, where.port));
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* list = nullptr;

@@ -3,6 +3,7 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frame.hpp"
 #include "protocol/pg/frontend.hpp"
+#include "protocol/pg/md5.hpp"
 #include "protocol/pg/sqlstate.hpp"
 #include "protocol/pg/startup.hpp"
 
@@ -181,16 +182,20 @@ void pg_server_login_core::authenticate(pg::bytes body, std::string& out) {
                             "Set users." + user_ + ".server_password.");
             pg::text_list mechanisms = message->mechanisms;
             bool offered = false;
-            while (auto const mechanism = mechanisms.next())
+            bool plus = false;
+            while (auto const mechanism = mechanisms.next()) {
                 offered = offered || *mechanism == pg::scram_sha_256;
+                plus = plus || *mechanism == pg::scram_sha_256_plus;
+            }
             if (!offered || scram_)
                 return fail(pg::sqlstate::feature_not_supported, "the server offers no SCRAM-SHA-256");
             if (credentials_.keys)
                 scram_.emplace(*credentials_.keys, nonce_);
             else
                 scram_.emplace(credentials_.password, nonce_);
-            answer(scram_->client_first(), [&](std::string const& text) {
-                pg::write_sasl_initial_response(out, pg::scram_sha_256, text);
+            plus = plus && !end_point_.empty();
+            answer(scram_->client_first({}, {end_point_, plus}), [&](std::string const& text) {
+                pg::write_sasl_initial_response(out, plus ? pg::scram_sha_256_plus : pg::scram_sha_256, text);
             });
             return;
         }
@@ -204,10 +209,17 @@ void pg_server_login_core::authenticate(pg::bytes body, std::string& out) {
             if (auto const wrong = scram_->verify_server_final(pg::as_text(message->data)))
                 fail(pg::sqlstate::invalid_password, wrong.message());
             return;
-        case pg::authentication_code::md5_password:
-            return fail(pg::sqlstate::feature_not_supported,
-                        "the server wants md5 authentication, which is not supported",
-                        "Use scram-sha-256 in the server's pg_hba.conf.");
+        case pg::authentication_code::md5_password: {
+            std::string hash = credentials_.md5_hash;
+            if (!credentials_.password.empty())
+                hash = pg::md5_hash(credentials_.password, user_).value_or("");
+            auto const text = hash.empty() ? std::nullopt : pg::md5_answer(hash, message->data);
+            if (!text)
+                return fail(pg::sqlstate::invalid_password, no_password,
+                            "Set users." + user_ + ".server_password.");
+            pg::write_password(out, *text);
+            return;
+        }
         default:
             break;
     }

@@ -15,6 +15,8 @@ server_tls_wish pg_server::tls_wish() const {
     using mode = config::server_tls_mode;
     if (cluster == s.config->clusters.end() || cluster->second.tls.mode == mode::disable)
         return server_tls_wish::none;
+    // As libpq: what a Unix socket carries does not leave the machine.
+    if (backend.address.host.starts_with('/')) return server_tls_wish::none;
     if (cluster->second.tls.mode == mode::prefer) return server_tls_wish::prefer;
     return cluster->second.tls.direct ? server_tls_wish::direct : server_tls_wish::require;
 }

@@ -2,6 +2,7 @@
 // on the worker's thread.
 #pragma once
 
+#include "proxy/login_guard.hpp"
 #include "proxy/mailbox.hpp"
 #include "proxy/pg_login_core.hpp"
 #include "proxy/pg_session_core.hpp"
@@ -27,9 +28,10 @@ struct pool_key;
 struct shared_limits {
     std::atomic<std::size_t> clients{0};
     hold_ledger holds;
+    shared_login_guard failed_logins;
 };
 
-class pg_service {
+class pg_service final : private login_guard {
   public:
     pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
                std::shared_ptr<routing::snapshot const> initial, control_port& control,
@@ -78,6 +80,7 @@ class pg_service {
     control_port& control() { return control_; }
     verifier_cache& verifiers() { return verifiers_; }
     login_entropy new_login() const;
+    login_guard& guard() { return *this; }
     std::string random(std::size_t bytes) const;
     /// Keys for cancel requests: unique while the session lives; tells the worker.
     std::int32_t enlist(pg_client& client);
@@ -101,6 +104,17 @@ class pg_service {
 
   private:
     static constexpr int worker_shift = 22;
+
+    login_limits guard_limits() const {
+        auto const& l = limits();
+        return {l.max_failed_logins, l.failed_login_window, l.max_failed_login_entries};
+    }
+    bool blocked(std::string_view address, std::string_view user) override {
+        return shared_.failed_logins.blocked(address, user, guard_limits());
+    }
+    void failed(std::string_view address, std::string_view user) override {
+        shared_.failed_logins.failed(address, user, guard_limits());
+    }
 
     boost::asio::io_context& io_;
     worker_id const id_;

@@ -1,7 +1,10 @@
 #include "proxy/resolver.hpp"
 
+#include "config/endpoint.hpp"
+
 #include <cstring>
 #include <netdb.h>
+#include <sys/un.h>
 #include <thread>
 
 namespace lull {
@@ -14,6 +17,18 @@ struct lookup {
     std::vector<socket_address> addresses;
     std::string error;
 };
+
+lookup unix_socket(config::endpoint const& where) {
+    lookup result;
+    std::string const path = config::unix_socket_path(where.host, where.port);
+    socket_address address;
+    auto* const un = reinterpret_cast<sockaddr_un*>(&address.storage);
+    un->sun_family = AF_UNIX;
+    std::strncpy(un->sun_path, path.c_str(), sizeof un->sun_path - 1);
+    address.size = sizeof(sockaddr_un);
+    result.addresses.push_back(address);
+    return result;
+}
 
 lookup look_up(std::string const& host, std::string const& port, int flags) {
     lookup result;
@@ -43,7 +58,8 @@ void host_resolver::resolve(config::endpoint const& where, done then) {
     auto const now = std::chrono::steady_clock::now();
     if (auto const at = cache_.find(key); at != cache_.end() && at->second.until > now)
         return then(at->second.addresses, {});
-    lookup numeric = look_up(where.host, port, AI_NUMERICHOST);
+    lookup numeric =
+        where.host.starts_with('/') ? unix_socket(where) : look_up(where.host, port, AI_NUMERICHOST);
     if (!numeric.addresses.empty()) {
         cache_[key] = {numeric.addresses, std::chrono::steady_clock::time_point::max()};
         return then(std::move(numeric.addresses), {});

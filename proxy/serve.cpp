@@ -51,8 +51,16 @@ int run(std::shared_ptr<config::config const> config) {
     std::string where;
     auto listen = [&](listener_kind kind, std::optional<config::endpoint> const& endpoint, char const* name) {
         if (!endpoint) return;
-        listeners.push_back(std::make_unique<listener>(io, kind, *endpoint, workers));
+        listeners.push_back(std::make_unique<listener>(io, kind, listen_tcp(*endpoint), "", workers));
         where += fmt::format(", {} on {}", name, config::format_endpoint(*endpoint));
+        std::string const& directory = config->listen.unix_socket_directory;
+        if (directory.empty() || kind == listener_kind::http) return;
+        std::string const path = config::unix_socket_path(directory, endpoint->port);
+        auto const permissions =
+            static_cast<unsigned>(std::stoul(config->listen.unix_socket_permissions, nullptr, 8));
+        listeners.push_back(
+            std::make_unique<listener>(io, kind, listen_unix(path, permissions), path, workers));
+        where += fmt::format(" and {}", path);
     };
     listen(listener_kind::postgres, config->listen.postgres, "PostgreSQL");
     listen(listener_kind::migration, config->listen.migration, "migrations");

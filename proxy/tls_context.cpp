@@ -1,6 +1,7 @@
 #include "proxy/tls_context.hpp"
 
-#include <boost/asio/ip/address.hpp>
+#include "config/network.hpp"
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -114,14 +115,13 @@ std::unique_ptr<tls_filter> tls_context::accept() const {
 std::unique_ptr<tls_filter> tls_context::connect(std::string const& host) const {
     SSL* const ssl = SSL_new(context_.get());
     if (!ssl) return nullptr;
-    boost::system::error_code not_numeric;
-    boost::asio::ip::make_address(host, not_numeric);
+    bool const numeric = config::parse_address(host).has_value();
     // Server Name Indication is for names (RFC 6066).
-    if (not_numeric) SSL_set_tlsext_host_name(ssl, host.c_str());
+    if (!numeric) SSL_set_tlsext_host_name(ssl, host.c_str());
     if (verifies_host_) {
         X509_VERIFY_PARAM* const want = SSL_get0_param(ssl);
         X509_VERIFY_PARAM_set_hostflags(want, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-        if (not_numeric)
+        if (!numeric)
             X509_VERIFY_PARAM_set1_host(want, host.c_str(), host.size());
         else
             X509_VERIFY_PARAM_set1_ip_asc(want, host.c_str());

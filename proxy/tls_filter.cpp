@@ -154,7 +154,8 @@ void tls_filter::fail(int result) {
     else
         error_ = "unknown error";
     // "certificate verify failed" alone helps nobody.
-    if (verified != X509_V_OK) error_ += std::string(": ") + X509_verify_cert_error_string(verified);
+    if (ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK)
+        error_ += std::string(": ") + X509_verify_cert_error_string(verified);
     ERR_clear_error();
 }
 

@@ -181,6 +181,11 @@ void write_authentication_cleartext_password(std::string& out) {
     write_authentication(out, authentication_code::cleartext_password);
 }
 
+void write_authentication_md5_password(std::string& out, bytes salt) {
+    writer message(out, backend::authentication);
+    message.int32(static_cast<std::uint32_t>(authentication_code::md5_password)).raw(salt);
+}
+
 void write_authentication_sasl(std::string& out, std::span<std::string_view const> mechanisms) {
     writer message(out, backend::authentication);
     message.int32(static_cast<std::uint32_t>(authentication_code::sasl));

@@ -103,6 +103,8 @@ struct negotiate_protocol_version {
 
 void write_authentication_ok(std::string& out);
 void write_authentication_cleartext_password(std::string& out);
+/// `salt`: 4 bytes.
+void write_authentication_md5_password(std::string& out, bytes salt);
 void write_authentication_sasl(std::string& out, std::span<std::string_view const> mechanisms);
 void write_authentication_sasl_continue(std::string& out, std::string_view data);
 void write_authentication_sasl_final(std::string& out, std::string_view data);

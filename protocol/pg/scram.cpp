@@ -121,16 +121,19 @@ scram_server::~scram_server() {
 }
 
 scram_result scram_server::start(std::string_view client_first, scram_verifier const& verifier,
-                                 std::string_view server_nonce) {
+                                 std::string_view server_nonce, scram_binding const& binding) {
     if (std::exchange(state_, state::failed) != state::idle) return errc::unexpected_message;
     if (!scram_text::is_nonce(server_nonce)) return errc::scram_nonce;
     auto const parsed = scram_text::parse_client_first(client_first);
     if (auto const* const error = std::get_if<errc>(&parsed)) return *error;
     auto const& message = std::get<scram_text::client_first>(parsed);
+    bool const binds = message.gs2_header == scram_text::end_point_binding;
+    bool const unused = message.gs2_header == scram_text::unused_channel_binding;
+    if (binds != binding.plus || (unused && !binding.end_point.empty())) return errc::scram_channel_binding;
 
     verifier_ = verifier;
     client_first_bare_ = message.bare;
-    channel_binding_ = message.channel_binding;
+    channel_binding_ = scram_text::format_channel_binding(message.gs2_header, binding.end_point);
     nonce_ = std::string(message.nonce).append(server_nonce);
     server_first_ = scram_text::format_server_first(nonce_, verifier_.salt, verifier_.iterations);
     state_ = state::started;
@@ -177,14 +180,18 @@ scram_client::~scram_client() {
     wipe(keys_);
 }
 
-scram_result scram_client::client_first(std::string_view user) {
+scram_result scram_client::client_first(std::string_view user, scram_binding binding) {
     if (std::exchange(state_, state::failed) != state::idle) return errc::unexpected_message;
     if (!scram_text::is_nonce(nonce_)) return errc::scram_nonce;
     if (password_.size() > max_password_bytes || user.size() > max_scram_message_bytes)
         return errc::scram_too_long;
     client_first_bare_ = scram_text::format_client_first_bare(user, nonce_);
     state_ = state::sent_first;
-    return std::string(scram_text::no_channel_binding).append(client_first_bare_);
+    binding_ = std::move(binding);
+    gs2_header_ = binding_.plus                ? scram_text::end_point_binding
+                  : binding_.end_point.empty() ? scram_text::no_channel_binding
+                                               : scram_text::unused_channel_binding;
+    return std::string(gs2_header_).append(client_first_bare_);
 }
 
 scram_result scram_client::on_server_first(std::string_view server_first) {
@@ -206,7 +213,8 @@ scram_result scram_client::make_final(std::string_view server_first) {
         if (!keys) return errc::crypto_failed;
         keys_ = *keys;
     }
-    std::string client_final = scram_text::format_client_final_without_proof(message.nonce);
+    std::string client_final =
+        scram_text::format_client_final_without_proof(message.nonce, gs2_header_, binding_.end_point);
     std::string const signed_text = auth_message(client_first_bare_, server_first, client_final);
     maybe_key const stored_key = sha_256(keys_.client_key);
     if (!stored_key) return errc::crypto_failed;

@@ -1,6 +1,7 @@
-// SCRAM-SHA-256 for both sides (RFC 5802, RFC 7677; PostgreSQL manual, "SASL Authentication"), without
-// channel binding. Pure state machines: random bytes come from the caller. One object serves one login, on
-// one thread, and wipes its secrets when it goes. Views are needed only during the call.
+// SCRAM-SHA-256 for both sides (RFC 5802, RFC 7677; PostgreSQL manual, "SASL Authentication"), with channel
+// binding to the certificate of the server (tls-server-end-point, RFC 5929) or without. Pure state machines:
+// random bytes come from the caller. One object serves one login, on one thread, and wipes its secrets when
+// it goes. Views are needed only during the call.
 //
 // Passwords: SASLprep is not applied. ASCII is its own SASLprep; of any other password the raw bytes count,
 // as PostgreSQL takes them where SASLprep fails. A password that normalisation would change (say, with
@@ -24,7 +25,8 @@
 
 namespace lull::pg {
 
-inline constexpr std::string_view scram_sha_256 = "SCRAM-SHA-256";  // the SASL mechanism
+inline constexpr std::string_view scram_sha_256 = "SCRAM-SHA-256";            // the SASL mechanism
+inline constexpr std::string_view scram_sha_256_plus = "SCRAM-SHA-256-PLUS";  // with channel binding
 inline constexpr std::size_t max_scram_message_bytes = 8 * 1024;
 inline constexpr std::size_t max_salt_bytes = 1024;
 inline constexpr std::size_t max_password_bytes = 8 * 1024;
@@ -82,6 +84,12 @@ using verifier_result = std::variant<scram_verifier, errc>;
 /// one.
 using scram_result = std::variant<std::string, errc>;
 
+/// What there is to bind a login to, and whether it is bound.
+struct scram_binding {
+    std::string end_point;  // hash of the server's certificate; empty: no TLS, or no hash
+    bool plus = false;      // the mechanism is SCRAM-SHA-256-PLUS
+};
+
 /// The side that owns the verifier. start, then finish, each once.
 class scram_server {
   public:
@@ -91,11 +99,12 @@ class scram_server {
     ~scram_server();
 
     /// server-first-message. The user name in client_first is ignored, as PostgreSQL ignores it: who logs in
-    /// was said in the startup packet. Channel binding flags `n` and `y` are accepted (we offer no -PLUS that
-    /// a man in the middle could have hidden). Errors: scram_malformed, scram_too_long,
-    /// scram_channel_binding, scram_authorization_identity, scram_nonce (an unusable server_nonce).
+    /// was said in the startup packet. A client that says `y` where we have offered -PLUS was lied to by
+    /// somebody on the way: scram_channel_binding, as for a flag that is not the mechanism's. Errors:
+    /// scram_malformed, scram_too_long, scram_channel_binding, scram_authorization_identity, scram_nonce (an
+    /// unusable server_nonce).
     [[nodiscard]] scram_result start(std::string_view client_first, scram_verifier const& verifier,
-                                     std::string_view server_nonce);
+                                     std::string_view server_nonce, scram_binding const& binding = {});
 
     /// server-final-message. Errors: scram_wrong_proof (the password is wrong: say 28P01, nothing more);
     /// scram_nonce, scram_channel_binding, scram_malformed, scram_too_long (08P01), crypto_failed.
@@ -115,7 +124,7 @@ class scram_server {
     std::string client_first_bare_;
     std::string server_first_;
     std::string nonce_;            // both halves
-    std::string channel_binding_;  // base64 of the gs2 header that came: what `c=` must repeat
+    std::string channel_binding_;  // what `c=` must say: of the gs2 header that came, and the certificate
     scram_keys keys_;
 };
 
@@ -129,8 +138,9 @@ class scram_client {
     scram_client& operator=(scram_client const&) = delete;
     ~scram_client();
 
-    /// PostgreSQL ignores the user name in it; libpq sends none.
-    [[nodiscard]] scram_result client_first(std::string_view user = {});
+    /// PostgreSQL ignores the user name in it; libpq sends none. `binding`: an end point without plus says
+    /// that we could bind and the server offers no -PLUS.
+    [[nodiscard]] scram_result client_first(std::string_view user = {}, scram_binding binding = {});
 
     /// client-final-message. Errors: scram_malformed, scram_too_long, scram_nonce (ours is not in the
     /// server's), scram_iterations, scram_salt, crypto_failed.
@@ -154,6 +164,8 @@ class scram_client {
     std::string password_;
     std::string nonce_;
     std::string client_first_bare_;
+    scram_binding binding_;
+    std::string_view gs2_header_;  // static storage
     scram_keys keys_;
     scram_key server_signature_{};
 };

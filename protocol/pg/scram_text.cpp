@@ -125,8 +125,8 @@ std::variant<client_first, errc> parse_client_first(std::string_view message) {
     auto const flag = take_until(bare, ',');
     auto const identity = take_until(bare, ',');
     if (!flag || !identity) return errc::scram_malformed;
-    if (flag->starts_with("p=")) return errc::scram_channel_binding;
-    if (*flag != "n" && *flag != "y") return errc::scram_malformed;
+    if (flag->starts_with("p=") && *flag != "p=tls-server-end-point") return errc::scram_channel_binding;
+    if (*flag != "n" && *flag != "y" && !flag->starts_with("p=")) return errc::scram_malformed;
     if (!identity->empty())
         return identity->starts_with("a=") ? errc::scram_authorization_identity : errc::scram_malformed;
 
@@ -138,7 +138,7 @@ std::variant<client_first, errc> parse_client_first(std::string_view message) {
     while (!in.ended())
         if (!in.skip()) return errc::scram_malformed;
     std::string_view const gs2_header = message.substr(0, message.size() - bare.size());
-    return client_first{bare, base64_encode(as_bytes(gs2_header)), *nonce};
+    return client_first{bare, gs2_header, *nonce};
 }
 
 std::variant<server_first, errc> parse_server_first(std::string_view message) {
@@ -213,8 +213,15 @@ std::string format_server_first(std::string_view nonce, bytes salt, std::uint32_
         .append(std::to_string(iterations));
 }
 
-std::string format_client_final_without_proof(std::string_view nonce) {
-    return "c=" + base64_encode(as_bytes(no_channel_binding)) + ",r=" + std::string(nonce);
+std::string format_channel_binding(std::string_view gs2_header, std::string_view end_point) {
+    std::string input(gs2_header);
+    if (gs2_header == end_point_binding) input += end_point;
+    return base64_encode(as_bytes(input));
+}
+
+std::string format_client_final_without_proof(std::string_view nonce, std::string_view gs2_header,
+                                              std::string_view end_point) {
+    return "c=" + format_channel_binding(gs2_header, end_point) + ",r=" + std::string(nonce);
 }
 
 void append_proof(std::string& client_final, scram_key const& proof) {

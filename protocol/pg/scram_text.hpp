@@ -12,12 +12,15 @@
 
 namespace lull::pg::scram_text {
 
-/// The gs2 header of a client that knows of no channel binding.
+/// The gs2 headers of a client: it knows of no channel binding; it does, and believes that the server does
+/// not; it binds.
 inline constexpr std::string_view no_channel_binding = "n,,";
+inline constexpr std::string_view unused_channel_binding = "y,,";
+inline constexpr std::string_view end_point_binding = "p=tls-server-end-point,,";
 
 struct client_first {
     std::string_view bare;        // without its gs2 header
-    std::string channel_binding;  // base64 of the gs2 header
+    std::string_view gs2_header;  // one of the three
     std::string_view nonce;
 };
 
@@ -45,7 +48,11 @@ struct client_final {
 
 [[nodiscard]] std::string format_client_first_bare(std::string_view user, std::string_view nonce);
 [[nodiscard]] std::string format_server_first(std::string_view nonce, bytes salt, std::uint32_t iterations);
-[[nodiscard]] std::string format_client_final_without_proof(std::string_view nonce);
+[[nodiscard]] std::string format_client_final_without_proof(std::string_view nonce,
+                                                            std::string_view gs2_header,
+                                                            std::string_view end_point);
+/// What `c=` says.
+[[nodiscard]] std::string format_channel_binding(std::string_view gs2_header, std::string_view end_point);
 void append_proof(std::string& client_final, scram_key const& proof);
 [[nodiscard]] std::string format_server_final(scram_key const& signature);
 

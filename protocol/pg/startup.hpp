@@ -72,6 +72,8 @@ using options_result = std::variant<parameter_list, errc>;
 // Writers append a whole packet to `out`. A text with a NUL inside is cut there: the wire cannot say it.
 
 inline constexpr std::uint32_t protocol_3_0 = 3U << 16;
+inline constexpr std::uint32_t protocol_3_2 =
+    protocol_3_0 | 2;  // PostgreSQL 18: longer cancel keys; there is no 3.1
 
 void write_startup(std::string& out, std::span<std::pair<std::string, std::string> const> parameters,
                    std::uint32_t protocol = protocol_3_0);

@@ -45,7 +45,7 @@ EXTERNAL = {
         (r".*", r"boost/system/"),
         (r"protocol/http/[^/]+\.cpp$", r"boost/beast/(http|core)/|boost/asio/buffer\.hpp$"),
         # libcrypto only; TLS is a matter of connections.
-        (r"protocol/pg/(scram\w*|base64)\.cpp$", r"openssl/(?!ssl|bio)"),
+        (r"protocol/pg/(scram\w*|base64|md5)\.cpp$", r"openssl/(?!ssl|bio)"),
     ],
     "config": [
         (r"config/load\.cpp$", r"yaml-cpp/"),

@@ -9,7 +9,7 @@ import pytest
 
 from harness.cluster import APP_PASSWORD
 from harness.wait import wait_for
-from harness.wire import Wire, cstr, errors, gssenc_request, message, parameters, shape, ssl_request, startup
+from harness.wire import Wire, cstr, errors, gssenc_request, message, parameters, query, shape, ssl_request, startup
 
 
 def refused(wire, user, password, dbname="shop", **more):
@@ -282,14 +282,33 @@ def test_protocol_2_is_refused_with_postgresqls_words(lull, direct):
         assert seen[:1] == b"E" and b"unsupported frontend protocol 2.0: server supports 3.0 to 3.0" in seen
 
 
-@pytest.mark.parametrize("version, extra", [((3, 2), {}), ((3, 0), {"_pq_.something": "1"}), ((3, 9), {"_pq_.x": "y"})])
-def test_newer_minor_versions_and_extensions_are_negotiated(lull, direct, version, extra):
+@pytest.mark.parametrize("version, extra", [((3, 1), {}), ((3, 0), {"_pq_.something": "1"})])
+def test_minor_versions_and_extensions_are_negotiated_as_by_the_server(lull, direct, version, extra):
     answers = []
     for wire in (direct(), lull.raw()):
         wire.send(startup(dict({"user": "app", "database": "shop"}, **extra), version=version))
         answers.append(wire.receive())
     assert answers[0].type == "v"
     assert answers[1] == answers[0]
+
+
+@pytest.mark.parametrize("version, extra, negotiated", [((3, 2), {}, None), ((3, 9), {}, []), ((3, 2), {"_pq_.x": "y"}, ["_pq_.x"])])
+def test_protocol_3_2_has_longer_cancel_keys(lull, version, extra, negotiated):
+    """As PostgreSQL 18 has them, whatever the servers are: a cancel key is Lull's own."""
+    wire = lull.raw()
+    wire.send(startup(dict({"user": "app", "database": "shop"}, **extra), version=version))
+    if negotiated is not None:
+        told = wire.receive()
+        assert told.type == "v" and struct.unpack_from("!hhi", told.body) == (3, 2, len(negotiated))
+        assert told.body[8:] == b"".join(cstr(name) for name in negotiated)
+    wire.authenticate("app", APP_PASSWORD)
+    key = next(m.body for m in wire.until("Z") if m.type == "K")
+    wire.pid, wire.secret = struct.unpack_from("!I", key)[0], key[4:]
+    assert len(wire.secret) == 32
+    wire.send(query("SELECT pg_sleep(20)"))
+    assert wire.quiet(0.3)
+    wire.cancel()
+    assert errors(wire.until("Z"))[0]["C"] == "57014"
 
 
 def test_no_user_name(lull, direct):

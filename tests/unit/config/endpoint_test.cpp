@@ -72,3 +72,21 @@ TEST_CASE("an address that cannot be read says what to write") {
         CHECK_FALSE(bad(text).fix.empty());
     CHECK_FALSE(bad(std::string(70, 'a') + ":1").fix.empty());
 }
+
+TEST_CASE("Unix sockets, for servers alone") {
+    auto const parsed = parse_endpoint("/run/postgresql:5432", "127.0.0.1:5432", endpoint_kind::tcp_or_unix);
+    REQUIRE(std::holds_alternative<endpoint>(parsed));
+    auto const& e = std::get<endpoint>(parsed);
+    CHECK(e.host == "/run/postgresql");
+    CHECK(e.port == 5432);
+    CHECK(format_endpoint(e) == "/run/postgresql:5432");
+    CHECK(unix_socket_path(e.host, e.port) == "/run/postgresql/.s.PGSQL.5432");
+    auto const wrong = [](std::string const& text, endpoint_kind kind) {
+        auto const result = parse_endpoint(text, "127.0.0.1:5432", kind);
+        return std::holds_alternative<endpoint_error>(result);
+    };
+    CHECK(wrong("/run/postgresql:5432", endpoint_kind::tcp));
+    CHECK(wrong("/run/postgresql", endpoint_kind::tcp_or_unix));
+    CHECK(wrong("/run/postgresql:0", endpoint_kind::tcp_or_unix));
+    CHECK(wrong("/" + std::string(100, 'x') + ":5432", endpoint_kind::tcp_or_unix));
+}

@@ -159,7 +159,8 @@ TEST_CASE("all mistakes are told at once, in order, each with its place") {
     CHECK(issues[5].fix == "did you mean cluster?");
     CHECK(issues[6].fix == "did you mean main?");
     CHECK(to_string(issues[1]) ==
-          "lull.yaml:2:7: error: auth: \"trst\" is not one of scram-sha-256 or trust\n    fix: did you mean "
+          "lull.yaml:2:7: error: auth: \"trst\" is not one of scram-sha-256, md5, password, cert or trust\n  "
+          "  fix: did you mean "
           "trust?");
 }
 

@@ -228,6 +228,37 @@ TEST_CASE("SCRAM: what a client-first-message may be") {
         CHECK(error(scram_server().start("n,,n=,r=client", verifier_of("pw"), nonce)) == errc::scram_nonce);
 }
 
+TEST_CASE("SCRAM-PLUS: both sides bind to the same certificate, or nobody logs in") {
+    auto const log_in_bound = [](scram_binding const& client_side, scram_binding const& server_side) {
+        scram_client client("pw", "mine");
+        scram_server server;
+        auto const first = client.client_first({}, client_side);
+        auto const server_first = server.start(ok(first), verifier_of("pw"), "server", server_side);
+        if (std::holds_alternative<errc>(server_first)) return false;
+        auto const client_final = client.on_server_first(ok(server_first));
+        auto const server_final = server.finish(ok(client_final));
+        if (std::holds_alternative<errc>(server_final)) {
+            CHECK(error(server_final) == errc::scram_channel_binding);
+            return false;
+        }
+        return !client.verify_server_final(ok(server_final)).failed();
+    };
+    scram_binding const bound{"hash of the certificate", true};
+    CHECK(log_in_bound(bound, bound));
+    CHECK(!log_in_bound(bound, {"hash of another certificate", true}));  // somebody is in between
+    CHECK(!log_in_bound(bound, {}));
+    CHECK(!log_in_bound(bound, {bound.end_point, false}));
+    CHECK(!log_in_bound({}, bound));
+    // The client could bind and was told that the server cannot: true of a server without TLS, a lie
+    // otherwise.
+    scram_binding const could{bound.end_point, false};
+    CHECK(log_in_bound(could, {}));
+    CHECK(!log_in_bound(could, could));
+    CHECK(!log_in_bound(could, bound));
+    // A client that knows nothing of it may always come without.
+    CHECK(log_in_bound({}, could));
+}
+
 TEST_CASE("SCRAM: a client-final-message is taken whole or not at all") {
     CHECK(ok(finish(rfc_client_final)) == rfc_server_final);
     for (std::size_t size = 0; size < rfc_client_final.size(); ++size)
