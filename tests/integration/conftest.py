@@ -97,7 +97,7 @@ def pytest_runtest_call(item):
         raise AssertionError("the test hangs")
 
     before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(60 + 3 * int(float(os.environ.get("LULL_TORTURE_SECONDS", "20"))) * ("torture" in item.nodeid))
+    signal.alarm(60 + 6 * int(float(os.environ.get("LULL_TORTURE_SECONDS", "20"))) * ("torture" in item.nodeid))
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

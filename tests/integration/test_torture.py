@@ -9,7 +9,7 @@ import random
 import pytest
 
 from harness import lull as lull_module
-from torture.rounds import Cluster, round_
+from torture.rounds import Cluster, Report, round_
 
 SECONDS = float(os.environ.get("LULL_TORTURE_SECONDS", "20"))
 SEED = int(os.environ.get("LULL_TORTURE_SEED", random.randrange(1_000_000)))
@@ -31,11 +31,15 @@ def told(report, seed):
 
 @pytest.mark.parametrize("standby", [True, False], ids=["with a standby", "primary alone"])
 def test_nothing_is_broken_whatever_dies(servers, standby):
-    report = round_(servers, SEED, SECONDS, standby)
-    print(told(report, SEED))
-    assert not report.violations, told(report, SEED)
-    enough = {"windows": 1, "acknowledged": 20, "reads": 50}
-    assert all(report.counts[name] >= least for name, least in enough.items()), told(report, SEED)
+    whole, enough = Report(), {"windows": 1, "acknowledged": 20, "reads": 50}
+    for seed in range(SEED, SEED + 3):  # more than one where the machine is too busy for it to mean anything
+        report = round_(servers, seed, SECONDS, standby)
+        print(told(report, seed))
+        assert not report.violations, told(report, seed)
+        whole.add(report)
+        if all(whole.counts[name] >= least for name, least in enough.items()):
+            return
+    pytest.fail(f"too little happened to mean anything\n{whole}")
 
 
 # What is broken, what dies, and what the judge must find.

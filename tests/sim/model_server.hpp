@@ -27,6 +27,7 @@ struct ledger {
     std::map<std::string, int> executed;
     std::set<std::string> committed;
     bool sealed = false;
+    std::uint64_t commits = 0;  // of writes: where the log of the primary ends
     std::vector<std::string> violations;
 };
 
@@ -48,6 +49,8 @@ class model_server {
     /// The connection is gone: what is open is rolled back.
     void lose() { rollback_all(); }
 
+    /// Amid something: what pg_stat_activity would not call idle.
+    bool busy() const { return open_ || copying_ || skipping_; }
     char status() const { return !explicit_ ? 'I' : failed_ ? 'E' : 'T'; }
     bool dead() const { return dead_; }
 

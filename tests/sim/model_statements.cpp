@@ -82,6 +82,7 @@ void model_server::commit() {
         book_.violations.push_back("committed while sealed: " + writes_.front());
     if (!writes_.empty() && kind_.standby) book_.violations.push_back("committed on a standby");
     for (auto const& w : writes_) book_.committed.insert(w);
+    if (!writes_.empty()) ++book_.commits;
     writes_.clear();
     savepoints_.clear();
     locals_.clear();

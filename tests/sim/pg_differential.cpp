@@ -130,9 +130,12 @@ std::string compare_with_direct(std::uint64_t seed, bool verbose) {
         if (wanted == got) continue;
         // In a failed block a statement that the server has lost cannot be prepared again, and one that it
         // has is prepared for another client too; either way only the end of the block is of use. And DISCARD
-        // ALL leaves the unnamed statement, which on a second server is a named one, for DISCARD ALL to end.
+        // ALL and DEALLOCATE ALL leave the unnamed statement, which on a second server is a named one, for
+        // them to end.
         auto const [first, other] = std::mismatch(wanted.begin(), wanted.end(), got.begin(), got.end());
-        bool const discards = std::find(wanted.begin(), wanted.end(), "C(DISCARD ALL)") != wanted.end();
+        bool const discards = std::any_of(wanted.begin(), wanted.end(), [](std::string const& m) {
+            return m == "C(DISCARD ALL)" || m == "C(DEALLOCATE ALL)";
+        });
         if (first != wanted.end() && other != got.end() &&
             ((*first == "t" && *other == "E(25P02") || (*first == "E(25P02" && *other == "1") ||
              (discards && *other == "E(26000")))

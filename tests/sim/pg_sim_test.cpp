@@ -1,64 +1,121 @@
-// Seeded simulation of sessions, pools and servers in virtual time (no threads, no sockets, no clock):
-// clients that send in pieces, pipeline, leave and cancel; servers that answer late and break; a site that
-// flips. After every event the watch of each session judges its streams, and the ledger of the model servers
-// says what was done. The seed is printed; `sim_pg SECONDS SEED` plays it again.
+// Seeded simulations in virtual time (no threads, no sockets, no clock).
+//   sessions: clients that send in pieces, pipeline, leave and cancel; servers that answer late and break; a
+//   site that flips.
+//     After every event the watch of each session judges its streams, and the ledger of the model servers
+//     says what was done.
+//   house: the same with two workers, the maintenance machine, the state file, a standby, an operator, and
+//   kill -9.
+//
+//   sim_pg [SECONDS [FIRST_SEED]]   seeds one after the other for so long; the first is printed
+//   sim_pg seed SEED                that one alone, told step by step
+//   sim_pg breaks                   (built with LULL_BREAK) each break point must be noticed
 #include "tests/sim/pg_sim.hpp"
+
+#include "routing/break_points.hpp"
+#include "tests/sim/house.hpp"
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 using namespace lull::sim;
 
 namespace {
 
-int report(char const* what, std::uint64_t seed, std::string const& violation) {
-    std::printf("%s: seed %llu: %s\n", what, static_cast<unsigned long long>(seed), violation.c_str());
-    return 1;
+/// The first violation of any simulation with this seed, or nothing.
+std::string play(std::uint64_t seed, bool verbose) {
+    auto const named = [](char const* what, std::string const& violation) {
+        return violation.empty() ? violation : std::string(what) + ": " + violation;
+    };
+    std::string found = named("different from a direct session", compare_with_direct(seed, verbose));
+    if (found.empty()) {
+        simulation calm(seed, {.faults = false, .verbose = verbose});
+        found = named("sessions without faults", calm.run());
+    }
+    if (found.empty()) {
+        simulation wild(seed, {.verbose = verbose});
+        found = named("sessions with faults", wild.run());
+    }
+    if (found.empty()) {
+        house whole(seed, verbose);
+        found = named("house", whole.run());
+    }
+    return found;
 }
 
 /// A simulation that cannot fail proves nothing: with the guard broken on purpose it has to.
-bool is_caught(sabotage how, char const* name) {
-    for (std::uint64_t seed = 1; seed <= 3000; ++seed) {
-        simulation s(seed, {.broken = how});
-        if (auto const violation = s.run(); !violation.empty()) {
+template <class Run>
+bool is_caught(char const* name, std::string_view as, Run run) {
+    for (std::uint64_t seed = 1; seed <= 5000; ++seed)
+        if (auto const violation = run(seed); violation.find(as) != std::string::npos) {
             std::printf("broken on purpose (%s), caught with seed %llu: %s\n", name,
                         static_cast<unsigned long long>(seed), violation.c_str());
             return true;
         }
-    }
     std::printf("broken on purpose (%s), and nobody noticed\n", name);
     return false;
 }
 
+constexpr std::string_view sealed = "committed while sealed";
+
+bool sabotage_is_caught() {
+    auto const with = [](sabotage how) {
+        return [how](std::uint64_t seed) { return simulation(seed, {.broken = how}).run(); };
+    };
+    bool const a = is_caught("COMMIT sent for our ROLLBACK", sealed, with(sabotage::commit_for_rollback));
+    bool const b =
+        is_caught("a worker that does not hear of the flip", sealed, with(sabotage::stale_snapshot));
+    return a && b;
+}
+
+#ifdef LULL_BREAK
+int breaks() {
+    struct {
+        char const* point;
+        std::string_view as;
+    } const points[] = {{"late_seal", sealed},    {"deaf_worker", sealed},
+                        {"commit_guard", sealed}, {"crash_reopens", sealed},
+                        {"sent_twice", "twice"},  {"lost_write", "acknowledged and lost"}};
+    bool all = true;
+    for (auto const& [point, as] : points) {
+        lull::broken_points() = "," + std::string(point) + ",";
+        all = is_caught(point, as, [](std::uint64_t seed) { return house(seed, false).run(); }) && all;
+    }
+    return all ? 0 : 1;
+}
+#endif
+
 }  // namespace
 
 int main(int argc, char** argv) {
-    double const seconds = argc > 1 ? std::atof(argv[1]) : 5;
-    auto const now = [] { return std::chrono::steady_clock::now(); };
-    auto const end = now() + std::chrono::duration<double>(seconds);
-    bool const one = argc > 2;
-    std::uint64_t const first =
-        one ? std::strtoull(argv[2], nullptr, 10)
-            : static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
-    if (!one) std::printf("first seed %llu\n", static_cast<unsigned long long>(first));
-    std::uint64_t runs = 0;
-    for (std::uint64_t seed = first; runs == 0 || now() < end; ++seed, ++runs) {
-        if (auto const difference = compare_with_direct(seed, one); !difference.empty())
-            return report("different from a direct session", seed, difference);
-        simulation calm(seed, {.faults = false, .verbose = one});
-        if (auto const violation = calm.run(); !violation.empty())
-            return report("without faults", seed, violation);
-        simulation wild(seed, {.verbose = one});
-        if (auto const violation = wild.run(); !violation.empty())
-            return report("with faults", seed, violation);
-        if (one) break;
+    std::setvbuf(stdout, nullptr, _IOLBF, 0);
+    char const* const seconds = std::getenv("LULL_SIM_SECONDS");
+    std::string const first = argc > 1 ? argv[1] : seconds ? seconds : "5";
+    if (first == "seed" && argc > 2) {
+        auto const violation = play(std::strtoull(argv[2], nullptr, 10), true);
+        std::printf("%s\n", violation.empty() ? "nothing is wrong" : violation.c_str());
+        return violation.empty() ? 0 : 1;
     }
-    std::printf("%llu runs\n", static_cast<unsigned long long>(runs));
-    if (one) return 0;
-    return is_caught(sabotage::commit_for_rollback, "COMMIT sent for our ROLLBACK") &&
-                   is_caught(sabotage::stale_snapshot, "a worker that does not hear of the flip")
-               ? 0
-               : 1;
+#ifdef LULL_BREAK
+    if (first == "breaks") return breaks();
+#endif
+    auto const now = [] { return std::chrono::steady_clock::now(); };
+    auto const end = now() + std::chrono::duration<double>(std::atof(first.c_str()));
+    std::uint64_t seed =
+        argc > 2 ? std::strtoull(argv[2], nullptr, 10)
+                 : static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
+    std::printf("first seed %llu\n", static_cast<unsigned long long>(seed));
+    std::uint64_t runs = 0;
+    for (; runs == 0 || now() < end; ++seed, ++runs)
+        if (auto const violation = play(seed, false); !violation.empty()) {
+            std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), violation.c_str());
+            return 1;
+        }
+    auto const& all = house::count();
+    std::printf("%llu seeds; houses: sealed %llu times, killed %llu times, %llu commits\n",
+                static_cast<unsigned long long>(runs), static_cast<unsigned long long>(all.sealed),
+                static_cast<unsigned long long>(all.crashes), static_cast<unsigned long long>(all.commits));
+    return sabotage_is_caught() ? 0 : 1;
 }

@@ -3,9 +3,11 @@
 #pragma once
 
 #include "proxy/pg_session_core.hpp"
+#include "routing/maintenance.hpp"
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace lull::wire {
@@ -34,6 +36,13 @@ class pg_world {
     void flip(routing::mode to) {
         if (to != mode_) ++generation_;
         mode_ = to;
+        publish();
+    }
+    /// As a worker that is handed a snapshot with this in it. Whoever has sessions tells them.
+    void adopt(routing::maintenance_view const& view) {
+        view_ = view;
+        mode_ = view.mode;
+        generation_ = view.generation;
         publish();
     }
     void set_replica_healthy(bool healthy) {
@@ -81,6 +90,16 @@ class pg_world {
                              .role = routing::role::replica,
                              .healthy = replica_healthy_,
                              .fresh_through = context_.now - lag_};
+        if (view_) {
+            made->sites[0].epoch = view_->epoch;
+            made->sites[0].frozen = view_->frozen;
+            made->sites[0].fresh_floor = view_->fresh_floor;
+            for (routing::replica_view const& r : view_->replicas) {
+                if (!r.held) continue;
+                made->backends[1].frozen_for = routing::site_id{0};
+                if (!r.readable) made->backends[1].healthy = false;
+            }
+        }
         made->by_database["shop"] = routing::site_id{0};
         context_.snapshot = std::move(made);
     }
@@ -88,6 +107,7 @@ class pg_world {
     config::config config_;
     config::site site_;
     routing::mode mode_ = routing::mode::read_write;
+    std::optional<routing::maintenance_view> view_;
     std::uint64_t number_ = 0;
     std::uint64_t generation_ = 0;
     bool replica_healthy_ = true;

@@ -1,0 +1,399 @@
+#include "tests/sim/sim_worker.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace lull::sim {
+
+using namespace wire;
+
+namespace {
+
+constexpr std::size_t most_servers = 3;  // of each kind
+
+/// What the server of a session still owes, for the report.
+std::string debts(sim_client& c) {
+    std::string out = "waits for " + std::to_string(c.driver.watch().waits_for()) + ", " +
+                      std::to_string(c.driver.waiting_input()) + " bytes not taken, " +
+                      std::to_string(c.unsent.size() + c.operations_left) + " to come" +
+                      (c.driver.wish() ? ", wants a server" : "") + (c.driver.core().held() ? ", held" : "") +
+                      (c.driver.is_gone() ? ", gone" : "") + "; ";
+    if (!c.driver.linked()) return out + "no server";
+    pg_server_state& s = c.driver.linked()->state;
+    out += std::string("server ") + s.status + (s.copy_in ? " in copy" : "") + " owes";
+    for (std::size_t i = 0; i < s.owed.size(); ++i)
+        out +=
+            " " + std::to_string(static_cast<int>(s.owed.at(i).kind)) + (s.owed.at(i).ours ? "(ours)" : "");
+    return out;
+}
+
+}  // namespace
+
+void sim_client::hear(ledger const& book, std::vector<std::string>& violations) {
+    heard += std::exchange(driver.to_client, {});
+    for (raw_message const& m : take_messages(heard)) {
+        std::size_t at = 0;
+        if (m.type == 'Z' && !greeted) {
+            greeted = true;
+            continue;
+        }
+        if (asked.empty()) continue;
+        operation const& op = asked.front();
+        switch (m.type) {
+            case 'D':
+            case 'd': {
+                std::string const row = m.body.substr(m.type == 'D' ? 6 : 0);
+                if (row.find('-') == std::string::npos) break;  // no constant of an operation
+                auto const found =
+                    std::find(op.reads.begin() + static_cast<std::ptrdiff_t>(next_read), op.reads.end(), row);
+                if (found == op.reads.end())
+                    violations.push_back("a row that is not this operation's: " + row);
+                else
+                    next_read = static_cast<std::size_t>(found - op.reads.begin()) + 1;
+                break;
+            }
+            case 'C':
+                last_tag = text_at(m.body, at);
+                done = true;
+                break;
+            case 'E':
+                failed = true;
+                if (auto const fields = pg::parse_error_fields(pg::as_bytes(m.body)))
+                    failure = fields->sqlstate.value_or("");
+                break;
+            case 'Z': {
+                char const status = m.body[0];
+                if (op.undoes) unclear = true;
+                if (!op.write.empty() && done && !failed) acknowledged.push_back(op.write);
+                if (!op.write.empty() && failed && failure == "25006" && book.executed.contains(op.write))
+                    violations.push_back("refused and executed: " + op.write);
+                if (status == 'E') unclear = true;
+                if (status == 'I') {
+                    bool const kept = !unclear && !failed && last_tag != "ROLLBACK";
+                    for (auto const& w : acknowledged)
+                        if (kept && !book.committed.contains(w))
+                            violations.push_back("acknowledged and lost: " + w);
+                    acknowledged.clear();
+                    unclear = false;
+                }
+                asked.pop_front();
+                next_read = 0;
+                failed = done = false;
+                failure.clear();
+                last_tag.clear();
+                break;
+            }
+            default:
+                break;
+        }
+    }
+}
+
+sim_worker::sim_worker(ledger& book, dice& d, int& names, options const& how,
+                       std::vector<std::string>& violations)
+    : book_(book), dice_(d), names_(names), how_(how), violations_(violations) {
+    world_.site().writes = dice_.one_in(2) ? config::write_policy::hold : config::write_policy::refuse;
+    world_.configured().limits.max_server_prepared_statements = 4;
+    world_.configured().limits.max_prepared_statements = 3;
+    if (dice_.one_in(4)) world_.configured().limits.max_pipeline = 6;
+    world_.flip(routing::mode::read_write);
+}
+
+void sim_worker::say(std::string const& what, sim_client const* who) const {
+    if (how_.verbose) std::printf("  %s %s\n", who ? who->name.c_str() : "", what.c_str());
+}
+
+void sim_worker::arrive() {
+    std::string const name = "c" + std::to_string(++names_);
+    auto tell = [this, name](std::string const& what) { violations_.push_back(name + ": " + what); };
+    auto made = std::make_unique<sim_client>(world_, world_.identity(dice_.one_in(10)), name,
+                                             dice_.roll(1'000'000'000), tell);
+    made->operations_left = 1 + dice_.roll(25);
+    made->driver.start();
+    settle(*made);
+    say(name + " comes");
+    clients_.push_back(std::move(made));
+}
+
+sim_client* sim_worker::any_client() {
+    if (clients_.empty()) return nullptr;
+    auto at = clients_.begin();
+    std::advance(at, dice_.roll(clients_.size()));
+    return at->get();
+}
+
+bool sim_worker::anyone_writes() const {
+    return std::any_of(clients_.begin(), clients_.end(),
+                       [](auto const& c) { return c->driver.core().writes(); });
+}
+
+void sim_worker::send(sim_client& c) {
+    if (c.unsent.empty()) {
+        if (c.operations_left == 0 || c.asked.size() > 5) return;
+        // Mostly one at a time; sometimes several in one go.
+        do {
+            --c.operations_left;
+            operation op = c.plan.next();
+            say("asks " + show(op.bytes, false), &c);
+            c.unsent += op.bytes;
+            c.asked.push_back(std::move(op));
+        } while (c.operations_left > 0 && c.asked.size() < 5 && dice_.one_in(3));
+    }
+    std::size_t const n = dice_.one_in(2) ? c.unsent.size() : 1 + dice_.roll(c.unsent.size());
+    std::string const now = c.unsent.substr(0, n);
+    c.unsent.erase(0, n);
+    c.driver.client(now);
+    settle(c);
+}
+
+void sim_worker::grant(sim_client& c) {
+    if (!c.driver.wish()) return;
+    if (how_.faults && !how_.faults_over && dice_.one_in(40)) {
+        say("no server", &c);
+        c.driver.no_server(error("08001", "no server"));
+        return settle(c);
+    }
+    if (how_.faults && !how_.faults_over && dice_.one_in(40)) {
+        c.driver.choose_again();
+        return settle(c);
+    }
+    server_wish const wish = *c.driver.wish();
+    bool const migration = c.driver.core().identity().migration;
+    std::uint64_t const generation = world_.current().generation;
+    auto const fits = [&](sim_server const& s) {
+        return s.state.backend == wish.backend && s.guarded == wish.guarded && s.migration == migration;
+    };
+    for (auto at = idle_.rbegin(); at != idle_.rend(); ++at) {
+        sim_server* const s = *at;
+        if (!fits(*s)) continue;
+        idle_.erase(std::prev(at.base()));
+        if (s->state.generation != generation && !migration) {
+            drop(*s);
+            return grant(c);
+        }
+        say("gets server " + std::to_string(s->number), &c);
+        c.driver.link(*s);
+        return settle(c);
+    }
+    if (static_cast<std::size_t>(std::count_if(servers_.begin(), servers_.end(),
+                                               [&](auto const& s) { return fits(*s); })) >= most_servers)
+        return;
+    bool const standby = world_.context().snapshot->of(wish.backend).role == routing::role::replica;
+    auto made = std::make_unique<sim_server>(
+        book_,
+        model_server::kind{.standby = standby, .read_only_default = wish.guarded, .migration = migration});
+    made->number = ++names_;
+    made->guarded = wish.guarded;
+    made->migration = migration;
+    made->state.backend = wish.backend;
+    made->state.role = standby ? routing::role::replica : routing::role::primary;
+    made->state.generation = generation;
+    made->state.actual = world_.context().settings.none();
+    made->state.reported = world_.context().settings.intern({{"TimeZone", "UTC"},
+                                                             {"application_name", ""},
+                                                             {"client_encoding", "UTF8"},
+                                                             {"standard_conforming_strings", "on"}});
+    sim_server& s = *made;
+    servers_.push_back(std::move(made));
+    say("gets server " + std::to_string(s.number) +
+            (standby        ? " (standby)"
+             : wish.guarded ? " (guarded)"
+                            : ""),
+        &c);
+    c.driver.link(s);
+    settle(c);
+}
+
+/// Some of what was sent to a server arrives.
+void sim_worker::carry(sim_server& s, std::size_t most) {
+    std::string now = s.received.substr(0, most);
+    s.received.erase(0, now.size());
+    if (how_.broken == sabotage::commit_for_rollback)
+        if (auto const at = now.find(query("ROLLBACK")); at != std::string::npos)
+            now.replace(at, query("ROLLBACK").size(), query("COMMIT"));
+    s.model.receive(now);
+    std::string const said = s.model.take_output();
+    if (!now.empty())
+        say("server " + std::to_string(s.number) + " gets " + show(now, false) + " says " + show(said, true));
+    s.answers += said;
+}
+
+/// Some of what a server said arrives.
+void sim_worker::answer(sim_client& c, std::size_t most) {
+    auto* const s = static_cast<sim_server*>(c.driver.linked());
+    if (!s) return;
+    std::string const now = s->answers.substr(0, most);
+    s->answers.erase(0, now.size());
+    c.driver.server(now);
+    settle(c);
+}
+
+void sim_worker::drop(sim_server& s) {
+    // What has been sent arrives before the end of the connection does.
+    s.model.receive(std::exchange(s.received, {}));
+    s.model.lose();
+    std::erase(idle_, &s);
+    std::erase_if(servers_, [&](auto const& p) { return p.get() == &s; });
+}
+
+/// After every event of a session.
+void sim_worker::settle(sim_client& c) {
+    for (test_server* s : std::exchange(c.driver.released, {})) idle_.push_back(static_cast<sim_server*>(s));
+    for (test_server* s : std::exchange(c.driver.discarded, {})) {
+        say("discards server " + std::to_string(s->number));
+        drop(static_cast<sim_server&>(*s));
+    }
+    if (std::exchange(c.driver.cancels, 0) > 0 && c.driver.linked()) {
+        auto& s = static_cast<sim_server&>(*c.driver.linked());
+        s.model.cancel();
+        s.answers += s.model.take_output();
+    }
+    if (how_.verbose && !c.driver.to_client.empty()) say("hears " + show(c.driver.to_client, true), &c);
+    c.hear(book_, violations_);
+    // Debts are bounded: by the limit, and by what one segment of a client can bring behind it.
+    if (c.driver.linked() && c.driver.linked()->state.owed.size() > world_.configured().limits.max_pipeline + 64)
+        violations_.push_back(c.name + ": a server owes more than the limit");
+}
+
+/// One of the clients, its server or the network between them moves.
+void sim_worker::step() {
+    sim_client* const c = any_client();
+    if (!c) return;
+    auto const some = [&](std::size_t all) { return dice_.one_in(2) ? all : 1 + dice_.roll(all); };
+    switch (dice_.roll(39) + 1) {
+        case 1:
+            if (how_.faults && c->driver.linked() && dice_.one_in(6)) {
+                auto& s = static_cast<sim_server&>(*c->driver.linked());
+                say("loses server " + std::to_string(s.number), c);
+                carry(s, dice_.roll(s.received.size() + 1));
+                s.received.clear();
+                // PostgreSQL may have said why.
+                if (dice_.one_in(2)) c->driver.server(s.answers + error("57P01", "going down", "FATAL"));
+                if (c->driver.linked() == &s) c->driver.lose();
+                s.received.clear();  // what was sent since: it must not join what arrived of the rest
+                auto const& dropped = c->driver.discarded;
+                bool const discarded = std::find(dropped.begin(), dropped.end(), &s) != dropped.end();
+                settle(*c);
+                if (!discarded) drop(s);
+            }
+            return;
+        case 2:
+            if (how_.faults && dice_.one_in(8)) {
+                say("leaves", c);
+                c->driver.gone();
+                settle(*c);
+            }
+            return;
+        case 3:
+            if (how_.faults && dice_.one_in(2)) {
+                say("cancels", c);
+                c->driver.cancel();
+                settle(*c);
+            }
+            return;
+        case 4:
+            return;
+        default:
+            break;
+    }
+    switch (dice_.roll(4)) {
+        case 0:
+            return c->driver.closed() || c->driver.is_gone() ? void() : send(*c);
+        case 1:
+            return grant(*c);
+        case 2:
+            if (c->driver.linked()) {
+                auto& s = static_cast<sim_server&>(*c->driver.linked());
+                carry(s, some(s.received.size()));
+            }
+            return;
+        default:
+            if (c->driver.linked())
+                answer(*c, some(static_cast<sim_server&>(*c->driver.linked()).answers.size()));
+            return;
+    }
+}
+
+void sim_worker::pass(std::chrono::milliseconds time) {
+    world_.pass(time);
+    for (auto const& each : clients_) {
+        each->driver.tick();
+        settle(*each);
+    }
+}
+
+std::list<std::unique_ptr<sim_server>> sim_worker::take_servers() {
+    clients_.clear();
+    idle_.clear();
+    return std::exchange(servers_, {});
+}
+
+void sim_worker::tell_snapshot() {
+    for (auto const& c : clients_) {
+        c->driver.snapshot();
+        settle(*c);
+    }
+}
+
+void sim_worker::end_writers(bool terminate) {
+    for (auto const& c : clients_) {
+        c->driver.end_writing(terminate);
+        settle(*c);
+    }
+}
+
+/// Everything that is under way arrives.
+void sim_worker::move_all() {
+    for (auto const& c : clients_) {
+        settle(*c);
+        grant(*c);
+        if (auto* s = static_cast<sim_server*>(c->driver.linked())) {
+            carry(*s, s->received.size());
+            answer(*c, s->answers.size());
+        }
+    }
+}
+
+/// Faults are over and the site is open: everybody gets what he waits for, and every server comes home.
+void sim_worker::run_out() {
+    for (int round = 0; round < 4000; ++round) {
+        bool busy = false;
+        for (auto const& c : clients_) {
+            if (!c->driver.closed() && !c->driver.is_gone() &&
+                (!c->unsent.empty() || c->operations_left > 0)) {
+                busy = busy || !c->unsent.empty() || c->asked.size() <= 5;
+                send(*c);
+            }
+            if (c->driver.wish()) {
+                grant(*c);
+                busy = busy || !c->driver.wish();
+            }
+            if (auto* s = static_cast<sim_server*>(c->driver.linked())) {
+                busy = busy || !s->received.empty() || !s->answers.empty();
+                carry(*s, s->received.size());
+                answer(*c, s->answers.size());
+            }
+        }
+        // Blocks that were left open keep their servers: their clients leave when nothing else moves.
+        if (!busy) {
+            bool left = false;
+            for (auto const& c : clients_) {
+                if (c->driver.is_gone()) continue;
+                // Whoever waits for a connection gets it when those leave who have one.
+                if (c->driver.wish()) continue;
+                if (!c->driver.closed() && c->driver.watch().waits_for() != 0)
+                    violations_.push_back(c->name + " waits for ever; " + debts(*c));
+                left = true;
+                say("leaves at the end");
+                c->driver.gone();
+                settle(*c);
+                break;
+            }
+            if (!left) break;
+        }
+    }
+    for (auto const& c : clients_)
+        if (!c->driver.core().finished()) violations_.push_back("a session does not end; " + debts(*c));
+}
+
+}  // namespace lull::sim

@@ -1,0 +1,99 @@
+// The sessions of one worker, their clients and the servers that they are lent, with a network that is slow
+// and breaks. Who flips the site is somebody else: simulation (by hand) or house (the maintenance machine).
+#pragma once
+
+#include "tests/sim/model_server.hpp"
+#include "tests/sim/pg_scenario.hpp"
+#include "tests/unit/proxy/pg_driver.hpp"
+
+#include <chrono>
+#include <deque>
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace lull::sim {
+
+enum class sabotage : std::uint8_t { none, commit_for_rollback, stale_snapshot };
+
+struct sim_server : wire::test_server {
+    sim_server(ledger& book, model_server::kind what) : model(book, what) {}
+    model_server model;
+    std::string answers;  // on their way
+    bool migration = false;
+};
+
+/// A client and its books: what it asked, and what of its writes was acknowledged.
+struct sim_client {
+    sim_client(wire::pg_world& world, session_identity who, std::string called, std::uint64_t seed,
+               wire::pg_watch::violation tell)
+        : name(std::move(called)), plan(name, seed), driver(world, std::move(who), std::move(tell)) {}
+
+    void hear(ledger const& book, std::vector<std::string>& violations);
+
+    std::string const name;
+    scenario plan;
+    wire::pg_driver driver;
+    std::size_t operations_left = 0;
+    std::string unsent;
+    std::deque<operation> asked;
+    std::string heard;  // not yet understood
+    bool greeted = false;
+
+    std::vector<std::string> acknowledged;  // in the open block
+    bool unclear = false;                   // the block has had what this does not follow
+    bool in_block = false;
+    std::size_t next_read = 0;
+    bool failed = false;
+    bool done = false;
+    std::string failure;
+    std::string last_tag;
+};
+
+class sim_worker {
+  public:
+    struct options {
+        bool faults = true;
+        sabotage broken = sabotage::none;
+        bool verbose = false;
+        bool faults_over = false;
+    };
+    /// All that is handed in outlives it; `names` counts clients and servers.
+    sim_worker(ledger& book, dice& d, int& names, options const& how, std::vector<std::string>& violations);
+
+    void arrive();
+    void step();
+    void pass(std::chrono::milliseconds time);
+    void tell_snapshot();
+    void end_writers(bool terminate);
+    void move_all();
+    void run_out();
+    bool anyone_writes() const;
+    wire::pg_world& world() { return world_; }
+    std::list<std::unique_ptr<sim_client>>& clients() { return clients_; }
+    /// What becomes of the servers when the process dies.
+    std::list<std::unique_ptr<sim_server>> take_servers();
+    void say(std::string const& what, sim_client const* who = nullptr) const;
+
+  private:
+    void send(sim_client& c);
+    void grant(sim_client& c);
+    void carry(sim_server& s, std::size_t most);
+    void answer(sim_client& c, std::size_t most);
+    void settle(sim_client& c);
+    void drop(sim_server& s);
+    sim_client* any_client();
+
+    ledger& book_;
+    dice& dice_;
+    int& names_;
+    options const& how_;
+    std::vector<std::string>& violations_;
+    wire::pg_world world_;
+    std::list<std::unique_ptr<sim_client>> clients_;
+    std::list<std::unique_ptr<sim_server>> servers_;
+    std::vector<sim_server*> idle_;
+};
+
+}  // namespace lull::sim
