@@ -87,7 +87,8 @@ position positions::find(std::string_view path) const {
         auto const cut = path.find_last_of(".[");
         path = cut == std::string_view::npos ? std::string_view{} : path.substr(0, cut);
     }
-    return {};
+    if (at.empty()) return {};
+    return {1, 1};  // of the whole file: something that should be there is not
 }
 
 std::string_view nearest(std::string_view typed, std::vector<std::string_view> const& candidates) {

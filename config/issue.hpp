@@ -48,7 +48,7 @@ struct positions {
     std::string file;
     std::map<std::string, position, std::less<>> at;
 
-    /// Of the path itself or, where it was not written, of the nearest path around it.
+    /// Of the path itself or, where it was not written, of the nearest path around it, at last the file.
     [[nodiscard]] position find(std::string_view path) const;
 };
 

@@ -10,6 +10,7 @@
 # Installs missing Debian packages (the only step that needs root or sudo), builds build/release/proxy/lull, and puts all else
 # in a temporary folder. Listens on 127.0.0.1 only. Ctrl-C ends everything and removes the folder.
 set -euo pipefail
+called_from=$PWD
 cd "$(dirname "$0")/.."
 root=$PWD
 # shellcheck disable=SC2154 # pg_folder and pg_bin come from there
@@ -22,7 +23,7 @@ lull=
 while (($#)); do
   case $1 in
     --once) once=(--once) ;;
-    --binary) lull=$(realpath "${2:?--binary needs a file}"); shift ;;
+    --binary) lull=$(cd "$called_from" && realpath "${2:?--binary needs a file}"); shift ;;
     -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
     *) echo "error: unknown option $1; see $0 --help" >&2; exit 2 ;;
   esac

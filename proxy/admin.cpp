@@ -26,6 +26,7 @@ using local = boost::asio::local::stream_protocol;
 using stream = boost::beast::basic_stream<local>;
 
 constexpr std::size_t longest_body = 64 * 1024;
+constexpr std::chrono::milliseconds without_descriptors{100};
 constexpr std::chrono::seconds patience{30};
 constexpr std::chrono::milliseconds look_again{50};
 constexpr long long longest_wait_ms = 24LL * 3600 * 1000;
@@ -77,6 +78,14 @@ class session : public std::enable_shared_from_this<session> {
                     self->answer(problem(413, "Content Too Large", "a request body may have 64 KiB"), false);
                 else if (!error)
                     self->handle();
+                else if (error == http::error::header_limit)
+                    self->answer(problem(431, "Request Header Fields Too Large", "a head may have 8 KiB"),
+                                 false);
+                else if (error.category() == http::make_error_code(http::error::bad_target).category() &&
+                         error != http::error::end_of_stream)
+                    self->answer(
+                        problem(400, "Bad Request", "this is no HTTP/1.1 request: " + error.message()),
+                        false);
             });
     }
     void refuse_peer() {
@@ -222,7 +231,7 @@ admin_answer problem(int status, std::string_view title, std::string_view detail
 }
 
 admin::admin(boost::asio::io_context& io, std::string path, admin_desk& desk)
-    : io_(io), path_(std::move(path)), desk_(desk), acceptor_(io) {
+    : io_(io), path_(std::move(path)), desk_(desk), acceptor_(io), pause_(io) {
     auto fail = [&](std::string const& why) -> void {
         throw std::runtime_error("cannot open the admin socket " + path_ + ": " + why);
     };
@@ -264,8 +273,16 @@ void admin::accept() {
                 made->read();
             else
                 made->refuse_peer();
+            complained_ = false;
         } else {
-            log::error("admin socket: {}", error.message());
+            // Without file descriptors the next attempt fails at once, too: those who come wait a moment.
+            if (!complained_) log::error("admin socket: {}", error.message());
+            complained_ = true;
+            pause_.expires_after(without_descriptors);
+            pause_.async_wait([this](boost::system::error_code const& ended) {
+                if (!ended) accept();
+            });
+            return;
         }
         accept();
     });

@@ -60,6 +60,8 @@ class admin {
     std::string path_;
     admin_desk& desk_;
     boost::asio::local::stream_protocol::acceptor acceptor_;
+    boost::asio::steady_timer pause_;  // without file descriptors
+    bool complained_ = false;
 };
 
 }  // namespace lull

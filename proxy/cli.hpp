@@ -5,6 +5,8 @@
 
 #include "proxy/admin_client.hpp"
 
+#include <array>
+#include <csignal>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,12 +41,20 @@ int print_problem(admin_reply const& reply);
 /// Nothing where it is not a duration; said on stderr.
 std::optional<long long> milliseconds_of(std::string const& option, std::string const& duration);
 
-/// SIGINT and SIGTERM set a flag instead of ending the process while this lives.
+/// SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process while this lives. The flag is that of
+/// the process: one within another goes on with it.
 class interrupt_guard {
   public:
     interrupt_guard();
     ~interrupt_guard();
+    interrupt_guard(interrupt_guard const&) = delete;
+    interrupt_guard& operator=(interrupt_guard const&) = delete;
     static bool interrupted();
+    static void forget();
+
+  private:
+    static constexpr std::array signals{SIGINT, SIGTERM, SIGHUP};
+    std::array<struct sigaction, signals.size()> before_{};
 };
 
 }  // namespace lull::cli

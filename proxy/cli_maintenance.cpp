@@ -22,7 +22,7 @@ using nlohmann::json;
 constexpr std::chrono::milliseconds poll_interval{150};
 
 volatile std::sig_atomic_t interrupt_seen = 0;
-struct sigaction before_int, before_term;
+int guards = 0;
 
 std::string owner() {
     passwd const* who = ::getpwuid(::getuid());
@@ -33,9 +33,13 @@ std::string owner() {
 
 /// Whether the command that owner() named, on this host, has not ended. Nobody can tell of another host's.
 bool still_runs(std::string const& holder) {
-    std::string const mine = owner();
+    // Another user's command on this host is one as well.
+    auto host_of = [](std::string const& who) {
+        std::size_t const from = who.find('@'), to = who.rfind(" (pid ");
+        return from < to && to != std::string::npos ? who.substr(from, to - from) : std::string();
+    };
     std::size_t const at = holder.rfind("(pid ");
-    if (at == std::string::npos || holder.substr(0, at) != mine.substr(0, mine.rfind("(pid "))) return false;
+    if (at == std::string::npos || host_of(holder) != host_of(owner())) return false;
     long const pid = std::strtol(holder.c_str() + at + 5, nullptr, 10);
     return pid > 0 && (::kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM);
 }
@@ -72,16 +76,21 @@ void print_last_error(json const& site) {
 }  // namespace
 
 interrupt_guard::interrupt_guard() {
-    interrupt_seen = 0;
+    if (guards++ == 0) interrupt_seen = 0;
     struct sigaction action {};
     action.sa_handler = [](int) { interrupt_seen = 1; };
-    ::sigaction(SIGINT, &action, &before_int);
-    ::sigaction(SIGTERM, &action, &before_term);
+    // A call of the admin socket that is under way is to end by itself, and be followed by the cancel.
+    action.sa_flags = SA_RESTART;
+    for (std::size_t i = 0; i < signals.size(); ++i) ::sigaction(signals[i], &action, &before_[i]);
 }
 
 interrupt_guard::~interrupt_guard() {
-    ::sigaction(SIGINT, &before_int, nullptr);
-    ::sigaction(SIGTERM, &before_term, nullptr);
+    for (std::size_t i = 0; i < signals.size(); ++i) ::sigaction(signals[i], &before_[i], nullptr);
+    --guards;
+}
+
+void interrupt_guard::forget() {
+    interrupt_seen = 0;
 }
 
 bool interrupt_guard::interrupted() {
@@ -120,6 +129,18 @@ int maintenance_on(admin_client const& admin, window_options const& options) {
     progress shown;
     for (;;) {
         std::string const state = reply.body.value("state", "");
+        if (interrupt_guard::interrupted()) {
+            shown.end();
+            if (!ours) {
+                fmt::print(stderr, "lull: no longer waiting; {} goes on entering maintenance for {}.\n",
+                           options.site, holder);
+                return interrupted;
+            }
+            admin.call("DELETE", target + "/maintenance");
+            fmt::print(stderr, "lull: interrupted; entering maintenance of {} was cancelled, writes go on.\n",
+                       options.site);
+            return interrupted;
+        }
         if (state == "sealed" || state == "frozen") {
             shown.end();
             fmt::print(
@@ -134,18 +155,6 @@ int maintenance_on(admin_client const& admin, window_options const& options) {
             fmt::print(stderr, "lull: {} was not sealed and is open again.\n", options.site);
             print_last_error(reply.body);
             return failed;
-        }
-        if (interrupt_guard::interrupted()) {
-            shown.end();
-            if (!ours) {
-                fmt::print(stderr, "lull: no longer waiting; {} goes on entering maintenance for {}.\n",
-                           options.site, holder);
-                return interrupted;
-            }
-            admin.call("DELETE", target + "/maintenance");
-            fmt::print(stderr, "lull: interrupted; entering maintenance of {} was cancelled, writes go on.\n",
-                       options.site);
-            return interrupted;
         }
         shown.show(options.site, reply.body);
         std::this_thread::sleep_for(poll_interval);

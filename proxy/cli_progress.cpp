@@ -12,12 +12,6 @@ namespace {
 
 constexpr std::size_t most_writers = 3;
 
-std::string printable(std::string text) {
-    std::replace_if(
-        text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
-    return text;
-}
-
 std::string writers_of(nlohmann::json const& site) {
     auto const writers = site.find("writers");
     if (writers == site.end() || !writers->is_array() || writers->empty()) return {};
@@ -36,7 +30,26 @@ std::string writers_of(nlohmann::json const& site) {
     return printable(out);
 }
 
+std::string waits_of(nlohmann::json const& site) {
+    auto const waits = site.find("waiting_for");
+    if (waits == site.end() || !waits->is_array() || waits->empty()) return {};
+    std::string out = ", waiting for:";
+    for (auto const& w : *waits) out += " [" + text_of(w) + "]";
+    return printable(out);
+}
+
 }  // namespace
+
+std::string printable(std::string text) {
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        auto const c = static_cast<unsigned char>(text[i]);
+        if (c < 0x20 || c == 0x7f) text[i] = ' ';
+        // U+0080 to U+009F, which terminals take for escape sequences.
+        bool const c1 = c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+        if (c1) text[i] = text[i + 1] = ' ';
+    }
+    return text;
+}
 
 std::string text_of(nlohmann::json const& value) {
     if (value.is_null()) return "";
@@ -48,6 +61,7 @@ progress::progress() : terminal_(::isatty(STDERR_FILENO) == 1) {}
 void progress::show(std::string const& site, nlohmann::json const& status) {
     std::string line =
         site + ": " + (status.contains("state") ? text_of(status["state"]) : "?") + writers_of(status);
+    if (!status.contains("writers") || status["writers"].empty()) line += waits_of(status);
     if (line == last_) return;
     last_ = line;
     if (terminal_)

@@ -10,6 +10,9 @@ namespace lull::cli {
 /// A JSON value as text, strings without quotes.
 std::string text_of(nlohmann::json const& value);
 
+/// What clients have said, without what a terminal would obey.
+std::string printable(std::string text);
+
 class progress {
   public:
     progress();

@@ -2,6 +2,7 @@
 #include "config/load.hpp"
 #include "config/print.hpp"
 #include "proxy/cli.hpp"
+#include "proxy/cli_progress.hpp"
 #include "proxy/tls_context.hpp"
 
 #include <fmt/format.h>
@@ -16,7 +17,7 @@ std::string text(json const& object, char const* key, std::string const& otherwi
     if (!object.is_object()) return otherwise;
     auto const at = object.find(key);
     if (at == object.end() || at->is_null()) return otherwise;
-    return at->is_string() ? at->get<std::string>() : at->dump();
+    return at->is_string() ? printable(at->get<std::string>()) : at->dump();
 }
 
 std::string in_words(std::string const& state) {

@@ -28,17 +28,29 @@ std::string percent_encode(std::string const& text) {
     return out;
 }
 
-/// What libpq and the frameworks read. A password that the caller has set stays.
+/// So that a shell reads it as it is.
+std::string shell_quoted(std::string const& word) {
+    static constexpr char const* plain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%_+=:,./-";
+    if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
+    std::string out = "'";
+    for (char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return out + "'";
+}
+
+/// What libpq and the frameworks read. Without a configured password the caller's own stays.
 void set_environment(nlohmann::json const& target) {
     auto get = [&](char const* key) { return target.contains(key) ? text_of(target[key]) : std::string(); };
     std::string const host = get("host"), port = get("port"), database = get("database");
     std::string user = get("user"), password = get("password");
+    // These would lead libpq past what is set here.
+    for (char const* other : {"PGSERVICE", "PGSERVICEFILE", "PGHOSTADDR"}) ::unsetenv(other);
     if (char const* set = std::getenv("PGUSER"); set && user.empty()) user = set;
     ::setenv("PGHOST", host.c_str(), 1);
     ::setenv("PGPORT", port.c_str(), 1);
     ::setenv("PGDATABASE", database.c_str(), 1);
     if (!user.empty()) ::setenv("PGUSER", user.c_str(), 1);
-    if (!password.empty()) ::setenv("PGPASSWORD", password.c_str(), 0);
+    if (!password.empty()) ::setenv("PGPASSWORD", password.c_str(), 1);  // of that user, so not the caller's
     std::string url = "postgresql://";
     if (!user.empty()) {
         url += percent_encode(user);
@@ -90,20 +102,26 @@ int upgrade(admin_client const& admin, window_options const& options,
     if (!target.ok()) return print_problem(target);
     window_options alone = options;
     alone.alone = true;  // whoever ends first would open the site under the other's migration
+    interrupt_guard const guard;
     if (int const entered = maintenance_on(admin, alone); entered != 0) return entered;
+    if (interrupt_guard::interrupted()) {
+        interrupt_guard::forget();
+        maintenance_off(admin, options.site, false);
+        return interrupted;
+    }
     // Not on stdout: that belongs to the command.
-    fmt::print(stderr, "running: {}\n", fmt::join(command, " "));
+    std::string shown;
+    for (std::string const& word : command) shown += (shown.empty() ? "" : " ") + shell_quoted(word);
+    fmt::print(stderr, "running: {}\n", shown);
     int const status = run(command, target.body);
     if (status == 0) return maintenance_off(admin, options.site, false);
     fmt::print(
         stderr,
         "lull: the command failed with status {}; {} STAYS SEALED: reads go on, writes do not.\n"
         "  look:       lull status {}\n"
-        "  try again:  PGHOST={} PGPORT={} PGDATABASE={} {}\n"
+        "  try again:  lull upgrade {} -- {}\n"
         "  give up:    lull maintenance off {}   (only when the database is as the site's code expects it)\n",
-        status, options.site, options.site, target.body.value("host", ""),
-        target.body.contains("port") ? text_of(target.body["port"]) : "", target.body.value("database", ""),
-        fmt::join(command, " "), options.site);
+        status, options.site, options.site, options.site, shown, options.site);
     return status;
 }
 

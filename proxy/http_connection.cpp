@@ -2,6 +2,7 @@
 
 #include "proxy/http_socket.hpp"
 
+#include <atomic>
 #include <boost/asio/post.hpp>
 
 #include <cerrno>
@@ -13,6 +14,8 @@ namespace {
 
 /// Receives and sends of one session before others have their turn.
 constexpr int max_rounds = 16;
+
+std::atomic<std::size_t> open_connections{0};
 
 bool would_block(int error) {
     return error == EAGAIN || error == EWOULDBLOCK;
@@ -28,10 +31,17 @@ http_connection::http_connection(boost::asio::io_context& io, int fd, http_env& 
       pool_(pool),
       gone_(std::move(gone)),
       core_(env, std::move(peer), local_port),
-      client_(io, fd, *this) {}
+      client_(io, fd, *this) {
+    open_connections.fetch_add(1, std::memory_order_relaxed);
+}
 
 http_connection::~http_connection() {
+    open_connections.fetch_sub(1, std::memory_order_relaxed);
     *alive_ = false;
+}
+
+std::size_t http_connection::open_in_process() {
+    return open_connections.load(std::memory_order_relaxed);
 }
 
 void http_connection::on_readable() {
@@ -77,6 +87,11 @@ void http_connection::tick() {
     run();
 }
 
+void http_connection::end_writing(routing::site_id site) {
+    core_.end_writing(site);
+    run();
+}
+
 void http_connection::close_when_idle() {
     core_.close_when_idle();
     run();
@@ -113,6 +128,7 @@ void http_connection::run() {
 
 bool http_connection::carry_out(http_actions const& a) {
     if (a.release_upstream) release();
+    if (a.upstream_is_down && upstream_) upstream_->give_up();
     if (a.drop_upstream) upstream_.reset();
     if (a.finish_upstream && upstream_) ::shutdown(upstream_->fd(), SHUT_WR);
     if (a.finish_client) ::shutdown(client_.fd(), SHUT_WR);

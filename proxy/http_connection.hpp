@@ -21,9 +21,14 @@ class http_connection final : public socket_events, public http_upstream_owner {
                     std::string peer, std::uint16_t local_port, std::function<void(http_connection&)> gone);
     ~http_connection();
 
+    /// Of all workers: what limits.max_http_clients counts.
+    static std::size_t open_in_process();
+
     void start() { run(); }
     void tick();
     void close_when_idle();
+    void end_writing(routing::site_id site);
+    http_session_core const& core() const { return core_; }
 
     void on_readable() override;
     void on_writable() override;

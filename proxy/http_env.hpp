@@ -25,7 +25,8 @@ struct http_timeouts {
     std::chrono::milliseconds connect{10'000};      // to an upstream, all addresses together
     std::chrono::milliseconds response{120'000};    // silence of an upstream that owes us bytes
     std::chrono::milliseconds half_closed{10'000};  // the client has ended its side and waits for a response
-    std::chrono::milliseconds linger{5'000};        // discarding what a refused client still sends
+    std::chrono::milliseconds linger{5'000};        // silence of a refused client that may still send
+    std::chrono::milliseconds longest_linger{30'000};  // discarding what it sends
 };
 
 struct http_env {

@@ -8,6 +8,7 @@ namespace lull {
 namespace {
 
 constexpr std::string_view status_path = "/.well-known/lull/status";
+constexpr std::size_t longest_path_shown = 200;
 
 bool sane_request_id(std::string_view id) {
     if (id.empty() || id.size() > 128) return false;
@@ -146,6 +147,9 @@ void http_session_core::forward(routing::site const& site, bool counts_as_write)
     if (may_upgrade(head)) exchange_.upgrade = head.upgrade;
     if (counts_as_write) {
         exchange_.counted_write = true;
+        exchange_.what = head.method;
+        exchange_.what.append(" ").append(std::string_view(env_.target.path).substr(0, longest_path_shown));
+        exchange_.since = env_.now;
         ++env_.writes_of(site.id);
     }
     env_.text.clear();

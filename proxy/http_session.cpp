@@ -22,6 +22,7 @@ constexpr std::string_view too_many_clients =
     "Cache-Control: no-store\r\nContent-Length: 134\r\nConnection: close\r\n\r\n"
     "{\"type\":\"urn:lull:problem:too_many_clients\",\"title\":\"Too many clients\",\"status\":503,"
     "\"detail\":\"the limit max_http_clients is reached\"}\n";
+constexpr std::size_t most_named_writers = 50;  // as site_load::longest says
 static_assert(too_many_clients.size() - too_many_clients.find("\r\n\r\n") - 4 == 134);
 
 /// `192.0.2.1:1234`, `[2001:db8::1]:1234` and IPv4 in IPv6 as the address alone.
@@ -80,7 +81,7 @@ http_service::~http_service() {
 void http_service::accept(int fd, std::string const& peer, std::uint16_t local_port) {
     http_env& env = impl_->env;
     ++env.stats.accepted;
-    if (impl_->clients.size() >= env.snapshot->config->limits.max_http_clients) {
+    if (http_connection::open_in_process() >= env.snapshot->config->limits.max_http_clients) {
         ++env.stats.turned_away;
         [[maybe_unused]] ssize_t const n =
             ::send(fd, too_many_clients.data(), too_many_clients.size(), MSG_NOSIGNAL);
@@ -130,6 +131,28 @@ http_stats http_service::stats() const {
 std::size_t http_service::writes_in_flight(routing::site_id site) const {
     auto const i = static_cast<std::size_t>(site);
     return i < impl_->env.writes_open.size() ? impl_->env.writes_open[i] : 0;
+}
+
+void http_service::add_writers(std::vector<site_load>& loads) const {
+    for (site_load& load : loads) load.writers += writes_in_flight(load.site);
+    for (auto const& client : impl_->clients) {
+        auto const w = client->core().writes();
+        auto const load = std::find_if(loads.begin(), loads.end(),
+                                       [&](site_load const& l) { return w.under_way && l.site == w.site; });
+        if (load == loads.end() || load->longest.size() >= most_named_writers) continue;
+        load->longest.push_back(
+            {.protocol = "http",
+             .address = std::string(w.peer),
+             .state = "active",
+             .statement = std::string(w.what),
+             .since = impl_->env.wall -
+                      std::chrono::duration_cast<routing::wall_time::duration>(impl_->env.now - w.since)});
+    }
+}
+
+void http_service::end_writers(routing::site_id site) {
+    for (std::size_t i = impl_->clients.size(); i-- > 0;)
+        if (i < impl_->clients.size()) impl_->clients[i]->end_writing(site);
 }
 
 void http_service::close_idle() {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "proxy/http_stats.hpp"
+#include "proxy/ports.hpp"
 #include "routing/snapshot.hpp"
 
 #include <chrono>
@@ -14,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace boost::asio {
 class io_context;
@@ -45,6 +47,10 @@ class http_service {
     http_stats stats() const;
     /// Unsafe requests that began while the site was read_write and are not answered yet.
     std::size_t writes_in_flight(routing::site_id site) const;
+    /// Adds them to what the worker says of its sites, the longest by name.
+    void add_writers(std::vector<site_load>& loads) const;
+    /// The drain deadline of a site has passed: its writes in flight end.
+    void end_writers(routing::site_id site);
     /// Between requests connections end now, others after their response.
     void close_idle();
     void close_all();

@@ -24,6 +24,26 @@ http_actions http_session_core::take_actions() {
     return std::exchange(actions_, {});
 }
 
+/// What the operator is told of a request that has begun to write.
+http_session_core::writing http_session_core::writes() const {
+    return {exchange_.counted_write, exchange_.site, peer_address_, exchange_.what, exchange_.since};
+}
+
+/// The drain deadline has passed. Whether the application has done what was asked is not known.
+void http_session_core::end_writing(routing::site_id site) {
+    if (!exchange_.counted_write || exchange_.site != site) return;
+    if (exchange_.response_head_sent) {
+        abort_response();
+    } else {
+        end_exchange();
+        exchange_.keep_alive = false;
+        answer_problem(503, "maintenance_deadline", "Ended for maintenance",
+                       "the request was still under way when the maintenance had waited long enough for it; "
+                       "it may or may not have been carried out");
+    }
+    advance();
+}
+
 // --- the client ---
 
 std::span<char> http_session_core::client_space() {
@@ -36,6 +56,8 @@ void http_session_core::client_received(std::size_t n) {
     client_in_.commit(n);
     if (n == 0) return;
     if (phase_ == phase::closing) {
+        // An upload that was refused goes on for a while: reset in its middle, the refusal would be lost.
+        if (env_.now - closing_since_ < env_.timeouts.longest_linger) touch();
         client_in_.clear();
         return;
     }
@@ -281,6 +303,7 @@ void http_session_core::abort_response() {
 void http_session_core::start_closing(bool more_may_come) {
     discard_rest_ = more_may_come;
     phase_ = phase::closing;
+    closing_since_ = env_.now;
 }
 
 bool http_session_core::finish_closing() {
@@ -387,6 +410,7 @@ void http_session_core::timed_out(waiting whom) {
                                   "the request did not arrive in time");
         case waiting::connecting:
             end_exchange();
+            actions_.upstream_is_down = true;
             return fail_upstream(upstream_failure::timed_out,
                                  "the application did not accept a connection in time");
         case waiting::upstream:

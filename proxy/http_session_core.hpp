@@ -39,6 +39,7 @@ struct http_actions {
     bool connect = false;           // get one for `site`, as `choice` says
     routing::site_id site{};
     upstream_choice choice = upstream_choice::any;
+    bool upstream_is_down = false;  // it did not accept a connection in time
     bool finish_upstream = false;  // all was sent; end our side of it
     bool finish_client = false;    // likewise; the client may still send, and is read
     bool close_client = false;
@@ -74,6 +75,18 @@ class http_session_core {
 
     /// Time has passed: env.now.
     void tick();
+
+    /// The drain deadline of the site has passed: a request that began before it to write ends now.
+    void end_writing(routing::site_id site);
+    struct writing {
+        bool under_way = false;
+        routing::site_id site{};
+        std::string_view peer;
+        std::string_view what;  // method and path
+        routing::instant since{};
+    };
+    /// Views until the next event.
+    writing writes() const;
 
     http_actions take_actions();
 
@@ -163,6 +176,7 @@ class http_session_core {
     http_actions actions_;
     routing::instant stamp_;  // the last progress
     routing::instant half_closed_since_{};
+    routing::instant closing_since_{};
     phase phase_ = phase::head;
     bool client_ended_ = false;
     bool client_finished_ = false;  // our side towards it is ended
@@ -182,6 +196,8 @@ class http_session_core {
         bool has_site = false;
         routing::site_id site{};
         bool counted_write = false;
+        std::string what;  // of a counted write
+        routing::instant since{};
         bool head_method = false;
         bool http_1_0 = false;
         bool keep_alive = false;

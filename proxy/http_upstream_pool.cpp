@@ -27,6 +27,10 @@ http_upstream::~http_upstream() {
     *alive_ = false;
 }
 
+void http_upstream::give_up() {
+    if (!open_ && !candidates_.empty()) pool_.mark_down(candidates_.back());
+}
+
 void http_upstream::open(http_upstream_owner& owner) {
     owner_ = &owner;
     next_candidate();

@@ -36,6 +36,8 @@ class http_upstream final : public socket_events {
     ~http_upstream();
 
     /// Tries the candidates in turn; tells `owner` which way it went, possibly before this returns.
+    /// It has not been opened in time: others are tried before it for a while.
+    void give_up();
     void open(http_upstream_owner& owner);
     bool is_open() const { return open_; }
     int fd() const { return socket_->fd(); }

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace {
@@ -35,7 +36,7 @@ int main(int argc, char** argv) {
     CLI::App app{
         "Lull keeps a database-backed site readable, and its data unchanged, while it is being upgraded.\n\n"
         "  lull serve --config lull.yaml                 run the proxy\n"
-        "  lull upgrade shop -- psql -f migration.sql    seal, migrate, reopen\n"
+        "  lull upgrade shop -- psql -v ON_ERROR_STOP=1 -f migration.sql    seal, migrate, reopen\n"
         "  lull maintenance on shop --reason 'new disks' seal by hand; `off` reopens\n"
         "  lull status                                   where things stand\n"};
     app.require_subcommand(1);
@@ -86,24 +87,32 @@ int main(int argc, char** argv) {
     off->add_flag("--no-wait", window.no_wait, "Return at once");
     add_socket(off);
 
-    std::vector<std::string> command;
-    auto* upgrade =
-        app.add_subcommand("upgrade",
-                           "Seal, run a command against the migration port, reopen if it succeeds.\n"
-                           "The command finds PGHOST, PGPORT, PGDATABASE, PGUSER and DATABASE_URL set; on "
-                           "failure the site stays sealed,\n"
-                           "and the exit status is the command's.\n"
-                           "  lull upgrade shop --reason 'v2' --eta 10min -- psql -f migration.sql");
+    // The command is not for the parser, which would take its brackets and options for its own.
+    auto const dashes =
+        std::find_if(argv, argv + argc, [](char const* a) { return std::string_view(a) == "--"; });
+    bool const has_command = dashes != argv + argc;
+    std::vector<std::string> const command(has_command ? dashes + 1 : dashes, argv + argc);
+    argc = static_cast<int>(dashes - argv);
+    auto* upgrade = app.add_subcommand(
+        "upgrade",
+        "Seal, run a command against the migration port, reopen if it succeeds.\n"
+        "The command finds PGHOST, PGPORT, PGDATABASE, PGUSER and DATABASE_URL set; on "
+        "failure the site stays sealed,\n"
+        "and the exit status is the command's.\n"
+        "  lull upgrade shop --reason 'v2' --eta 10min -- psql -v ON_ERROR_STOP=1 -f migration.sql");
     upgrade->add_option("SITE", window.site)->required();
     add_window_options(*upgrade, window);
     add_socket(upgrade);
-    upgrade->add_option("COMMAND", command, "What to run, behind --")->required();
+    upgrade->footer("Behind -- stands the command, with its arguments.");
 
     auto* reload = app.add_subcommand("reload", "Read the configuration again; no connection is dropped");
     add_socket(reload);
 
     try {
         app.parse(argc, argv);
+        if (upgrade->parsed() == command.empty())
+            throw CLI::ValidationError("--", upgrade->parsed() ? "upgrade needs a command behind --"
+                                                               : "only upgrade takes a command behind --");
     } catch (CLI::ParseError const& error) {
         int const code = app.exit(error);
         return code == 0 ? 0 : 2;

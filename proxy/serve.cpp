@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <csignal>
 #include <functional>
+#include <sys/resource.h>
 #include <thread>
 
 namespace lull {
@@ -113,8 +114,21 @@ int run(std::shared_ptr<config::config const> config) {
 
 }  // namespace
 
+namespace {
+
+/// Shells and service managers give 1024, fewer than the clients that the limits allow.
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
 int serve(std::string const& config_file) {
     std::signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
     log::open(log::level::info);
     std::string failed;
     if (!routing::sql_self_test(failed)) {

@@ -67,7 +67,10 @@ class worker final : public worker_port {
         });
     }
     void end_writers(routing::site_id site, end_writers_how how) override {
-        mail_->post([this, site, how] { pg_->end_writers(site, how); });
+        mail_->post([this, site, how] {
+            pg_->end_writers(site, how);
+            http_->end_writers(site);
+        });
     }
     void adopt(listener_kind kind, int fd, std::string peer) override {
         ++load_;
@@ -157,7 +160,7 @@ class worker final : public worker_port {
         r.sites.resize(snapshot_->sites.size());
         for (std::size_t i = 0; i < r.sites.size(); ++i) r.sites[i].site = snapshot_->sites[i].id;
         pg_->add_load(r.sites);
-        for (site_load& load : r.sites) load.writers += http_->writes_in_flight(load.site);
+        http_->add_writers(r.sites);
         control_.report(std::move(r));
     }
 
