@@ -30,6 +30,14 @@ config::config merge(config::config const& now, config::config next) {
                 kept->second.databases.end())
                 kept->second.databases.push_back(database);
     }
+    // A database stays with its site, whatever the new file says of another: that site may be sealed.
+    for (auto const& [name, site] : now.sites)
+        for (auto& [other, changed] : next.sites)
+            if (other != name)
+                std::erase_if(changed.databases, [&](std::string const& database) {
+                    return std::find(site.databases.begin(), site.databases.end(), database) !=
+                           site.databases.end();
+                });
     std::erase_if(next.sites,
                   [&](auto const& entry) { return !now.clusters.contains(entry.second.cluster); });
     return next;

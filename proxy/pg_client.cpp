@@ -9,6 +9,8 @@
 
 #include <boost/asio/post.hpp>
 
+#include <poll.h>
+
 namespace lull {
 
 namespace {
@@ -196,9 +198,7 @@ void pg_client::on_readable() {
     armed_ = false;
     if (!wants_input()) {
         // Somebody who waits and hangs up has to be noticed; what he sends can wait.
-        char peek;
-        ssize_t const n = ::recv(socket_->fd(), &peek, 1, MSG_PEEK | MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return gone();
+        if (has_hung_up()) return gone();
         readable_ = true;
         return;
     }
@@ -383,10 +383,23 @@ void pg_client::tick() {
 
 /// An end that came together with bytes made no edge of its own.
 void pg_client::look_for_end() {
-    if (!armed_ || !socket_ || finished_) return;
+    if (!socket_ || finished_) return;
+    if ((armed_ || waits_for_its_turn()) && has_hung_up()) gone();
+}
+
+/// What it asked for has not been begun, so that nobody misses it.
+bool pg_client::waits_for_its_turn() const {
+    return session_ && (session_->held() || session_->waits_for_server());
+}
+
+/// Also behind something that it has sent last, as libpq sends Terminate, where that can wait no longer.
+bool pg_client::has_hung_up() const {
     char peek;
     ssize_t const n = ::recv(socket_->fd(), &peek, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) gone();
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return true;
+    if (n <= 0 || !waits_for_its_turn()) return false;
+    pollfd ask{socket_->fd(), POLLRDHUP, 0};
+    return ::poll(&ask, 1, 0) == 1 && (ask.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 void pg_client::cancel() {

@@ -67,6 +67,8 @@ class pg_client final : public socket_events {
     void pump();
     void read();
     bool wants_input() const;
+    bool waits_for_its_turn() const;
+    bool has_hung_up() const;
     void resume_reading();
     void prepare_login();
     bool take_proxy_header();

@@ -177,7 +177,7 @@ void pg_session_core::forward_sync(session_step& step) {
     step.server.write([](std::string& out) { pg::write_sync(out); });
     owed_reply& owed = server_->owed.push(owed_kind::sync);
     owed.aside = std::exchange(aside_, false);
-    segment_open_ = guard_ended_ = false;
+    segment_open_ = guard_ended_ = segment_ends_ = false;
     if (!wrap_open_) return;
     wrap_open_ = false;
     if (block_guarded_) return;  // BEGIN came within: the wrap is the client's block now
@@ -234,7 +234,7 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
 
 /// The server is in a failed block, and nothing is under way that could end it.
 bool pg_session_core::is_dead_block() const {
-    if (server_->status != 'E') return false;
+    if (server_->status != 'E' || segment_ends_) return false;
     for (std::size_t i = 0; i < server_->owed.size(); ++i)
         if (owed_kind const k = server_->owed.at(i).kind; k == owed_kind::execute || k == owed_kind::query)
             return false;
@@ -266,7 +266,7 @@ void pg_session_core::ensure_prepared(prepared const& statement, session_step& s
 }
 
 prepared pg_session_core::own_statement(std::string_view text) {
-    return context_.statements.intern(text, {}, context_.classifier.classify(text));
+    return context_.statements.intern(text, {}, {}, context_.classifier.classify(text));
 }
 
 /// What runs in place of transaction control while our own READ ONLY transaction is around it.
@@ -321,7 +321,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     }
     routing::operation const& op = *m.statement->operation;
     last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
-    bool const dead_block = server_->status == 'E' && server_->owed.empty();
+    bool const dead_block = in_failed_block();
     routing::decision const d = routing::decide(op, facts(), site());
     bool const refused = d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold;
     routing::statement const* only = only_statement(m.statement);
@@ -371,7 +371,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
     bool ends = false;
     if (statement) {
         routing::operation const& op = *statement->operation;
-        bool const dead_block = server_->status == 'E' && server_->owed.empty();
+        bool const dead_block = in_failed_block();
         routing::decision const d = routing::decide(op, facts(), site());
         auto const portal = portals_.find(m.name);
         bool const bound_here = portal != portals_.end() && portal->second.guarded;
@@ -396,6 +396,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
             ends = op.transaction_control;
             loosen_guard(s);
         }
+        segment_ends_ = segment_ends_ || may_end_block(op);
         writes = began_writing(op.access);
     }
     step.server.view(in.subspan(m.offset, m.size));

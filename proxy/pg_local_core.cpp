@@ -96,6 +96,24 @@ bool pg_session_core::answer_locally(routing::operation const& op, session_step&
     return false;
 }
 
+/// Temporary tables from before the flip: dropping them is a write, so that their server is given up instead.
+bool pg_session_core::discards_pinned(routing::operation const& op) const {
+    if (read_write() || identity_.migration || !pinned_ || !server_ || !server_->clean()) return false;
+    if (server_->role != routing::role::primary || op.statements.size() != 1) return false;
+    routing::statement const& s = op.statements.front();
+    return s.kind == statement_kind::discard && (s.name == "ALL" || s.name == "TEMP");
+}
+
+void pg_session_core::discard_pinned(session_step& step) {
+    unlink();
+    step.discard = true;
+    statements_.clear();
+    unnamed_ = nullptr;
+    wanted_ = startup_;
+    step.client.write([](std::string& out) { pg::write_command_complete(out, "DISCARD ALL"); });
+    ready(step);
+}
+
 /// A failed block without a server: only its end is awaited.
 bool pg_session_core::answer_failed(routing::operation const& op, session_step& step) {
     if (op.statements.size() != 1) return false;

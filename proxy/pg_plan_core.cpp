@@ -25,6 +25,18 @@ prepared pg_session_core::find_statement(std::string_view name, unit_plan const&
     return at == statements_.end() ? nullptr : at->second;
 }
 
+/// The settings by which PostgreSQL reads the literals of a statement when it is parsed.
+std::string_view pg_session_core::reading_context() {
+    if (wanted_ == context_of_ && !reads_differently_) return reading_context_;
+    context_of_ = reads_differently_ ? nullptr : wanted_;
+    reading_context_.clear();
+    for (auto const& [name, sql] : *wanted_)
+        if (decides_literals(name)) reading_context_.append(sql).append(";");
+    // What is set only for now is shared with nobody.
+    if (reads_differently_) reading_context_ += "of client " + std::to_string(identity_.key_pid);
+    return reading_context_;
+}
+
 /// False: the message is malformed.
 bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& plan) {
     switch (m.type) {
@@ -32,9 +44,9 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
             auto const parsed = pg::parse_parse(body);
             if (!parsed) return false;
             m.name = parsed->statement;
-            m.statement =
-                context_.statements.intern(parsed->query, pg::as_text(parsed->parameter_types),
-                                           context_.classifier.classify(parsed->query, text_facts()));
+            m.statement = context_.statements.intern(
+                parsed->query, pg::as_text(parsed->parameter_types), reading_context(),
+                context_.classifier.classify(parsed->query, text_facts()));
             return true;
         }
         case pg::frontend::bind: {

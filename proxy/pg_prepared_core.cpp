@@ -13,13 +13,16 @@ bool same(routing::operation const& a, routing::operation const& b) {
 
 }  // namespace
 
-prepared prepared_store::intern(std::string_view text, std::string_view types,
+prepared prepared_store::intern(std::string_view text, std::string_view types, std::string_view context,
                                 std::shared_ptr<routing::operation const> const& operation) {
     key_.assign(types);
     key_ += '\0';  // OIDs come by four bytes, so types and text cannot be mistaken for each other
     key_ += static_cast<char>(types.size() / 4 & 0xff);
     key_ += text;
+    key_ += '\0';  // a text ends there
+    key_ += context;
     auto [entry, fresh] = known_.try_emplace(key_);
+    if (fresh) key_bytes_ += key_.size();
     if (prepared existing = entry->second.lock(); existing && same(*existing->operation, *operation))
         return existing;
     auto made = std::make_shared<prepared_text>();
@@ -29,9 +32,12 @@ prepared prepared_store::intern(std::string_view text, std::string_view types,
     made->server_name = "lull_" + std::to_string(made->id);
     made->operation = operation;
     entry->second = made;
-    if (known_.size() > prune_at_) {
+    if (known_.size() > prune_at_ || key_bytes_ > prune_at_bytes_) {
         std::erase_if(known_, [](auto const& e) { return e.second.expired(); });
         prune_at_ = std::max<std::size_t>(1024, known_.size() * 2);
+        key_bytes_ = 0;
+        for (auto const& e : known_) key_bytes_ += e.first.size();
+        prune_at_bytes_ = std::max(least_prune_bytes, key_bytes_ * 2);
     }
     return made;
 }

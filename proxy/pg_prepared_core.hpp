@@ -25,12 +25,17 @@ using prepared = std::shared_ptr<prepared_text const>;
 
 class prepared_store {
   public:
-    prepared intern(std::string_view text, std::string_view types,
+    /// `context`: what else decides how a server reads the text. Statements of other contexts are others,
+    /// since literals are read when a statement is parsed.
+    prepared intern(std::string_view text, std::string_view types, std::string_view context,
                     std::shared_ptr<routing::operation const> const& operation);
 
   private:
     std::unordered_map<std::string, std::weak_ptr<prepared_text const>> known_;
     std::size_t prune_at_ = 1024;
+    std::size_t key_bytes_ = 0;  // of known_
+    std::size_t prune_at_bytes_ = least_prune_bytes;
+    static constexpr std::size_t least_prune_bytes = 16 * 1024 * 1024;
     std::uint64_t next_id_ = 1;
     std::string key_;
 };

@@ -75,7 +75,20 @@ std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
         std::size_t const here = std::min(size, in.size() - at);
         if (here < size && must_be_read(header->type) && size <= longest_inspected) break;
         pg::bytes const whole = in.subspan(at, here);
-        bool const pass = here < size && must_be_read(header->type) ? true : [&] {
+        bool const cut = here < size && must_be_read(header->type);
+        if (cut && header->type == pg::backend::error_response) {
+            // Too long to be looked into, but an error all the same. Its beginning goes out with what it means.
+            send_run();
+            bool const replaced =
+                server_->owed.empty() || server_->owed.front().ours || !server_->owed.front().text.empty();
+            (void)reply(header->type, whole.subspan(pg::header_bytes), whole, step);
+            if (!server_) return in.size();
+            run = at += here;
+            server_->body_left = size - here;
+            server_->body_swallowed = replaced || server_->ending || client_gone_;
+            continue;
+        }
+        bool const pass = cut ? true : [&] {
             bool const ours = server_->owed.empty() || server_->owed.front().ours;
             // The common case by far, and no state hangs on it.
             if (header->type == pg::backend::data_row || header->type == pg::backend::copy_data) return !ours;
@@ -366,7 +379,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
         bool const settings = front.settings;
         bool const failed = front.failed;
         bool const opens = front.opens;
-        bool const aborted = before != 'I' && status == 'I' && client_status_ == 'E' && may_write_;
+        bool const aborted = before != 'I' && status == 'I' && may_write_;
         pop_owed(step);
         if (settings) {
             blocked_ = blocked::no;
@@ -400,8 +413,11 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
     if (!client_gone_) ready(step);
     if (status != 'I') block_seen_ = block_seen_ || (!wrapped && !aside);
     bool const chained = front.block_after;
+    // COMMIT AND CHAIN: the next transaction has not written yet, and has to begin that anew.
+    bool const chains = front.ends_alone && status == 'T' && !chained;
     pop_owed(step);
-    if (told == 'I' || status == 'I' || aside) finish_transaction(wrapped);
+    if (told == 'I' || status == 'I' || aside || chains) finish_transaction(wrapped);
+    if (chains) block_seen_ = true;
     if (chained) block_guarded_ = block_seen_ = true;
     return true;
 }

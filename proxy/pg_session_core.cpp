@@ -109,6 +109,19 @@ bool pg_session_core::is_serializable() const {
     return ascii_lower(*made).find("serializable") != std::string::npos;
 }
 
+/// How the server will read what is sent now. While a change of that is under way it may be read either way.
+routing::text_facts pg_session_core::text_facts() const {
+    for (pending_setting const& p : pending_) {
+        using what = pending_setting::what;
+        bool const all = p.kind == what::reset_all || p.kind == what::discard_all;
+        bool const one = (p.kind == what::make || p.kind == what::reset) &&
+                         (p.name == "standard_conforming_strings" || p.name == "client_encoding");
+        if (!p.confirmed && (one || (all && !wanted_->empty())))
+            return {.standard_conforming_strings = false, .unsafe_encoding = true};
+    }
+    return facts_;
+}
+
 void pg_session_core::want(routing::verdict verdict, session_step& step) {
     routing::backend_id backend = site().primary;
     if (read_write() && !wanted_->empty() && is_serializable()) verdict = routing::verdict::to_primary;
@@ -390,7 +403,8 @@ void pg_session_core::on_no_server(std::string error, session_step& step) {
 void pg_session_core::unlink() {
     if (may_write_) wrote_at_ = context_.now;  // how it ended may not be known; that it may have written is
     server_ = nullptr;
-    block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = aside_ = false;
+    block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
+    segment_ends_ = aside_ = reads_differently_ = false;
     may_write_ = wiping_ = pinned_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
     last_transaction_tag_ = 0;
     pending_.clear();

@@ -160,7 +160,7 @@ class pg_session_core {
     routing::site const& site() const { return context_.snapshot->of(identity_.site); }
     config::limits const& limits() const { return context_.snapshot->config->limits; }
     bool read_write() const { return site().mode == routing::mode::read_write; }
-    routing::text_facts text_facts() const { return facts_; }
+    routing::text_facts text_facts() const;
 
     // pg_session_core.cpp: linking, transactions, ends
     bool place(routing::verdict verdict, session_step& step);
@@ -198,6 +198,8 @@ class pg_session_core {
     // pg_simple_core.cpp
     std::size_t unit(pg::bytes in, session_step& step);
     std::size_t simple(pg::bytes in, pg::frame_header header, session_step& step);
+    bool in_failed_block() const;
+    static bool may_end_block(routing::operation const& op);
     bool fits_segment(session_step& step);
     std::size_t refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
     void forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op,
@@ -215,6 +217,8 @@ class pg_session_core {
     routing::statement_kind end_of_block(pg::bytes in, pg::frame_header header);
     bool answer_locally(routing::operation const& op, session_step& step);
     bool answer_failed(routing::operation const& op, session_step& step);
+    bool discards_pinned(routing::operation const& op) const;
+    void discard_pinned(session_step& step);
     bool is_local(pg::bytes in, unit_plan const& plan) const;
     bool bounds_block(prepared const& statement) const;
     std::size_t extended_locally(unit_plan const& plan, session_step& step);
@@ -222,6 +226,7 @@ class pg_session_core {
     // pg_extended_core.cpp
     std::size_t extended(pg::bytes in, session_step& step);
     unit_plan plan(pg::bytes in);
+    std::string_view reading_context();
     prepared find_statement(std::string_view name, unit_plan const& so_far) const;
     bool plan_message(pg::bytes body, unit_message& message, unit_plan& plan);
     bool forward_extended(pg::bytes in, unit_message const& message, session_step& step);
@@ -256,6 +261,9 @@ class pg_session_core {
     session_settings const startup_;  // interned identity_.startup
     session_settings wanted_;         // what this client's sessions are to have
     session_settings reported_;       // what the client was told
+    session_settings context_of_;     // the settings that reading_context_ was made from
+    std::string reading_context_;
+    bool reads_differently_ = false;  // this transaction has set what decides how literals are read
     bool told_read_only_ = false;
     bool mode_due_ = false;  // to be told at the next boundary between messages
     routing::text_facts facts_;
@@ -272,6 +280,7 @@ class pg_session_core {
     bool guard_ended_ = false;    // this segment has ended our READ ONLY block; nothing more may follow in it
     bool wrap_open_ = false;      // our READ ONLY block is around an extended segment
     bool aside_ = false;          // the open segment runs ahead of the block that was answered and not begun
+    bool segment_ends_ = false;   // something in the open segment may have ended the block
     bool segment_open_ = false;   // extended messages without their Sync
     bool discarding_ = false;     // to the next Sync: the segment failed without a server
     bool may_write_ = false;

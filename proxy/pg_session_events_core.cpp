@@ -203,6 +203,7 @@ void pg_session_core::end_writing(bool terminate, session_step& step) {
 
 void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     if (!server_) return;
+    leave_hold();  // it is judged again, and held again
     pg_server_state& lost = *server_;
     bool const half_told = lost.body_left > 0 && !lost.body_swallowed;
     bool const in_block = lost.status != 'I' || block_seen_;
@@ -255,7 +256,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         return;
     }
     discarding_ = segment;
-    client_status_ = status;
+    if (owes || segment || in_block || ahead) client_status_ = status;
     if (!owes && !segment && status == 'E') fail_next_ = std::move(error);
     blocked_ = blocked::no;
     step.retry_input = true;

@@ -6,6 +6,12 @@ namespace lull {
 
 namespace {
 
+std::size_t bytes_of(setting_map const& map) {
+    std::size_t bytes = 0;
+    for (auto const& [name, sql] : map) bytes += name.size() + sql.size() + sizeof(map[0]);
+    return bytes;
+}
+
 auto position(setting_map const& map, std::string_view name) {
     return std::lower_bound(map.begin(), map.end(), name,
                             [](auto const& entry, std::string_view n) { return entry.first < n; });
@@ -22,9 +28,13 @@ session_settings setting_interner::intern(setting_map map) {
     if (session_settings existing = entry->second.lock()) return existing;
     auto made = std::make_shared<setting_map const>(entry->first);
     entry->second = made;
-    if (known_.size() > prune_at_) {
+    if (fresh) key_bytes_ += bytes_of(entry->first);
+    if (known_.size() > prune_at_ || key_bytes_ > prune_at_bytes_) {
         std::erase_if(known_, [](auto const& e) { return e.second.expired(); });
         prune_at_ = std::max<std::size_t>(256, known_.size() * 2);
+        key_bytes_ = 0;
+        for (auto const& e : known_) key_bytes_ += bytes_of(e.first);
+        prune_at_bytes_ = std::max(least_prune_bytes, key_bytes_ * 2);
     }
     return made;
 }
@@ -55,6 +65,14 @@ std::string ascii_lower(std::string_view text) {
     for (char& c : out)
         if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     return out;
+}
+
+bool decides_literals(std::string_view name) {
+    for (std::string_view one : {"timezone", "datestyle", "intervalstyle", "standard_conforming_strings",
+                                 "client_encoding", "xmloption", "lc_monetary", "timezone_abbreviations",
+                                 "transform_null_equals", "array_nulls", "backslash_quote"})
+        if (name == one) return true;
+    return false;
 }
 
 std::string const* find_setting(session_settings const& in, std::string_view name) {

@@ -32,6 +32,9 @@ class setting_interner {
   private:
     std::map<setting_map, std::weak_ptr<setting_map const>> known_;
     std::size_t prune_at_ = 256;
+    std::size_t key_bytes_ = 0;  // of known_
+    std::size_t prune_at_bytes_ = least_prune_bytes;
+    static constexpr std::size_t least_prune_bytes = 16 * 1024 * 1024;
     session_settings none_;
 };
 
@@ -39,6 +42,10 @@ class setting_interner {
 std::string const* find_setting(session_settings const& in, std::string_view name);
 
 std::string ascii_lower(std::string_view text);
+
+/// Whether a setting decides what literals mean when a statement is parsed (manual, "Client Connection
+/// Defaults", "Date/Time Types").
+bool decides_literals(std::string_view name);
 
 /// A name as SQL: each part of "app.user" quoted.
 std::string quote_setting_name(std::string_view name);

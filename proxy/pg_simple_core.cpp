@@ -29,6 +29,9 @@ routing::operation const& unread_operation() {
 constexpr std::size_t longest_remembered_statement = 200;
 // Settings and savepoints of one transaction that are kept count of.
 constexpr std::size_t most_pending = 1000;
+// Settings of one client, and the longest of them, in bytes.
+constexpr std::size_t most_settings = 500;
+constexpr std::size_t longest_setting = 16 * 1024;
 
 /// Of a text that was not understood: does it have a word that could leave something behind in its session?
 bool guess_leaves_state(std::string_view text, bool whole) {
@@ -111,18 +114,24 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
         return drop(in, size);
     }
 
+    if (discards_pinned(op)) {
+        if (op.statements.front().name != "ALL")
+            return refuse_simple(in, size, refusal(&op, &op.statements.front()), step);
+        discard_pinned(step);
+        return drop(in, size);
+    }
+
     routing::decision decision = routing::decide(op, facts(), site());
     if (op.access == routing::access::read && broken("failed_read", 10)) decision.verdict = routing::verdict::refuse;
     if (decision.verdict == routing::verdict::hold) {
         if (hold(size, whole, step)) return 0;
         decision.verdict = routing::verdict::refuse;
     }
-    bool const dead_block =
-        server_ && server_->owed.empty() && server_->status == 'E' && !op.transaction_control;
-    if (decision.verdict == routing::verdict::refuse && !dead_block) {
-        std::string error = refusal(&op, decision.offender);
-        return refuse_simple(in, size, std::move(error), step);
-    }
+    bool const failed = in_failed_block();
+    // What was not understood may have a ROLLBACK in it, and what stands behind that would run.
+    bool const dead_block = failed && !may_end_block(op);
+    if (decision.verdict == routing::verdict::refuse && !dead_block)
+        return refuse_simple(in, size, failed ? failed_block_error() : refusal(&op, decision.offender), step);
     if (decision.verdict == routing::verdict::refuse) decision.verdict = routing::verdict::to_reader;
     if (!place(decision.verdict, step)) return 0;
     // Inside our own READ ONLY transaction a text that ends it would run its rest outside.
@@ -133,7 +142,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     bool const subtransactions = std::ranges::any_of(op.statements, [](routing::statement const& s) {
         return s.kind == statement_kind::release || s.kind == statement_kind::rollback_to;
     });
-    if (block_guarded_ && subtransactions && op.statements.size() > 1)
+    if (guard && subtransactions && op.statements.size() > 1)
         return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
     if (!discards_notify(op) && opens_guard_first(op.access, step)) return 0;
     hold_exhausted_ = false;
@@ -141,6 +150,18 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     taint_by(op, text, whole);
     forward_simple(in, size, whole ? text : std::string_view{}, op, step);
     return std::min(in.size(), size);
+}
+
+/// The server said so, and nothing that was sent since can have changed it.
+bool pg_session_core::in_failed_block() const {
+    return server_ && server_->status == 'E' && server_->owed.empty() && !segment_ends_;
+}
+
+bool pg_session_core::may_end_block(routing::operation const& op) {
+    return op.transaction_control || op.statements.empty() ||
+           std::ranges::any_of(op.statements, [](routing::statement const& s) {
+               return s.kind == statement_kind::unknown;
+           });
 }
 
 /// A Query amid a segment of the extended protocol ends the transaction of that segment, which must not be
@@ -273,10 +294,6 @@ void pg_session_core::taint_by(routing::operation const& op, std::string_view te
         server_->tainted = true;
     }
     if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
-    if (pending_.size() > most_pending) {
-        pending_.clear();
-        server_->tainted = true;
-    }
 }
 
 /// What a text does to settings, to be applied if its transaction commits. How many were recorded.
@@ -284,11 +301,21 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
     using what = pending_setting::what;
     std::uint16_t count = 0;
     auto record = [&](what kind, std::string const& name, std::string sql = {}) {
+        std::size_t const known = wanted_->size() + pending_.size();
+        if (pending_.size() >= most_pending || sql.size() > longest_setting ||
+            (kind == what::make && known >= most_settings)) {
+            // Too much to carry from server to server: it stays where it is, and so does the client.
+            pinned_ = server_->tainted = true;
+            return;
+        }
         pending_.push_back({kind, name, std::move(sql)});
         wiping_ = wiping_ || kind == what::discard_all || kind == what::deallocate_all;
         ++count;
     };
     for (routing::statement const& s : op.statements) {
+        bool const makes = s.kind == statement_kind::set || s.kind == statement_kind::reset ||
+                           s.kind == statement_kind::discard;
+        if (makes && (s.name.empty() || s.name == "ALL" || decides_literals(s.name))) reads_differently_ = true;
         switch (s.kind) {
             case statement_kind::set:
                 if (s.local) break;

@@ -75,6 +75,9 @@ void maintenance::finish(event::finish const& f) {
             return cancel();
         case phase::sealed:
         case phase::recovering: {
+            // What a restart has to write comes first: nobody would repeat it.
+            if (pending_ && pending_->then == then::restarted)
+                return fail("the state file cannot be written yet; " + site_ + " stays closed", disk_fix);
             wanted_ = f.replicas;
             maintenance_record r = record_;
             r.phase = phase::reopening;

@@ -67,6 +67,17 @@ bool only_ends(operation const& what) {
                                            what.statements.front().kind == statement_kind::rollback);
 }
 
+/// Whether something follows the end of a transaction in the same text.
+bool begins_again(operation const& what) {
+    if (what.statements.size() < 2) return false;
+    for (std::size_t i = 0; i < what.statements.size(); ++i) {
+        statement const& s = what.statements[i];
+        bool const ends = s.kind == statement_kind::commit || s.kind == statement_kind::rollback;
+        if (ends && (s.chain || i + 1 < what.statements.size())) return true;
+    }
+    return false;
+}
+
 bool pins(operation const& what) {
     for (statement const& s : what.statements)
         if (s.pins) return true;
@@ -89,7 +100,9 @@ decision decide(operation const& what, session_facts const& facts, site const& s
             if (!facts.guarded) return in_read_write(what, facts);
             break;  // it ends in ROLLBACK: nothing may seem to be written in it
         case mode::draining:
-            if (facts.may_write) return {verdict::to_primary};
+            // Its right to write ends with the transaction, also within one text.
+            if (facts.may_write && !begins_again(what)) return {verdict::to_primary};
+            if (facts.may_write) return {verdict::refuse, &what.statements.back()};
             break;
         case mode::sealed:
         case mode::reopening:

@@ -1,0 +1,206 @@
+// Ways around a seal that were found by reading: failed blocks, texts nobody understands, chains, races.
+#include "tests/unit/proxy/script.hpp"
+
+using namespace lull;
+using namespace lull::wire;
+
+namespace {
+
+/// A block that has only read on the primary, and has failed there since the flip.
+void failed_block(scene& s) {
+    s.client(query("begin") + query("select 1"));
+    CHECK(&s.link() == &s.primary);
+    s.server(complete("BEGIN") + ready('T') + rows({"1"}) + ready('T'));
+    s.flip(routing::mode::sealed);
+    (void)s.told();
+    (void)s.sent(s.primary);
+    s.client(query("insert into t values (1)"));
+    s.server(error("3B001") + ready('E'));
+    CHECK(has(s.told(), "E(25006"));
+    (void)s.sent(s.primary);
+}
+
+}  // namespace
+
+TEST_CASE("a failed block does not let through what nobody understands: there may be a ROLLBACK in it") {
+    tell([](scene& s) {
+        failed_block(s);
+        s.client(query("rollback; insert into t values (2); nonsense ("));
+        CHECK(lacks(s.sent(s.primary), "insert"));
+        s.server(error("3B001") + ready('E'));
+        CHECK(has(s.told(), "E(25P02"));
+    });
+}
+
+TEST_CASE(
+    "behind an Execute that may have ended the failed block, what writes is refused in the same segment") {
+    tell([](scene& s) {
+        failed_block(s);
+        s.client(parse("", "rollback") + bind_to("") + execute() + flush());
+        s.server(message('1') + message('2') + complete("ROLLBACK"));
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.client(parse("", "insert into t values (3)") + bind_to("") + flush());
+        CHECK(lacks(s.sent(s.primary), "B(,)"));
+    });
+}
+
+TEST_CASE("the right to write ends with COMMIT AND CHAIN") {
+    tell([](scene& s) {
+        s.client(query("begin") + query("insert into t values (1)"));
+        s.link();
+        s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+        s.flip(routing::mode::draining);
+        (void)s.told();
+        s.client(query("commit and chain"));
+        s.server(complete("COMMIT") + ready('T'));
+        CHECK(has(s.told(), "C(COMMIT) Z(T)"));
+        CHECK(!s.driver.core().writes());
+        (void)s.sent(s.primary);
+        s.client(query("insert into t values (2)"));
+        CHECK(lacks(s.sent(s.primary), "insert"));
+    });
+}
+
+TEST_CASE("a text that ends the transaction and goes on is refused while the site drains") {
+    tell([](scene& s) {
+        s.client(query("begin") + query("insert into t values (1)"));
+        s.link();
+        s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+        s.flip(routing::mode::draining);
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.client(query("commit; begin; insert into t values (2)"));
+        CHECK(lacks(s.sent(s.primary), "insert"));
+        s.server(error("3B001") + ready('E'));
+        CHECK(has(s.told(), "E(25006"));
+        s.client(
+            query("insert into t values (3); commit"));  // PostgreSQL would say that the block has failed
+        CHECK(has(s.sent(s.primary), "commit"));
+    });
+}
+
+TEST_CASE("a COMMIT that meets our ROLLBACK at the deadline leaves no right to write behind") {
+    scene s({});
+    s.client(query("create temp table mine (n int)"));  // pinned
+    s.link();
+    s.server(complete("CREATE TABLE") + ready('I'));
+    s.client(query("begin") + query("insert into t values (1)"));
+    s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+    s.flip(routing::mode::draining);
+    s.driver.end_writing(false);
+    s.client(query("commit"));
+    s.server(complete("ROLLBACK") + ready('I'));
+    CHECK(has(s.told(), "E(57014"));
+    CHECK(!s.driver.core().writes());
+}
+
+TEST_CASE("a savepoint from before the flip and what follows it do not go in one text") {
+    tell([](scene& s) {
+        s.client(query("begin") + query("savepoint a"));
+        s.link();
+        s.server(complete("BEGIN") + ready('T') + complete("SAVEPOINT") + ready('T'));
+        s.world.set_replica_healthy(false);
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.client(query("rollback to a; select unheard_of()"));
+        CHECK(lacks(s.sent(s.primary), "unheard_of"));
+    });
+}
+
+TEST_CASE("text that follows a change of how strings are read is judged as if it could be read either way") {
+    tell([](scene& s) {
+        s.client(query("insert into t values (0)"));
+        s.link();
+        (void)s.sent(s.primary);
+        s.client(query("set standard_conforming_strings to off") +
+                 query("select '\\''; insert into t values (1); --'"));
+        s.server(complete("INSERT 0 1") + ready('I'));
+        if (s.driver.wish()) s.link();
+        CHECK(s.driver.core().writes());
+    });
+}
+
+TEST_CASE("a held session that loses its server is held once") {
+    scene s({});
+    s.client(query("create temp table mine (n int)"));
+    s.link();
+    s.server(complete("CREATE TABLE") + ready('I'));
+    s.world.site().writes = config::write_policy::hold;
+    s.world.site().hold.max_count = 1;
+    s.flip(routing::mode::sealed);
+    (void)s.told();
+    s.client(query("insert into t values (1)"));
+    REQUIRE(s.driver.core().held());
+    s.driver.lose();
+    CHECK(s.driver.core().held());
+    s.flip(routing::mode::read_write);
+    CHECK(!s.driver.core().held());
+}
+
+TEST_CASE("a failed block stays one when the next server is lost before it was asked anything") {
+    scene s({});
+    s.client(query("set work_mem to '64kB'"));
+    s.link();
+    s.server(complete("SET") + ready('I'));
+    s.client(query("begin") + query("insert into t values (0)"));
+    s.link();
+    s.server(complete("BEGIN") + ready('T') + error("23505") + ready('E'));
+    s.driver.lose();
+    (void)s.told();
+    s.primary = {};
+    s.primary.state.role = routing::role::primary;
+    s.primary.state.backend = the_primary;
+    s.primary.state.actual = s.primary.state.reported = s.world.context().settings.none();
+    s.client(parse("", "insert into t values (1)") + bind_to("") + execute() + wire::sync());
+    if (s.driver.wish()) s.link();
+    s.driver.lose();
+    CHECK(s.driver.core().status() == 'E');
+}
+
+TEST_CASE("DISCARD ALL of a client with temporary tables gives its server up while the site is sealed") {
+    tell([](scene& s) {
+        s.client(query("create temp table mine (n int)"));
+        s.link();
+        s.server(complete("CREATE TABLE") + ready('I'));
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.client(query("discard all"));
+        CHECK(s.sent(s.primary).empty());
+        CHECK(s.driver.discarded.size() == 1);
+        CHECK(s.told() == "C(DISCARD ALL) Z(I) ");
+    });
+}
+
+TEST_CASE("statements of clients whose settings read literals otherwise are others") {
+    scene s({});
+    s.client(parse("a", "select timestamptz '2024-01-01'") + wire::sync());
+    s.link();
+    s.server(message('1') + ready('I'));
+    std::string const first = s.sent(s.replica);
+    s.client(query("set timezone to 'Europe/Berlin'"));
+    s.link();
+    s.server(complete("SET") + ready('I'));
+    (void)s.sent(s.replica);
+    s.client(parse("b", "select timestamptz '2024-01-01'") + wire::sync());
+    s.link();
+    s.server(complete("SET") + ready('I'));
+    CHECK(has(s.sent(s.replica), "P(lull_"));
+}
+
+TEST_CASE("an error that is too long to be looked into is an error all the same") {
+    scene s({});
+    s.client(parse("", "do 'x'") + bind_to("") + execute() + wire::sync());
+    s.link();
+    std::string fields =
+        std::string("SERROR") + '\0' + "C22000" + '\0' + "M" + std::string(300'000, 'x') + '\0' + '\0';
+    std::string const whole = message('E', fields);
+    s.server(message('1') + message('2') + whole.substr(0, 64 * 1024));
+    s.server(whole.substr(64 * 1024) + ready('I'));
+    CHECK(s.driver.to_client.size() > 300'000);
+    CHECK(s.driver.core().status() == 'I');
+    CHECK(s.driver.discarded.empty());
+    CHECK(s.driver.released.size() == 1);
+}
