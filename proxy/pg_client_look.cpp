@@ -1,0 +1,46 @@
+// What can be seen of a client from outside: whether it is still there, and what it writes.
+#include "proxy/pg_client.hpp"
+#include "proxy/pg_server.hpp"
+#include "proxy/pg_service.hpp"
+
+#include <poll.h>
+
+namespace lull {
+
+/// What it asked for has not been begun, so that nobody misses it.
+bool pg_client::waits_for_its_turn() const {
+    return session_ && (session_->held() || session_->waits_for_server());
+}
+
+/// Also behind something that it has sent last, as libpq sends Terminate, where that can wait no longer.
+bool pg_client::has_hung_up() const {
+    char peek;
+    ssize_t const n = ::recv(socket_->fd(), &peek, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return true;
+    if (n <= 0 || !waits_for_its_turn()) return false;
+    pollfd ask{socket_->fd(), POLLRDHUP, 0};
+    return ::poll(&ask, 1, 0) == 1 && (ask.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+writer pg_client::describe() const {
+    writer w;
+    w.protocol = "postgres";
+    w.client = static_cast<std::uint64_t>(static_cast<std::uint32_t>(key_pid_));
+    w.address = peer_;
+    w.since = since_wall_;
+    if (!session_) return w;
+    w.database = session_->identity().database;
+    w.user = session_->identity().user;
+    w.application_name = session_->application_name();
+    w.statement = std::string(session_->last_statement());
+    w.since =
+        std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(
+                                               service_.context().now - session_->writes_since());
+    if (server_) {
+        w.server_pid = static_cast<std::uint32_t>(server_->state().pid);
+        w.state = server_->state().owed.empty() ? "idle in transaction" : "active";
+    }
+    return w;
+}
+
+}  // namespace lull
