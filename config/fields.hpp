@@ -106,6 +106,7 @@ inline constexpr std::size_t longest_name = 63;  // NAMEDATALEN - 1, in bytes
 }  // namespace lull::config
 
 #include "config/access_fields.hpp"
+#include "config/observe_fields.hpp"
 
 namespace lull::config {
 
@@ -371,6 +372,10 @@ void visit(Config& c, V& v) {
                 spec{.about = "Where browsers, or the web server in front, connect.",
                      .restart = true,
                      .example = "127.0.0.1:8080"});
+        v.field("metrics", c.listen.metrics,
+                spec{.about = "Where Prometheus asks: /metrics, and /healthz and /readyz for supervisors.",
+                     .restart = true,
+                     .example = "127.0.0.1:9127"});
     });
     v.field("auth", c.auth,
             spec{.about = "How PostgreSQL clients prove who they are; trust believes everyone."});
@@ -397,6 +402,8 @@ void visit(Config& c, V& v) {
             name_kind::word, [&](auto& site) { visit_site(site, v); });
     v.named("users", c.users, "Roles that may log in at Lull.", name_kind::role,
             [&](auto& user) { visit_user(user, v); });
+    v.section("console", [&] { visit_console(c.console, v); });
+    v.section("log", [&] { visit_log(c.log, v); });
     v.section("limits", [&] { visit_limits(c.limits, v); });
 }
 

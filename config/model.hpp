@@ -54,6 +54,7 @@ struct listeners {
     std::string unix_socket_permissions = "0777";
     std::vector<std::string> proxy_protocol;  // networks whose connections begin with a PROXY header
     std::vector<ip_network> proxy_networks;   // the same; fill_defaults() makes them
+    std::optional<endpoint> metrics;
     friend bool operator==(listeners const&, listeners const&) = default;
 };
 
@@ -159,6 +160,27 @@ struct limits {
     friend bool operator==(limits const&, limits const&) = default;
 };
 
+/// Who may open the database that answers SHOW, PAUSE and MAINTENANCE; nobody: it does not exist.
+struct console {
+    std::string database = "lull";
+    std::vector<std::string> admins;
+    std::vector<std::string> stats;  // SHOW only
+    milliseconds pause_timeout{30'000};
+    friend bool operator==(console const&, console const&) = default;
+};
+
+enum class log_format : std::uint8_t { text, json };
+enum class log_level : std::uint8_t { debug, info, notice, warning, error };
+
+struct logging {
+    log_format format = log_format::text;
+    log_level level = log_level::info;
+    milliseconds slow_query{0};         // 0: none is logged for being slow
+    std::size_t sample = 0;             // one of so many statements; 0: none
+    std::size_t statements_per_second = 50;  // slow and sampled ones together, all workers together
+    friend bool operator==(logging const&, logging const&) = default;
+};
+
 struct config {
     std::string file;  // where it came from
     listeners listen;
@@ -174,6 +196,8 @@ struct config {
     std::map<std::string, site> sites;
     std::map<std::string, user> users;
     lull::config::limits limits;
+    lull::config::console console;
+    logging log;
     /// Whether rules decide; if so and there are none, nobody comes in.
     bool has_hba() const { return !hba_file.empty() || !hba.empty(); }
     friend bool operator==(config const&, config const&) = default;

@@ -38,6 +38,27 @@ std::string print_effective(config const& c) {
     return out;
 }
 
+std::vector<effective_key> effective_keys(config const& c) {
+    // The defaults of what stands under names of the operator's choice are under "*".
+    auto const same_key = [](row const& known, row const& r) {
+        return std::equal(known.segments.begin(), known.segments.end(), r.segments.begin(), r.segments.end(),
+                          [](auto const& a, auto const& b) { return a == b || a == "*"; });
+    };
+    auto const known = rows_of(config{}, true);
+    std::vector<effective_key> out;
+    for (auto const& r : rows_of(c)) {
+        if (r.element || r.value.empty()) continue;
+        effective_key key;
+        key.path = path_of(r);
+        key.value = r.secret ? yaml_text(redacted) : r.value;
+        key.reloadable = !r.restart;
+        for (auto const& k : known)
+            if (!k.secret && same_key(k, r)) key.default_value = k.value;
+        out.push_back(std::move(key));
+    }
+    return out;
+}
+
 std::vector<key_description> describe_keys() {
     std::vector<key_description> out;
     for (auto const& r : rows_of(config{}, true)) {

@@ -26,4 +26,14 @@ struct key_description {
 /// Every key that may be written, in the order in which print_effective writes them.
 [[nodiscard]] std::vector<key_description> describe_keys();
 
+struct effective_key {
+    std::string path;
+    std::string value;          // as YAML; of a secret: that there is one
+    std::string default_value;  // likewise; empty: none
+    bool reloadable = true;
+};
+
+/// Every key that has a value, in the order of deploy/lull.yaml.
+[[nodiscard]] std::vector<effective_key> effective_keys(config const&);
+
 }  // namespace lull::config

@@ -84,6 +84,7 @@ class judge {
             judge_cluster(join_path("clusters", name), cluster);
         for (auto const& [name, site] : config_.sites) judge_site(join_path("sites", name), site);
         for (auto const& [name, user] : config_.users) judge_user(join_path("users", name), user);
+        console_users();
         who_can_log_in();
         judge_client_tls();
         judge_rules();
@@ -123,6 +124,7 @@ class judge {
         if (config_.listen.postgres) out.emplace_back("listen.postgres", *config_.listen.postgres);
         if (config_.listen.migration) out.emplace_back("listen.migration", *config_.listen.migration);
         if (config_.listen.http) out.emplace_back("listen.http", *config_.listen.http);
+        if (config_.listen.metrics) out.emplace_back("listen.metrics", *config_.listen.metrics);
         return out;
     }
 
@@ -251,6 +253,12 @@ class judge {
                    near.empty() ? "add it under clusters, or name one of them: " + std::string(names.front())
                                 : "did you mean " + std::string(near) + "?");
         }
+        if (opens_console())
+            for (std::size_t i = 0; i < s.databases.size(); ++i)
+                if (s.databases[i] == config_.console.database)
+                    refuse(path + ".databases[" + std::to_string(i) + "]",
+                           shown(s.databases[i]) + " is also the name of the console",
+                           "give the console another one: `console: {database: lull_console}`");
         if (s.databases.empty()) refuse(path + ".databases", "no database", "add `databases: [...]`");
         for (std::size_t i = 0; i < s.databases.size(); ++i)
             claim(databases_, s.databases[i], path + ".databases[" + std::to_string(i) + "]", "the database",
@@ -333,6 +341,26 @@ class judge {
                  "add `password: ...`");
     }
 
+    bool opens_console() const { return !config_.console.admins.empty() || !config_.console.stats.empty(); }
+
+    void console_users() {
+        bool const by_password = !config_.has_hba() && (config_.auth == auth_method::scram_sha_256 ||
+                                                        config_.auth == auth_method::md5 ||
+                                                        config_.auth == auth_method::password);
+        auto each = [&](char const* key, std::vector<std::string> const& names) {
+            for (std::size_t i = 0; i < names.size(); ++i) {
+                auto const known = config_.users.find(names[i]);
+                bool const password = known != config_.users.end() && !known->second.password.empty();
+                if (by_password && !password)
+                    refuse("console." + std::string(key) + "[" + std::to_string(i) + "]",
+                           shown(names[i]) + " has no password here: the console asks no server for it",
+                           "add `" + names[i] + ": {password: ...}` under users");
+            }
+        };
+        each("admins", config_.console.admins);
+        each("stats", config_.console.stats);
+    }
+
     bool asks_servers() const {
         return std::any_of(config_.clusters.begin(), config_.clusters.end(),
                            [](auto const& c) { return c.second.auth_query.has_value(); });
@@ -372,7 +400,7 @@ class judge {
                  "add `users: {app: {password: ...}}`");
         if (config_.has_hba() || config_.auth != auth_method::trust) return;
         for (auto const& [name, listener] : open_listeners())
-            if (name != "listen.http" && !is_loopback(listener.host))
+            if (name != "listen.http" && name != "listen.metrics" && !is_loopback(listener.host))
                 warn(name, "with auth: trust everyone who reaches this address is whoever they say",
                      "use auth: scram-sha-256, or listen on 127.0.0.1");
     }

@@ -5,10 +5,11 @@
 set -euo pipefail
 
 build=(g++ cmake ninja-build libboost1.81-dev libssl-dev libpq-dev libpg-query-dev postgresql-server-dev-15
-  libyaml-cpp-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev)
+  libyaml-cpp-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev
+  prometheus-cpp-dev)
 demo=(postgresql-15 postgresql-client-15 python3-psycopg2 curl)
 test=(doctest-dev postgresql-15 postgresql-client-15 python3-psycopg2 python3-psycopg python3-pytest python3-yaml
-  python3-websockets)
+  python3-websockets pgbouncer)
 
 wanted=()
 for group in "$@"; do
@@ -38,11 +39,20 @@ apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-
 "${apt[@]}" update
 
 # The server package would create and start a cluster of its own on port 5432, which nobody here asked for.
+leftovers=()
+trap '((${#leftovers[@]} == 0)) || "${as_root[@]}" rm -f "${leftovers[@]}"' EXIT
 no_cluster=/etc/postgresql-common/createcluster.d/lull-no-main-cluster.conf
 if [[ " ${missing[*]} " == *" postgresql-15 "* && ! -e $no_cluster ]]; then
   "${as_root[@]}" mkdir -p "${no_cluster%/*}"
   echo 'create_main_cluster = false' | "${as_root[@]}" tee "$no_cluster" >/dev/null
-  trap '"${as_root[@]}" rm -f "$no_cluster"' EXIT
+  leftovers+=("$no_cluster")
+fi
+# Likewise pgbouncer's service.
+no_start=/usr/sbin/policy-rc.d
+if [[ " ${missing[*]} " == *" pgbouncer "* && ! -e $no_start ]]; then
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$no_start" >/dev/null
+  "${as_root[@]}" chmod 755 "$no_start"
+  leftovers+=("$no_start")
 fi
 "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
 echo "==> Packages installed"

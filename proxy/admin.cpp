@@ -1,6 +1,7 @@
 #include "proxy/admin.hpp"
 
 #include "proxy/log.hpp"
+#include "proxy/version.hpp"
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -118,7 +119,7 @@ class session : public std::enable_shared_from_this<session> {
             if (path == "/status") return answer(desk_.status(), keep_alive_);
             if (path == "/sites") return answer(desk_.sites(), keep_alive_);
             if (path == "/config") return answer(desk_.effective_config(), keep_alive_);
-            return answer({200, {{"version", "0.1.0"}}}, keep_alive_);
+            return answer({200, {{"version", version}}}, keep_alive_);
         } else if (path == "/reload") {
             if (verb != "POST") return method_not_allowed("POST");
             return answer(desk_.reload(), keep_alive_);

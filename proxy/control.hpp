@@ -28,6 +28,8 @@
 
 namespace lull {
 
+class console_desk;
+
 class control final : public control_port, public admin_desk {
   public:
     /// Throws std::runtime_error where a certificate cannot be used. Starts probing and takes up the windows that `state` tells of. `io` and `state` outlive it.
@@ -39,6 +41,8 @@ class control final : public control_port, public admin_desk {
     std::shared_ptr<routing::snapshot const> first_snapshot();
     /// From here on changes are posted to them. They outlive stop().
     void start(std::vector<std::unique_ptr<worker_port>>& workers);
+    /// What the workers decide from now.
+    std::shared_ptr<routing::snapshot const> current() const { return snapshot_; }
     /// Ends the probes; nothing is decided any more. Windows stay as they are on the disk.
     void stop();
 
@@ -47,6 +51,11 @@ class control final : public control_port, public admin_desk {
     void find_secret(worker_id worker, std::uint64_t request, std::string cluster, std::string user) override;
     void suspect(routing::backend_id backend) override;
     std::shared_ptr<tls_keyring const> tls() override { return tls_.get(); }
+    void ask_console(worker_id worker, std::uint64_t request, console_command what, std::string user) override;
+    void cancel_console(worker_id worker, std::uint64_t request) override;
+    void log_statements(std::vector<finished_query> queries, std::size_t more) override;
+    /// It outlives the running of the io_context.
+    void set_console(console_desk& desk) { console_ = &desk; }
 
     // admin_desk: control thread
     admin_answer status() override;
@@ -121,6 +130,7 @@ class control final : public control_port, public admin_desk {
     std::vector<std::unique_ptr<worker_port>>* workers_ = nullptr;
     std::shared_ptr<routing::snapshot const> snapshot_;
     std::uint64_t snapshot_number_ = 0;
+    console_desk* console_ = nullptr;
     bool publish_due_ = false;
     bool stopping_ = false;
 };

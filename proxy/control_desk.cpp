@@ -2,6 +2,7 @@
 #include "config/endpoint.hpp"
 #include "config/print.hpp"
 #include "proxy/control.hpp"
+#include "proxy/version.hpp"
 
 #include <algorithm>
 #include <set>
@@ -131,6 +132,7 @@ json control::describe(managed_site const& s) {
              {"state", name_of(view.phase, view.frozen)},
              {"epoch", static_cast<std::uint64_t>(view.epoch)},
              {"since", rfc3339(record.since)},
+             {"seconds", std::chrono::duration<double>(std::chrono::system_clock::now() - record.since).count()},
              {"reason", open ? "" : record.request.reason},
              {"owner", open ? "" : record.request.owner},
              {"until", open ? json(nullptr) : time_or_null(record.request.until)},
@@ -203,7 +205,7 @@ json control::describe(managed_site const& s) {
 admin_answer control::status() {
     json sites = json::array();
     for (auto const& s : sites_) sites.push_back(describe(*s));
-    return {200, {{"version", "0.1.0"}, {"workers", workers_count_}, {"sites", sites}}};
+    return {200, {{"version", version}, {"workers", workers_count_}, {"sites", sites}}};
 }
 
 admin_answer control::sites() {

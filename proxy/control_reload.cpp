@@ -89,6 +89,7 @@ admin_answer control::reload() {
         changes.push_back({{"what", c.what}, {"reloadable", c.reloadable}, {"note", c.note}});
     }
     config_ = std::make_shared<config::config const>(std::move(merged));
+    log::configure(config_->log);
     for (auto const& [name, settings] : config_->sites) {
         if (managed_site* const known = find_site(name)) {
             known->settings = std::make_shared<config::site const>(settings);

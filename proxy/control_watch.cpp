@@ -1,5 +1,6 @@
 // What the control thread makes of servers and workers: health, freshness, snapshots, reports.
 #include "config/endpoint.hpp"
+#include "proxy/console_desk.hpp"
 #include "proxy/control.hpp"
 #include "proxy/log.hpp"
 
@@ -159,6 +160,18 @@ void control::find_secret(worker_id worker, std::uint64_t request, std::string c
         at->second->find(user, [&to, request](std::optional<std::string> secret, std::string error) {
             to.secret_found(request, std::move(secret), std::move(error));
         });
+    });
+}
+
+void control::ask_console(worker_id worker, std::uint64_t request, console_command what, std::string user) {
+    boost::asio::post(io_, [this, worker, request, what = std::move(what), user = std::move(user)] {
+        if (console_) console_->ask(worker, request, what, user);
+    });
+}
+
+void control::cancel_console(worker_id worker, std::uint64_t request) {
+    boost::asio::post(io_, [this, worker, request] {
+        if (console_) console_->cancel(worker, request);
     });
 }
 

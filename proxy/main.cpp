@@ -1,6 +1,7 @@
 // The one binary: `lull serve` is the proxy, every other verb a client of its admin socket.
 #include "proxy/cli.hpp"
 #include "proxy/serve.hpp"
+#include "proxy/version.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -40,7 +41,7 @@ int main(int argc, char** argv) {
         "  lull maintenance on shop --reason 'new disks' seal by hand; `off` reopens\n"
         "  lull status                                   where things stand\n"};
     app.require_subcommand(1);
-    app.set_version_flag("--version", "lull 0.1.0");
+    app.set_version_flag("--version", "lull " + std::string(lull::version));
     app.footer("Exit status: 0 done, 1 refused or failed, 2 bad usage, 3 no lull answers, 130 interrupted.");
 
     // Not CLI11's envname(): it would be applied for the verbs that were not given, too, and win.

@@ -266,6 +266,16 @@ void pg_login_core::on_sasl_response(pg::bytes body, std::string& out) {
 }
 
 void pg_login_core::accept(std::string& out) {
+    if (wants_console()) {
+        if (!console())
+            return refuse(pg::sqlstate::invalid_authorization_specification,
+                          "user \"" + user_ + "\" may not use the console", out,
+                          "The configuration's console.admins and console.stats list who may.");
+        pg::write_authentication_ok(out);
+        need_ = need::console;
+        state_ = state::over;
+        return;
+    }
     if (!site_)
         return refuse(pg::sqlstate::invalid_catalog_name, "database \"" + database_ + "\" does not exist",
                       out, "No site of the configuration has this database.");

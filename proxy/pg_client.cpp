@@ -47,6 +47,7 @@ void pg_client::event(Event&& what) {
 void pg_client::send(session_step& step) {
     if (server_ && !step.server.empty()) server_->send(step.server);
     if (!step.client.empty() && socket_) {
+        session_->stats().bytes_sent += step.client.size();
         switch (put(step.client)) {
             case outbox::result::sent:
                 break;
@@ -123,6 +124,7 @@ void pg_client::gone() {
 void pg_client::finish() {
     if (finished_) return;
     finished_ = true;
+    give_up_console();
     if (was_writer_ && site_) service_.writer_changed(*site_, false);
     was_writer_ = false;
     drop_wish();
@@ -187,6 +189,7 @@ void pg_client::choose_again() {
 bool pg_client::wants_input() const {
     if (!socket_ || closing_ || finished_) return false;
     if (login_) return login_->needs() == pg_login_core::need::input && out_.empty();
+    if (console_) return !console_->waits() && out_.empty();
     // A client that does not read what it is told has to wait, or its answers would pile up here.
     return session_->takes_input() && out_.empty() && !(server_ && server_->congested());
 }
@@ -224,6 +227,7 @@ void pg_client::read() {
         }
         // While it logs in, an end that came with these bytes is looked for: it makes no edge of its own.
         drained = static_cast<std::size_t>(n) < block.size() && !login_;
+        if (session_) session_->stats().bytes_received += static_cast<std::size_t>(n);
         std::span<std::byte const> fresh = block.first(static_cast<std::size_t>(n));
         if (tls_ && !decrypt(fresh)) return;
         if (!fresh.empty()) feed(fresh);
@@ -244,6 +248,10 @@ void pg_client::feed(std::span<std::byte const> fresh) {
     if (login_) {
         in_.append(reinterpret_cast<char const*>(fresh.data()), fresh.size());
         return log_in();
+    }
+    if (console_) {
+        in_.append(reinterpret_cast<char const*>(fresh.data()), fresh.size());
+        return console_input();
     }
     if (!in_.empty()) {
         in_.append(reinterpret_cast<char const*>(fresh.data()), fresh.size());
@@ -336,6 +344,7 @@ void pg_client::on_writable() {
     if (closing_) return gone();
     if (server_) server_->resume_reading();
     if (!in_.empty() && session_) pump();
+    if (!in_.empty() && console_) console_input();
     if (!finished_) resume_reading();
 }
 
@@ -376,7 +385,7 @@ void pg_client::tick() {
         closing_ = true;
         return flush_text(out);
     }
-    if (session_->held()) event([&](session_step& step) { session_->on_tick(step); });
+    if (session_ && session_->held()) event([&](session_step& step) { session_->on_tick(step); });
 }
 
 /// An end that came together with bytes made no edge of its own.
@@ -386,6 +395,7 @@ void pg_client::look_for_end() {
 }
 
 void pg_client::cancel() {
+    if (console_) return give_up_console();
     if (!session_ || finished_) return;
     event([&](session_step& step) { session_->on_cancel(step); });
 }

@@ -1,12 +1,14 @@
 // A client's connection: socket, login, session. Owned by pg_service; its worker's thread.
 #pragma once
 
+#include "proxy/console_session_core.hpp"
 #include "proxy/edge_socket.hpp"
 #include "proxy/outbox.hpp"
 #include "proxy/pg_login_core.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "proxy/pool_core.hpp"
 #include "proxy/ports.hpp"
+#include "proxy/survey.hpp"
 
 #include <memory>
 #include <optional>
@@ -43,6 +45,9 @@ class pg_client final : public socket_events {
 
     // From the service.
     void secret_found(std::optional<std::string> secret, std::string const& error);
+    void console_answered(std::string_view messages, bool last);
+    /// Ends its session: what runs is cancelled first.
+    void kill();
     void snapshot_changed();
     void tick();
     void look_for_end();
@@ -54,6 +59,8 @@ class pg_client final : public socket_events {
     std::string const& secret() const { return key_secret_; }
     std::int32_t key() const { return key_pid_; }
     writer describe() const;
+    /// Of one that has a session.
+    client_row row() const;
 
     void on_readable() override;
     void on_writable() override;
@@ -75,6 +82,9 @@ class pg_client final : public socket_events {
     void log_in();
     void begin_session();
     void start_session();
+    void begin_console();
+    void console_input();
+    void give_up_console();
     void gone();
     void close();
     void finish();
@@ -96,6 +106,9 @@ class pg_client final : public socket_events {
     bool const migration_;
     std::optional<pg_login_core> login_;
     std::optional<pg_session_core> session_;
+    std::optional<console_session_core> console_;
+    std::string console_user_;
+    std::uint64_t console_request_ = 0;  // under way; 0: none
     server_credentials credentials_;
     pg_server* server_ = nullptr;
     pg_pool* waiting_in_ = nullptr;

@@ -105,6 +105,10 @@ void pg_client::log_in() {
         case pg_login_core::need::close:
             closing_ = true;
             break;
+        case pg_login_core::need::console:
+            flush_text(out);
+            if (!finished_) begin_console();
+            return;
         case pg_login_core::need::session:
             flush_text(out);
             if (!finished_) begin_session();
@@ -122,6 +126,7 @@ void pg_client::begin_session() {
     key_pid_ = service_.enlist(*this);
     who.key_pid = key_pid_;
     who.key_secret = key_secret_;
+    ++service_.context().stats.sessions;
     session_.emplace(service_.context(), std::move(who));
     start_session();
 }

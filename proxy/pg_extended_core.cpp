@@ -330,7 +330,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     // A segment that was begun before the flip has nothing of ours around it.
     bool const naked = guard_needed() && !in_guard() && op.access >= routing::access::unknown;
     if ((refused || ends_guard || naked) && !dead_block) {
-        ++refused_;
+        count_refused();
         fail_extended(ends_guard && !refused ? transaction_control_refusal(site(), refusal_code())
                                              : refusal(&op, d.offender),
                       step);
@@ -360,6 +360,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     client_body_dropped_ = false;
     owed_reply& owed = server_->owed.push(owed_kind::bind);
     owed.writes = writes;
+    owed.said = op.access;
 }
 
 void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, session_step& step) {
@@ -380,7 +381,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         bool const naked = guard_needed() && !in_guard() && op.access >= routing::access::unknown;
         if ((refused || ends_guard || naked) && !dead_block) {
             // A portal from before the flip; where Bind was refused this is never reached.
-            ++refused_;
+            count_refused();
             fail_extended(ends_guard && !refused ? transaction_control_refusal(site(), refusal_code())
                                                  : refusal(&op, d.offender),
                           step);
@@ -404,6 +405,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
     owed.retag = retag;
     owed.writes = writes;
     owed.commits = commits;
+    if (statement) count_executed(statement->operation->access, owed);
     owed.ends = ends;
     if (auto const* only = only_statement(statement))
         owed.ends_alone = only->kind == statement_kind::commit || only->kind == statement_kind::rollback;

@@ -183,4 +183,16 @@ session_identity pg_login_core::identity() const {
     return who;
 }
 
+bool pg_login_core::wants_console() const {
+    config::console const& c = snapshot_->config->console;
+    return database_ == c.database && !(c.admins.empty() && c.stats.empty());
+}
+
+std::optional<console_right> pg_login_core::console() const {
+    config::console const& c = snapshot_->config->console;
+    if (std::ranges::find(c.admins, user_) != c.admins.end()) return console_right::all;
+    if (std::ranges::find(c.stats, user_) != c.stats.end()) return console_right::show;
+    return std::nullopt;
+}
+
 }  // namespace lull

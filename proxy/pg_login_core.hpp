@@ -6,6 +6,7 @@
 #include "protocol/pg/bytes.hpp"
 #include "protocol/pg/scram.hpp"
 #include "protocol/pg/startup.hpp"
+#include "proxy/console_session_core.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "routing/snapshot.hpp"
 
@@ -66,6 +67,7 @@ class pg_login_core {
         tls,      // what is in `out` goes out in plain text; from here on the client speaks TLS: on_tls()
         secret,   // on_secret() must come: ask auth_query
         session,  // authenticated
+        console,  // authenticated, for the console: console() says with which right
         cancel,   // it was a CancelRequest: cancel_pid(), cancel_secret()
         close,    // the error is in `out`
     };
@@ -95,6 +97,8 @@ class pg_login_core {
     /// For need::session; key_pid and key_secret are the caller's to fill.
     session_identity identity() const;
     server_credentials credentials() const;
+    /// What the user may do on the console, if that is what was asked for; nothing: it is not open to this user.
+    std::optional<console_right> console() const;
 
   private:
     enum class state : std::uint8_t { startup, secret, cleartext, md5, sasl_initial, sasl_response, over };
@@ -119,6 +123,7 @@ class pg_login_core {
     void refuse_host(std::string_view why, std::string& out, std::string_view hint);
     void refuse_password(std::string& out);
     config::user const* known_user() const;
+    bool wants_console() const;
 
     std::shared_ptr<routing::snapshot const> snapshot_;
     bool const migration_;

@@ -54,6 +54,7 @@ std::uint64_t pg_pool::generation() const {
 }
 
 std::size_t pg_pool::most() const {
+    if (service_.paused(key_.database)) return 0;
     routing::snapshot const& s = service_.snapshot();
     auto const at = s.config->clusters.find(s.of(key_.backend).cluster);
     return at == s.config->clusters.end() ? 1 : at->second.pool_size;
@@ -95,12 +96,14 @@ void pg_pool::cancel(pg_client& client) {
 
 void pg_pool::opened(pg_server& server) {
     core_.opened();
+    service_.context().stats.of(key_.backend).connect.add(service_.context().now - server.opened_at());
     release(server);
 }
 
 void pg_pool::release(pg_server& server) {
     if (server.cancelling()) return;  // not for anybody before the signal has arrived
-    if (server.state().generation != generation() && key_.use != pool_use::migration) {
+    bool const old = server.state().generation != generation() && key_.use != pool_use::migration;
+    if (old || server.outdated() || service_.paused(key_.database)) {
         lost(server, {});
         return;
     }
@@ -119,6 +122,7 @@ void pg_pool::lost(pg_server& server, std::string error) {
     auto const at = servers_.find(&server);
     if (at == servers_.end()) return;
     bool const opening = !error.empty();
+    if (opening) ++service_.context().stats.of(key_.backend).failures;
     server.retire();
     std::unique_ptr<pg_server> last = std::move(at->second);
     servers_.erase(at);
@@ -153,6 +157,15 @@ void pg_pool::set_snapshot() {
         if (server_of(name).state().generation != generation()) close_idle(name);
 }
 
+void pg_pool::close_idle_ones() {
+    for (pool_core::server name : core_.idle_since(routing::instant::max())) close_idle(name);
+}
+
+void pg_pool::reconnect() {
+    for (auto const& [server, owner] : servers_) server->outdate();
+    close_idle_ones();
+}
+
 void pg_pool::tick() {
     routing::instant const now = service_.context().now;
     for (pool_core::client waiting : core_.expired(now - service_.limits().query_wait_timeout)) {
@@ -161,7 +174,10 @@ void pg_pool::tick() {
             error,
             {.sqlstate = pg::sqlstate::too_many_connections,
              .message = "timed out waiting for a server connection",
-             .hint = "All connections of the pool were busy: see limits.query_wait_timeout and pool_size."});
+             .hint = service_.paused(key_.database)
+                         ? "The database is paused: RESUME on the console lets queries go on."
+                         : "All connections of the pool were busy: see limits.query_wait_timeout and "
+                           "pool_size."});
         client_of(waiting).refused(error);
     }
     std::vector<pg_server*> stuck;

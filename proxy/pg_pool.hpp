@@ -42,6 +42,9 @@ class pg_pool {
     void lost(pg_server& server, std::string error);
 
     void set_snapshot();
+    void close_idle_ones();
+    /// Idle connections go now, others when they come back.
+    void reconnect();
     void tick();
     pool_key const& key() const { return key_; }
     pg_service& service() { return service_; }
@@ -49,6 +52,10 @@ class pg_pool {
     std::size_t open() const { return core_.open(); }
     server_credentials const& credentials() const { return credentials_; }
     void remember(pg::scram_keys const& keys);
+    template <class Visit>
+    void each_server(Visit&& visit) const {
+        for (auto const& [server, owner] : servers_) visit(*server);
+    }
 
   private:
     std::size_t most() const;

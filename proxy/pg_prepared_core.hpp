@@ -29,6 +29,14 @@ class prepared_store {
     /// since literals are read when a statement is parsed.
     prepared intern(std::string_view text, std::string_view types, std::string_view context,
                     std::shared_ptr<routing::operation const> const& operation);
+    std::size_t size() const { return known_.size(); }
+    /// visit(text, how many have it)
+    template <class Visit>
+    void each(Visit&& visit) const {
+        for (auto const& [key, weak] : known_)
+            if (prepared const text = weak.lock())
+                visit(*text, static_cast<std::size_t>(text.use_count() - 1));
+    }
 
   private:
     std::unordered_map<std::string, std::weak_ptr<prepared_text const>> known_;

@@ -303,6 +303,7 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
         return;
     }
     error_seen_ = true;
+    count_error(fields, owed.front());
     // A statement that should be there is not: somebody has deallocated it under its name there.
     if (fields && fields->has_sqlstate(pg::sqlstate::invalid_sql_statement_name) && !query &&
         owed.front().text.empty())

@@ -6,6 +6,7 @@
 #include "proxy/pg_pool.hpp"
 #include "proxy/pg_server_login_core.hpp"
 #include "proxy/resolver.hpp"
+#include "proxy/survey.hpp"
 
 #include <optional>
 #include <string>
@@ -25,7 +26,10 @@ class pg_server final : public socket_events {
 
     void link(pg_client& client) { client_ = &client; }
     void unlink() { client_ = nullptr; }
-    pg_client* client() { return client_; }
+    pg_client* client() const { return client_; }
+    /// Unique in the process while it lives.
+    std::uint64_t id() const { return reinterpret_cast<std::uintptr_t>(this); }
+    server_row row() const;
 
     /// Sends what the gather holds; what the socket does not take now goes out later, and reading from the
     /// client stops until then.
@@ -43,6 +47,9 @@ class pg_server final : public socket_events {
         stage_ = stage::closed;
         socket_.reset();
     }
+    /// Not for another client after the one that has it.
+    void outdate() { outdated_ = true; }
+    bool outdated() const { return outdated_; }
     bool opening() const { return stage_ != stage::ready; }
     routing::instant opened_at() const { return since_; }
 
@@ -79,6 +86,7 @@ class pg_server final : public socket_events {
     outbox out_;
     bool paused_ = false;
     bool reading_ = false;
+    bool outdated_ = false;
     int cancels_ = 0;
     routing::instant since_;
     std::shared_ptr<bool> alive_;

@@ -4,9 +4,11 @@
 
 #include "proxy/pg_prepared_core.hpp"
 #include "proxy/pg_settings_core.hpp"
+#include "routing/operation.hpp"
 #include "routing/snapshot.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +43,7 @@ struct owed_reply {
     bool ends_alone = false;      // is nothing but COMMIT or ROLLBACK, with or without CHAIN
     bool ready = false;           // local: its text has the ReadyForQuery of a Query
     bool ends = false;            // may end the transaction that it runs in
+    std::optional<routing::access> said;  // what the classifier said of the client's statement
     char const* retag = nullptr;  // CommandComplete goes out with this tag; static storage
     prepared parsed;              // for parse: what the server then has; for close: what it then has not
     prepared before;              // of the client's: what its name meant until then, if the server skips this

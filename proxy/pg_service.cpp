@@ -57,6 +57,7 @@ pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
       refused_gone_(initial->sites.size()) {
     entropy_.process_secret = process_secret();
     context_.avoid_until.resize(initial->backends.size());
+    watch_statements();
 }
 
 pg_service::~pg_service() {
@@ -83,6 +84,8 @@ void pg_service::accept(int fd, std::string peer, bool migration) {
     pg_client& client = *made;
     clients_.emplace(&client, std::move(made));
     std::size_t const count = shared_.clients.fetch_add(1);
+    ++context_.stats.accepted;
+    if (stopping_ || (count >= limits().max_clients && !migration)) ++context_.stats.turned_away;
     if (stopping_)
         client.refuse(pg::sqlstate::cannot_connect_now, "the proxy is shutting down");
     else if (count >= limits().max_clients && !migration)
@@ -94,9 +97,11 @@ void pg_service::accept(int fd, std::string peer, bool migration) {
 void pg_service::remove(pg_client& client) {
     auto const at = clients_.find(&client);
     if (at == clients_.end()) return;
+    if (client.key() != 0) by_key_.erase(client.key());
     if (auto const* session = client.session()) {
-        by_key_.erase(client.key());
         refused_gone_[static_cast<std::size_t>(session->identity().site)] += session->refused();
+    } else if (client.key() == 0) {
+        ++context_.stats.without_session;
     }
     std::erase_if(asked_, [&](auto const& entry) { return entry.second == &client; });
     std::shared_ptr<pg_client> last = std::move(at->second);
@@ -162,6 +167,7 @@ void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
     touch_clock();
     std::shared_ptr<routing::snapshot const> const before = std::exchange(context_.snapshot, std::move(next));
     routing::snapshot const& now = snapshot();
+    if (before->config != now.config) watch_statements();
     if (writers_.size() < now.sites.size()) writers_.resize(now.sites.size());
     if (refused_gone_.size() < now.sites.size()) refused_gone_.resize(now.sites.size());
     if (context_.avoid_until.size() < now.backends.size()) context_.avoid_until.resize(now.backends.size());
@@ -203,6 +209,7 @@ void pg_service::tick(routing::instant now) {
     for (pg_client* client : all)
         if (clients_.contains(client)) client->look_for_end();
     for (auto const& [key, pool] : pools_) pool->tick();
+    report_statements();
 }
 
 void pg_service::end_writers(routing::site_id site, end_writers_how how) {

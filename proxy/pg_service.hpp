@@ -8,12 +8,14 @@
 #include "proxy/pg_session_core.hpp"
 #include "proxy/ports.hpp"
 #include "proxy/resolver.hpp"
+#include "proxy/survey.hpp"
 #include "proxy/tls_filter.hpp"
 
 #include <array>
 #include <functional>
 #include <list>
 #include <memory>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -43,9 +45,20 @@ class pg_service final : private login_guard {
     void tick(routing::instant now);
     void end_writers(routing::site_id site, end_writers_how how);
     void secret_found(std::uint64_t request, std::optional<std::string> secret, std::string error);
+    void console_answered(std::uint64_t request, std::string const& messages, bool last);
+    /// Empty: every database. Servers of a paused one go as they become free, and nobody gets one.
+    void pause(std::string const& database);
+    void resume(std::string const& database);
+    /// Its server connections are not used again once they are free.
+    void reconnect(std::string const& database);
+    void kill(std::string const& database);
+    bool paused(std::string const& database) const {
+        return paused_all_ || paused_.contains(database);
+    }
     /// A CancelRequest for a key of this worker.
     void cancel(std::int32_t pid, std::string const& secret);
     void add_load(std::vector<site_load>& sites) const;
+    void take_survey(survey_wish const& wish, worker_survey& out) const;
     /// graceful: sessions end when they are idle.
     void close_all(bool graceful);
     bool empty() const { return clients_.empty(); }
@@ -84,6 +97,8 @@ class pg_service final : private login_guard {
     std::string random(std::size_t bytes) const;
     /// Keys for cancel requests: unique while the session lives; tells the worker.
     std::int32_t enlist(pg_client& client);
+    std::uint64_t ask_console(pg_client& client, console_command question, std::string user);
+    void cancel_console(std::uint64_t request);
     std::uint64_t ask_secret(pg_client& client, std::string cluster, std::string user);
     void writer_changed(routing::site_id site, bool writes);
     /// Deletes it once the stack has unwound.
@@ -116,6 +131,9 @@ class pg_service final : private login_guard {
         shared_.failed_logins.failed(address, user, guard_limits());
     }
 
+    void watch_statements();
+    void report_statements();
+
     boost::asio::io_context& io_;
     worker_id const id_;
     control_port& control_;
@@ -143,7 +161,10 @@ class pg_service final : private login_guard {
     std::int32_t next_key_ = 0;
     std::size_t waiting_ = 0;
     std::uint32_t ticks_ = 0;
+    std::uint32_t watched_ticks_ = 0;
     bool stopping_ = false;
+    bool paused_all_ = false;
+    std::set<std::string> paused_;
 };
 
 }  // namespace lull

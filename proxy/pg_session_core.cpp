@@ -29,6 +29,7 @@ bool is_unsafe_encoding(std::string_view encoding) {
 pg_session_core::pg_session_core(session_context& context, session_identity identity)
     : context_(context),
       identity_(std::move(identity)),
+      stats_(context.stats.databases[identity_.database]),
       startup_(context.settings.intern(identity_.startup)),
       wanted_(startup_),
       reported_(context.settings.none()) {}
@@ -65,11 +66,12 @@ void pg_session_core::welcome(session_step& step) {
         pg::write_backend_key_data(out, identity_.key_pid, pg::as_bytes(identity_.key_secret));
     });
     tell_reported(step);
-    ready(step);
+    step.client.write([&](std::string& out) { pg::write_ready_for_query(out, client_status_); });
 }
 
 /// ReadyForQuery with what the client has to believe.
 void pg_session_core::ready(session_step& step) {
+    count_answered();
     step.client.write([&](std::string& out) { pg::write_ready_for_query(out, client_status_); });
 }
 
@@ -136,6 +138,7 @@ void pg_session_core::want(routing::verdict verdict, session_step& step) {
     wish_ = {backend, primary && !read_write() && !identity_.migration};
     step.want = wish_;
     blocked_ = blocked::server;
+    if (waits_since_ == routing::instant{}) waits_since_ = context_.now;
 }
 
 /// Whether the server that is ours can serve a unit without giving it back first.
@@ -193,6 +196,7 @@ bool pg_session_core::place(routing::verdict verdict, session_step& step) {
 
 void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
     server_ = &server;
+    count_linked();
     wish_.backend = server.backend;
     if (identity_.migration) pinned_ = true;  // its server is its own to the end
     bool const welcoming = blocked_ == blocked::welcome;
@@ -369,6 +373,7 @@ bool pg_session_core::hold(std::size_t bytes, bool whole, session_step& step) {
     blocked_ = blocked::held;
     held_since_ = context_.now;
     held_bytes_ = bytes;
+    ++stats_.held;
     if (server_ && !pinned_) {
         unlink();
         step.release = true;

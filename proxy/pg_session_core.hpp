@@ -11,11 +11,14 @@
 // transaction is around a read, and where a failed block has no server any more.
 #pragma once
 
+#include "protocol/pg/backend.hpp"
 #include "protocol/pg/bytes.hpp"
 #include "protocol/pg/frame.hpp"
 #include "proxy/gather.hpp"
 #include "proxy/hold_ledger.hpp"
 #include "proxy/pg_server_state.hpp"
+#include "proxy/statement_watch.hpp"
+#include "proxy/stats.hpp"
 #include "routing/policy.hpp"
 #include "routing/sql_classifier.hpp"
 
@@ -40,6 +43,8 @@ struct session_context {
     std::uint64_t seed = 0;  // of the choice among replicas; counts up
     /// By backend_id: replicas that have just failed are not chosen before this.
     std::vector<routing::instant> avoid_until;
+    pg_stats stats;
+    statement_watch watch;
 };
 
 struct session_identity {
@@ -116,6 +121,11 @@ class pg_session_core {
     std::size_t held_bytes() const { return held_bytes_; }
     bool pinned() const { return pinned_; }
     char status() const { return client_status_; }
+    database_stats& stats() { return stats_; }
+    /// Since when it waits for a server, has one, and when it last asked for anything. instant{}: not.
+    routing::instant waits_since() const { return waits_since_; }
+    routing::instant linked_since() const { return server_ ? linked_since_ : routing::instant{}; }
+    routing::instant asked() const { return asked_; }
 
   private:
     enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held };
@@ -256,8 +266,18 @@ class pg_session_core {
     void answer_local(session_step& step);
     void own_query_failed(pg::bytes body, session_step& step);
 
+    // pg_session_stats_core.cpp
+    void count_begin(char type);
+    void count_linked();
+    void count_answered();
+    owed_reply& count_executed(routing::access said, owed_reply& owed);
+    void count_error(std::optional<pg::error_fields> const& fields, owed_reply const& owed);
+    void count_refused();
+    void watch(std::chrono::nanoseconds took);
+
     session_context& context_;
     session_identity const identity_;
+    database_stats& stats_;
     session_settings const startup_;  // interned identity_.startup
     session_settings wanted_;         // what this client's sessions are to have
     session_settings reported_;       // what the client was told
@@ -310,6 +330,13 @@ class pg_session_core {
     std::size_t held_bytes_ = 0;
     bool hold_exhausted_ = false;
     std::uint64_t refused_ = 0;
+    routing::instant began_{};  // the query that is under way
+    routing::instant transaction_began_{};
+    routing::instant waits_since_{};
+    routing::instant linked_since_{};
+    routing::instant asked_{};
+    std::chrono::nanoseconds waited_{};  // of the query that is under way
+    std::optional<routing::access> said_;
     std::string last_statement_;
 };
 

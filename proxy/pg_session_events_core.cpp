@@ -12,6 +12,7 @@ std::size_t pg_session_core::on_client(pg::bytes in, session_step& step) {
     std::size_t used = 0;
     while (used < in.size() && takes_input()) {
         pg::bytes const rest = in.subspan(used);
+        if (client_body_left_ == 0) count_begin(static_cast<char>(rest.front()));
         std::size_t const n = client_body_left_ > 0 ? stream_client(rest, step) : unit(rest, step);
         if (n == 0) break;
         used += n;

@@ -176,7 +176,7 @@ bool pg_session_core::fits_segment(session_step& step) {
 
 std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::string error,
                                            session_step& step) {
-    ++refused_;
+    count_refused();
     hold_exhausted_ = false;
     unnamed_ = nullptr;
     if (server_ && (!server_->owed.empty() || server_->status != 'I')) {
@@ -270,7 +270,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     if (only && only->kind == statement_kind::dml && idle && broken("sent_twice", 10)) send_own_query(text, step);
     send();
     owed_reply& owed = server_->owed.push(owed_kind::query);
-    owed.writes = writes;
+    count_executed(op.access, owed).writes = writes;
     owed.commits = commits;
     owed.ends = op.transaction_control;
     owed.ends_alone =
@@ -373,7 +373,7 @@ std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header
     step.server.view(in.first(here));
     client_body_left_ = size - here;
     client_body_dropped_ = false;
-    server_->owed.push(owed_kind::function_call).writes = may_write_;
+    count_executed(routing::access::unknown, server_->owed.push(owed_kind::function_call)).writes = may_write_;
     return here;
 }
 

@@ -2,10 +2,14 @@
 // once, may be made from any thread, and is carried out later on the receiver's own thread, in order.
 #pragma once
 
+#include "proxy/console_command_core.hpp"
+#include "proxy/statement_watch.hpp"
+#include "proxy/survey.hpp"
 #include "routing/snapshot.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -56,17 +60,30 @@ enum class end_writers_how : std::uint8_t {
     terminate,  // their sessions get 57P01 and end
 };
 
+enum class pool_order : std::uint8_t {
+    pause,      // servers go as they become free, and nobody gets one
+    resume,
+    reconnect,  // servers go as they become free, and others are opened
+    kill,       // sessions end, what runs is cancelled
+};
+
 /// A worker as the control thread sees it.
 class worker_port {
   public:
     virtual ~worker_port() = default;
     virtual void publish(std::shared_ptr<routing::snapshot const>) = 0;
     virtual void end_writers(routing::site_id, end_writers_how) = 0;
+    /// `answer` is called on the worker's thread.
+    virtual void take_survey(survey_wish, std::function<void(worker_survey)> answer) = 0;
     /// Takes ownership of `fd`, a connected, non-blocking socket.
     virtual void adopt(listener_kind, int fd, std::string peer_address) = 0;
     /// The answer to control_port::find_secret: a password or verifier; nothing: no such user.
     virtual void secret_found(std::uint64_t request, std::optional<std::string> secret,
                               std::string error) = 0;
+    /// Whole messages for the operator who asked control_port::ask_console.
+    virtual void answer_console(std::uint64_t request, std::string messages, bool last) = 0;
+    /// Of a database; empty: of all.
+    virtual void rule_pools(pool_order, std::string database) = 0;
     /// Sessions on it; for choosing the least loaded. Any thread.
     virtual std::size_t load() const = 0;
     /// graceful: idle sessions end now, others when their transaction does. Ends the worker's thread.
@@ -81,6 +98,12 @@ class control_port {
     virtual void report(worker_report) = 0;
     /// Ask the cluster's auth_query for a user; answered by worker_port::secret_found.
     virtual void find_secret(worker_id, std::uint64_t request, std::string cluster, std::string user) = 0;
+    /// An operator's command, on behalf of `user`; answered by worker_port::answer_console, perhaps in parts.
+    virtual void ask_console(worker_id, std::uint64_t request, console_command, std::string user) = 0;
+    /// Nobody waits for that answer any more.
+    virtual void cancel_console(worker_id, std::uint64_t request) = 0;
+    /// Statements worth a line in the log, and how many more there were.
+    virtual void log_statements(std::vector<finished_query>, std::size_t more) = 0;
     /// A connection to it failed or was lost: probe it now rather than at the next interval.
     virtual void suspect(routing::backend_id) = 0;
     /// Certificates in force; the one call that does not post but answers.

@@ -3,9 +3,12 @@
 #include "config/endpoint.hpp"
 #include "config/load.hpp"
 #include "proxy/admin.hpp"
+#include "proxy/console_desk.hpp"
 #include "proxy/control.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/log.hpp"
+#include "proxy/metrics_server.hpp"
+#include "proxy/overview.hpp"
 #include "proxy/state_file.hpp"
 #include "routing/sql_classifier.hpp"
 
@@ -16,6 +19,7 @@
 #include <algorithm>
 #include <csignal>
 #include <functional>
+#include <optional>
 #include <sys/resource.h>
 #include <thread>
 
@@ -67,11 +71,21 @@ int run(std::shared_ptr<config::config const> config) {
     listen(listener_kind::migration, config->listen.migration, "migrations");
     listen(listener_kind::http, config->listen.http, "HTTP");
     admin socket(io, config->admin_socket, commands);
+    surveyor questions(io);
+    observer all(questions, commands, [&] { return commands.current(); });
+    std::optional<metrics_server> metrics;
+    if (config->listen.metrics) {
+        metrics.emplace(io, *config->listen.metrics, all);
+        where += fmt::format(", metrics on {}", config::format_endpoint(*config->listen.metrics));
+    }
 
     auto const first = commands.first_snapshot();
     for (std::size_t i = 0; i < count; ++i)
         workers.push_back(start_worker(static_cast<worker_id>(i), count, first, commands));
     commands.start(workers);
+    questions.start(workers);
+    console_desk console(io, all, workers);
+    commands.set_console(console);
     for (auto const& l : listeners) l->start();
 
     bool graceful = true;
@@ -95,6 +109,7 @@ int run(std::shared_ptr<config::config const> config) {
     io.run();
 
     for (auto const& l : listeners) l->stop();
+    if (metrics) metrics->stopping();
     for (auto const& w : workers) w->stop(graceful);
     // Sessions may take their time: meanwhile operators are answered, and a second signal ends the patience.
     io.restart();
@@ -140,7 +155,9 @@ int serve(std::string const& config_file) {
     }
     try {
         auto const config = load(config_file);
-        return config ? run(config) : 1;
+        if (!config) return 1;
+        log::configure(config->log);
+        return run(config);
     } catch (std::exception const& e) {
         log::fatal("{}", e.what());
         return 1;

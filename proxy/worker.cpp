@@ -72,6 +72,16 @@ class worker final : public worker_port {
             http_->end_writers(site);
         });
     }
+    void take_survey(survey_wish wish, std::function<void(worker_survey)> answer) override {
+        mail_->post([this, wish, answer = std::move(answer)] {
+            worker_survey s;
+            s.worker = static_cast<std::size_t>(id_);
+            pg_->touch_clock();
+            pg_->take_survey(wish, s);
+            s.http = http_->stats();
+            answer(std::move(s));
+        });
+    }
     void adopt(listener_kind kind, int fd, std::string peer) override {
         ++load_;
         mail_->post([this, kind, fd, peer = std::move(peer)] {
@@ -85,6 +95,25 @@ class worker final : public worker_port {
     void secret_found(std::uint64_t request, std::optional<std::string> secret, std::string error) override {
         mail_->post([this, request, secret = std::move(secret), error = std::move(error)] {
             pg_->secret_found(request, secret, error);
+        });
+    }
+    void answer_console(std::uint64_t request, std::string messages, bool last) override {
+        mail_->post([this, request, messages = std::move(messages), last] {
+            pg_->console_answered(request, messages, last);
+        });
+    }
+    void rule_pools(pool_order order, std::string database) override {
+        mail_->post([this, order, database = std::move(database)] {
+            switch (order) {
+                case pool_order::pause:
+                    return pg_->pause(database);
+                case pool_order::resume:
+                    return pg_->resume(database);
+                case pool_order::reconnect:
+                    return pg_->reconnect(database);
+                case pool_order::kill:
+                    return pg_->kill(database);
+            }
         });
     }
     std::size_t load() const override { return load_.load(std::memory_order_relaxed); }

@@ -50,6 +50,8 @@ sites:
 users:
   app: {password: "a", server_password: "b"}
   "o'brien.x": {}
+console: {database: adm, admins: [app], stats: [app, o'brien.x], pause_timeout: 6s}
+log: {format: json, level: warning, slow_query: 1s, sample: 100, statements_per_second: 7}
 limits: {max_clients: 9, max_parse_bytes: 4kB, http_idle_timeout: 1min}
 )";
 
@@ -106,6 +108,8 @@ TEST_CASE("every key fills its member") {
     CHECK(shop.retry_after == 5s);
     CHECK(c.users.at("app") == user{"app", "a", "b"});
     CHECK(c.users.at("o'brien.x") == user{"o'brien.x", "", ""});
+    CHECK(c.console == console{"adm", {"app"}, {"app", "o'brien.x"}, 6s});
+    CHECK(c.log == logging{log_format::json, log_level::warning, 1s, 100, 7});
     CHECK(c.limits.max_clients == 9);
     CHECK(c.limits.max_parse_bytes == 4096);
     CHECK(c.limits.http_idle_timeout == 1min);

@@ -56,6 +56,18 @@ TEST_CASE("a site names a cluster that exists") {
     CHECK(unnamed.fix == "add `cluster: main`");
 }
 
+TEST_CASE("who may use the console can log in there, and no site has its name") {
+    std::string const sites = "  shop: {cluster: main, databases: [shop]}\n";
+    (void)good(with_sites(sites + "console: {admins: [app]}\n"));
+    auto const stranger = one(with_sites(sites + "console: {stats: [nobody]}\n"));
+    CHECK(stranger.path == "console.stats[0]");
+    CHECK(stranger.fix == "add `nobody: {password: ...}` under users");
+    std::string const taken = "  lull: {cluster: main}\n";
+    (void)good(with_sites(taken));  // no console, no conflict
+    CHECK(one(with_sites(taken + "console: {admins: [app]}\n")).path == "sites.lull.databases[0]");
+    (void)good(with_sites(taken + "console: {admins: [app], database: adm}\n"));
+}
+
 TEST_CASE("a database and a host belong to one site") {
     auto const e = one(
         with_sites("  a: {cluster: main, databases: [x, y]}\n  b: {cluster: other, databases: [z, y]}\n"));

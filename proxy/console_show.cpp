@@ -1,0 +1,428 @@
+#include "proxy/console_show.hpp"
+
+#include "config/endpoint.hpp"
+#include "config/print.hpp"
+#include "proxy/version.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace lull {
+
+namespace {
+
+using column_type::int4;
+using column_type::int8;
+using nlohmann::json;
+
+template <class Number>
+std::string number(Number n) {
+    return std::to_string(n);
+}
+
+std::string flag(bool b) {
+    return b ? "1" : "0";
+}
+
+std::string time(routing::wall_time t) {
+    return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(std::chrono::system_clock::to_time_t(t)));
+}
+
+/// "1.2.3.4:5" and "[::1]:5": address and port.
+std::pair<std::string, std::string> split(std::string const& address) {
+    std::size_t const colon = address.rfind(':');
+    if (colon == std::string::npos) return {address, "0"};
+    std::string host = address.substr(0, colon);
+    if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+    return {host, address.substr(colon + 1)};
+}
+
+/// A member of an answer of `lull status` as text; NULL where it is null or not there.
+console_table::value member(json const& of, char const* key) {
+    auto const at = of.find(key);
+    if (at == of.end() || at->is_null()) return std::nullopt;
+    return at->is_string() ? at->get<std::string>() : at->dump();
+}
+
+console_table clients(overview const& all) {
+    console_table t;
+    t.columns = {{"type"},
+                 {"user"},
+                 {"database"},
+                 {"state"},
+                 {"addr"},
+                 {"port", int4},
+                 {"local_addr"},
+                 {"local_port", int4},
+                 {"connect_time"},
+                 {"request_time"},
+                 {"wait", int4},
+                 {"wait_us", int4},
+                 {"close_needed", int4},
+                 {"ptr"},
+                 {"link"},
+                 {"remote_pid", int4},
+                 {"tls"},
+                 {"application_name"},
+                 {"site"},
+                 {"transaction"},
+                 {"pinned", int4},
+                 {"writes", int4},
+                 {"server_pid", int4},
+                 {"statement"}};
+    auto const& listen = all.now->config->listen;
+    for (worker_survey const& w : all.workers.workers)
+        for (client_row const& c : w.clients) {
+            auto const [address, port] = split(c.address);
+            auto const local =
+                (c.migration ? listen.migration : listen.postgres).value_or(config::endpoint{});
+            t.rows.push_back({"C",
+                              c.user,
+                              c.database,
+                              c.state,
+                              address,
+                              port,
+                              local.host,
+                              number(local.port),
+                              time(c.connected),
+                              time(c.asked),
+                              number(c.waiting.count() / 1'000'000),
+                              number(c.waiting.count() % 1'000'000),
+                              "0",
+                              fmt::format("{:#x}", c.id),
+                              c.server ? fmt::format("{:#x}", c.server) : "",
+                              "0",
+                              c.tls ? "TLS" : "",
+                              c.application_name,
+                              c.site,
+                              c.transaction,
+                              flag(c.pinned),
+                              flag(c.writes),
+                              number(c.server_pid),
+                              c.statement});
+        }
+    return t;
+}
+
+console_table servers(overview const& all) {
+    console_table t;
+    t.columns = {{"type"},
+                 {"user"},
+                 {"database"},
+                 {"state"},
+                 {"addr"},
+                 {"port", int4},
+                 {"local_addr"},
+                 {"local_port", int4},
+                 {"connect_time"},
+                 {"request_time"},
+                 {"wait", int4},
+                 {"wait_us", int4},
+                 {"close_needed", int4},
+                 {"ptr"},
+                 {"link"},
+                 {"remote_pid", int4},
+                 {"tls"},
+                 {"application_name"},
+                 {"role"},
+                 {"use"},
+                 {"prepared_statements", int4}};
+    for (worker_survey const& w : all.workers.workers)
+        for (server_row const& s : w.servers) {
+            routing::backend const& b = all.now->of(s.backend);
+            t.rows.push_back({"S",
+                              s.user,
+                              s.database,
+                              s.state,
+                              b.address.host,
+                              number(b.address.port),
+                              "",
+                              "0",
+                              time(s.connected),
+                              time(s.connected),
+                              "0",
+                              "0",
+                              flag(s.outdated),
+                              fmt::format("{:#x}", s.id),
+                              s.client ? fmt::format("{:#x}", s.client) : "",
+                              number(s.pid),
+                              s.tls ? "TLS" : "",
+                              s.application_name,
+                              b.role == routing::role::replica ? "replica" : "primary",
+                              s.use,
+                              number(s.prepared)});
+        }
+    return t;
+}
+
+console_table pools(overview const& all) {
+    console_table t;
+    t.columns = {{"database"},
+                 {"user"},
+                 {"cl_active", int4},
+                 {"cl_waiting", int4},
+                 {"cl_active_cancel_req", int4},
+                 {"cl_waiting_cancel_req", int4},
+                 {"sv_active", int4},
+                 {"sv_active_cancel", int4},
+                 {"sv_being_canceled", int4},
+                 {"sv_idle", int4},
+                 {"sv_used", int4},
+                 {"sv_tested", int4},
+                 {"sv_login", int4},
+                 {"maxwait", int4},
+                 {"maxwait_us", int4},
+                 {"pool_mode"},
+                 {"cl_held", int4},
+                 {"cl_pinned", int4}};
+    for (pool_row const& p : all.workers.pools())
+        t.rows.push_back({p.database, p.user, number(p.clients_active), number(p.clients_waiting), "0", "0",
+                          number(p.servers_active), "0", number(p.servers_cancelling), number(p.servers_idle),
+                          "0", "0", number(p.servers_login), number(p.longest_wait.count() / 1'000'000),
+                          number(p.longest_wait.count() % 1'000'000), "transaction", number(p.clients_held),
+                          number(p.clients_pinned)});
+    return t;
+}
+
+console_table databases(overview const& all, console_facts const& facts) {
+    console_table t;
+    t.columns = {{"name"},
+                 {"host"},
+                 {"port", int4},
+                 {"database"},
+                 {"force_user"},
+                 {"pool_size", int4},
+                 {"min_pool_size", int4},
+                 {"reserve_pool", int4},
+                 {"pool_mode"},
+                 {"max_connections", int4},
+                 {"current_connections", int4},
+                 {"paused", int4},
+                 {"disabled", int4},
+                 {"site"},
+                 {"mode"}};
+    auto const pools = all.workers.pools();
+    for (auto const& [name, id] : all.now->by_database) {
+        routing::site const& site = all.now->of(id);
+        routing::backend const& primary = all.now->of(site.primary);
+        auto const cluster = all.now->config->clusters.find(site.settings->cluster);
+        std::size_t const size = cluster == all.now->config->clusters.end() ? 0 : cluster->second.pool_size;
+        std::size_t connections = 0;
+        for (pool_row const& p : pools)
+            if (p.database == name)
+                connections += p.servers_active + p.servers_idle + p.servers_login + p.servers_cancelling;
+        console_table::value mode;
+        for (json const& s : all.sites)
+            if (s.value("site", "") == site.settings->name) mode = s.value("state", "");
+        t.rows.push_back({name, primary.address.host, number(primary.address.port), name, std::nullopt,
+                          number(size), "0", "0", "transaction", "0", number(connections),
+                          flag(facts.paused_all || facts.paused.contains(name)), "0", site.settings->name,
+                          mode});
+    }
+    return t;
+}
+
+console_table lists(overview const& all) {
+    console_table t;
+    t.columns = {{"list"}, {"items", int8}};
+    auto add = [&](char const* name, std::size_t items) { t.rows.push_back({name, number(items)}); };
+    auto const pools = all.workers.pools();
+    std::size_t clients = 0, idle = 0, used = 0, login = 0, verdicts = 0, prepared = 0;
+    std::set<std::string> users;
+    for (auto const& [name, user] : all.now->config->users) users.insert(name);
+    for (pool_row const& p : pools) {
+        users.insert(p.user);
+        clients += p.clients_active + p.clients_waiting;
+        idle += p.servers_idle;
+        used += p.servers_active + p.servers_cancelling + p.servers_login;
+    }
+    for (worker_survey const& w : all.workers.workers) {
+        login += w.logging_in;
+        verdicts += w.cached_verdicts;
+        prepared += w.prepared_statements;
+    }
+    std::size_t const most = all.now->config->limits.max_clients;
+    add("databases", all.now->by_database.size());
+    add("users", users.size());
+    add("pools", pools.size());
+    add("free_clients", most - std::min(most, clients + login));
+    add("used_clients", clients);
+    add("login_clients", login);
+    add("free_servers", idle);
+    add("used_servers", used);
+    add("sites", all.now->sites.size());
+    add("backends", all.now->backends.size());
+    add("workers", all.workers.workers.size() + all.workers.silent.size());
+    add("cached_verdicts", verdicts);
+    add("prepared_statements", prepared);
+    return t;
+}
+
+console_table sites(overview const& all) {
+    console_table t;
+    t.columns = {{"site"},        {"state"},         {"since"},         {"reason"},      {"owner"},
+                 {"until"},       {"clients", int4}, {"writing", int4}, {"held", int4},  {"refused", int8},
+                 {"epoch", int8}, {"sealed_at"},     {"sealed_lsn"},    {"waiting_for"}, {"error"}};
+    for (json const& s : all.sites) {
+        json const held = s.value("held", json::object());
+        json const error = s.value("error", json());
+        std::string waiting;
+        if (auto const at = s.find("waiting_for"); at != s.end()) {
+            if (at->is_string()) waiting = at->get<std::string>();
+            if (at->is_array())
+                for (json const& w : *at)
+                    waiting +=
+                        (waiting.empty() ? "" : "; ") + (w.is_string() ? w.get<std::string>() : w.dump());
+        }
+        t.rows.push_back({member(s, "site"), member(s, "state"), member(s, "since"), member(s, "reason"),
+                          member(s, "owner"), member(s, "until"), member(s, "clients"), member(s, "writing"),
+                          member(held, "count"), member(s, "refused"), member(s, "epoch"),
+                          member(s, "sealed_at"), member(s, "sealed_lsn"), waiting,
+                          error.is_object() ? member(error, "text") : std::nullopt});
+    }
+    return t;
+}
+
+console_table backends(overview const& all) {
+    console_table t;
+    t.columns = {{"cluster"},       {"address"},        {"role"},
+                 {"healthy", int4}, {"frozen_for"},     {"lag_ms", int8},
+                 {"lsn"},           {"active", int4},   {"idle", int4},
+                 {"login", int4},   {"connects", int8}, {"connect_failures", int8},
+                 {"trouble"}};
+    for (routing::backend const& b : all.now->backends) {
+        auto const i = static_cast<std::size_t>(b.id);
+        std::string const address = config::format_endpoint(b.address);
+        json told = json::object();
+        for (json const& s : all.sites)
+            for (json const& known : s.value("backends", json::array()))
+                if (known.value("address", "") == address) told = known;
+        backend_load load;
+        backend_stats stats;
+        for (worker_survey const& w : all.workers.workers) {
+            if (i < w.backends.size()) {
+                load.active += w.backends[i].active;
+                load.idle += w.backends[i].idle;
+                load.login += w.backends[i].login;
+            }
+            if (i < w.pg.backends.size()) {
+                stats.failures += w.pg.backends[i].failures;
+                stats.connect.add(w.pg.backends[i].connect);
+            }
+        }
+        auto lsn = member(told, "replay_lsn");
+        if (!lsn) lsn = member(told, "insert_lsn");
+        t.rows.push_back(
+            {b.cluster, address, b.role == routing::role::replica ? "replica" : "primary", flag(b.healthy),
+             b.frozen_for ? console_table::value(all.now->of(*b.frozen_for).settings->name) : std::nullopt,
+             member(told, "lag_ms"), lsn, number(load.active), number(load.idle), number(load.login),
+             number(stats.connect.count()), number(stats.failures), member(told, "trouble")});
+    }
+    return t;
+}
+
+/// Who keeps a server connection: what PAUSE and sealing would have to wait for, longest first.
+console_table locks(overview const& all) {
+    console_table t;
+    t.columns = {{"database"},         {"user"},          {"client"}, {"addr"},     {"application_name"},
+                 {"server_pid", int4}, {"seconds", int8}, {"why"},    {"statement"}};
+    std::vector<client_row const*> holders;
+    for (worker_survey const& w : all.workers.workers)
+        for (client_row const& c : w.clients)
+            if (c.server != 0) holders.push_back(&c);
+    std::sort(holders.begin(), holders.end(),
+              [](client_row const* a, client_row const* b) { return a->has_server > b->has_server; });
+    for (client_row const* c : holders) {
+        std::string why = c->migration               ? "migration"
+                          : c->pinned                ? "session state"
+                          : c->transaction == "idle" ? "query"
+                                                     : "transaction";
+        if (c->writes) why += ", may write";
+        t.rows.push_back({c->database, c->user, fmt::format("{:#x}", c->id), c->address, c->application_name,
+                          number(c->server_pid), number(c->has_server.count() / 1'000'000), why,
+                          c->statement});
+    }
+    return t;
+}
+
+console_table prepared_statements(overview const& all) {
+    console_table t;
+    t.columns = {{"name"}, {"worker", int4}, {"uses", int4}, {"statement"}};
+    for (worker_survey const& w : all.workers.workers)
+        for (prepared_row const& p : w.prepared)
+            t.rows.push_back({p.name, number(w.worker), number(p.uses), p.statement});
+    return t;
+}
+
+console_table configuration(overview const& all) {
+    console_table t;
+    t.columns = {{"key"}, {"value"}, {"default"}, {"changeable"}};
+    for (config::effective_key const& k : config::effective_keys(*all.now->config))
+        t.rows.push_back({k.path, k.value, k.default_value, k.reloadable ? "yes" : "no"});
+    return t;
+}
+
+console_table users(overview const& all) {
+    console_table t;
+    t.columns = {{"name"}, {"pool_mode"}};
+    for (auto const& [name, user] : all.now->config->users) t.rows.push_back({name, std::nullopt});
+    return t;
+}
+
+}  // namespace
+
+survey_wish wish_for(console_topic topic) {
+    survey_wish wish;
+    wish.clients = topic == console_topic::clients || topic == console_topic::locks;
+    wish.servers = topic == console_topic::servers;
+    wish.prepared = topic == console_topic::prepared;
+    return wish;
+}
+
+console_table show(console_command const& what, overview const& all, console_facts const& facts) {
+    switch (what.topic) {
+        case console_topic::help:
+            return {};
+        case console_topic::clients:
+            return clients(all);
+        case console_topic::servers:
+            return servers(all);
+        case console_topic::pools:
+            return pools(all);
+        case console_topic::databases:
+            return databases(all, facts);
+        case console_topic::stats:
+            return show_stats(all, facts, stats_part::both);
+        case console_topic::stats_totals:
+            return show_stats(all, facts, stats_part::totals);
+        case console_topic::stats_averages:
+            return show_stats(all, facts, stats_part::averages);
+        case console_topic::totals:
+            return show_totals(all, facts);
+        case console_topic::lists:
+            return lists(all);
+        case console_topic::users:
+            return users(all);
+        case console_topic::state:
+            return {{{"key"}, {"value"}}, {{"paused", facts.paused_all ? "yes" : "no"}}};
+        case console_topic::sites:
+            return sites(all);
+        case console_topic::backends:
+            return backends(all);
+        case console_topic::prepared:
+            return prepared_statements(all);
+        case console_topic::config:
+            return configuration(all);
+        case console_topic::locks:
+            return locks(all);
+        case console_topic::version:
+            return {{{"version"}}, {{"Lull " + std::string(version)}}};
+        case console_topic::parameter:
+            return {{{what.name}}, {{std::string(console_parameter(what.name))}}};
+    }
+    return {};
+}
+
+}  // namespace lull

@@ -1,0 +1,167 @@
+#include "proxy/metrics_server.hpp"
+
+#include "config/endpoint.hpp"
+#include "proxy/log.hpp"
+#include "proxy/metrics.hpp"
+
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http.hpp>
+
+#include <optional>
+#include <stdexcept>
+
+namespace lull {
+
+namespace http = boost::beast::http;
+using boost::asio::ip::tcp;
+
+namespace {
+
+constexpr std::chrono::seconds patience{10};
+constexpr std::size_t most_connections = 64;
+constexpr std::size_t most_head_bytes = 16 * 1024;
+
+}  // namespace
+
+/// Outlived by no session's use of it: they share it.
+struct metrics_server::shared {
+    observer* all;
+    std::size_t connections = 0;
+    bool stopping = false;
+};
+
+namespace {
+
+template <class Shared>
+class session : public std::enable_shared_from_this<session<Shared>> {
+  public:
+    session(tcp::socket socket, std::shared_ptr<Shared> house)
+        : stream_(std::move(socket)), house_(std::move(house)) {
+        ++house_->connections;
+    }
+    ~session() { --house_->connections; }
+
+    void read() {
+        parser_.emplace();
+        parser_->header_limit(most_head_bytes);
+        parser_->body_limit(0);
+        stream_.expires_after(patience);
+        http::async_read(stream_, buffer_, *parser_,
+                         [self = this->shared_from_this()](boost::system::error_code error, std::size_t) {
+                             if (!error) return self->handle();
+                             if (error == http::error::end_of_stream ||
+                                 error.category() == boost::asio::error::get_system_category())
+                                 return;
+                             self->answer(http::status::bad_request, "not a request for metrics\n", false);
+                         });
+    }
+    void turn_away() { answer(http::status::service_unavailable, "too many connections\n", false); }
+
+  private:
+    void handle() {
+        auto const& request = parser_->get();
+        bool const keep = request.keep_alive();
+        head_ = request.method() == http::verb::head;
+        if (request.method() != http::verb::get && !head_)
+            return answer(http::status::method_not_allowed, "allowed here: GET, HEAD\n", keep);
+        std::string_view path(request.target().data(), request.target().size());
+        path = path.substr(0, path.find('?'));
+        if (path == "/healthz") return answer(http::status::ok, "ok\n", keep);
+        if (path == "/readyz") {
+            house_->all->look({}, [self = this->shared_from_this(), keep](overview o) {
+                readiness const r = judge_readiness(o, self->house_->stopping);
+                self->answer(r.ready ? http::status::ok : http::status::service_unavailable, r.text + "\n",
+                             keep);
+            });
+        } else if (path == "/metrics") {
+            house_->all->look({}, [self = this->shared_from_this(), keep](overview o) {
+                self->answer(http::status::ok, render_metrics(o), keep);
+            });
+        } else {
+            answer(http::status::not_found, "there are /metrics, /healthz and /readyz\n", keep);
+        }
+    }
+
+    void answer(http::status status, std::string text, bool keep_alive) {
+        response_ = {status, 11};
+        response_.set(http::field::server, "lull");
+        response_.set(http::field::cache_control, "no-store");
+        response_.set(http::field::content_type, "text/plain; version=0.0.4; charset=utf-8");
+        if (status == http::status::method_not_allowed) response_.set(http::field::allow, "GET, HEAD");
+        response_.keep_alive(keep_alive);
+        response_.content_length(text.size());
+        if (!head_) response_.body() = std::move(text);
+        stream_.expires_after(patience);
+        http::async_write(
+            stream_, response_,
+            [self = this->shared_from_this(), keep_alive](boost::system::error_code error, std::size_t) {
+                if (!error && keep_alive) return self->read();
+                boost::system::error_code ignored;
+                self->stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+            });
+    }
+
+    boost::beast::tcp_stream stream_;
+    std::shared_ptr<Shared> house_;
+    boost::beast::flat_buffer buffer_{most_head_bytes + 1024};
+    std::optional<http::request_parser<http::empty_body>> parser_;
+    http::response<http::string_body> response_;
+    bool head_ = false;
+};
+
+}  // namespace
+
+metrics_server::metrics_server(boost::asio::io_context& io, config::endpoint const& where, observer& all)
+    : shared_(std::make_shared<shared>()), io_(io), acceptor_(io) {
+    shared_->all = &all;
+    auto fail = [&](std::string const& why) {
+        throw std::runtime_error("cannot listen for metrics on " + config::format_endpoint(where) + ": " +
+                                 why);
+    };
+    boost::system::error_code error;
+    tcp::resolver resolver(io);
+    auto const found = resolver.resolve(where.host, std::to_string(where.port),
+                                        tcp::resolver::passive | tcp::resolver::numeric_service, error);
+    if (error) fail(error.message());
+    tcp::endpoint const at = found.begin()->endpoint();
+    acceptor_.open(at.protocol(), error);
+    if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error) acceptor_.bind(at, error);
+    if (!error) acceptor_.listen(boost::asio::socket_base::max_listen_connections, error);
+    if (error) fail(error.message());
+    accept();
+}
+
+metrics_server::~metrics_server() = default;
+
+void metrics_server::stopping() {
+    shared_->stopping = true;
+}
+
+std::uint16_t metrics_server::port() const {
+    return acceptor_.local_endpoint().port();
+}
+
+void metrics_server::accept() {
+    acceptor_.async_accept([this](boost::system::error_code const& error, tcp::socket socket) {
+        if (error == boost::asio::error::operation_aborted) return;
+        if (error) {
+            log::error("metrics: {}", error.message());
+            // Out of descriptors, most likely: not a reason to spin.
+            auto const pause = std::make_shared<boost::asio::steady_timer>(io_, std::chrono::seconds(1));
+            pause->async_wait([this, pause](boost::system::error_code const& e) {
+                if (!e) accept();
+            });
+            return;
+        }
+        auto const made = std::make_shared<session<shared>>(std::move(socket), shared_);
+        if (shared_->connections > most_connections)
+            made->turn_away();
+        else
+            made->read();
+        accept();
+    });
+}
+
+}  // namespace lull
