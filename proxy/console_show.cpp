@@ -226,7 +226,7 @@ console_table databases(overview const& all, console_facts const& facts) {
 
 console_table lists(overview const& all) {
     console_table t;
-    t.columns = {{"list"}, {"items", int8}};
+    t.columns = {{"list"}, {"items", int4}};
     auto add = [&](char const* name, std::size_t items) { t.rows.push_back({name, number(items)}); };
     auto const pools = all.workers.pools();
     std::size_t clients = 0, idle = 0, used = 0, login = 0, verdicts = 0, prepared = 0;
