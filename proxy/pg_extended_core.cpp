@@ -101,10 +101,10 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     return used;
 }
 
-/// A segment that only prepares does not begin the client's block while the site is closed: the write that it
-/// prepares may be one to hold, and what is held has begun nothing.
+/// A segment that only prepares does not begin the client's block: the write that it prepares may be one to
+/// hold when the site is closed meanwhile, and what is held has begun nothing.
 bool pg_session_core::prepares_aside(unit_plan const& plan) const {
-    if (!deferred_ || read_write() || identity_.migration || segment_open_) return false;
+    if (!deferred_ || identity_.migration || segment_open_) return false;
     return std::ranges::all_of(plan.messages,
                                [](unit_message const& m) {
                                    return m.type == pg::frontend::parse || m.of_statement ||
@@ -176,7 +176,7 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
 void pg_session_core::forward_sync(session_step& step) {
     step.server.write([](std::string& out) { pg::write_sync(out); });
     owed_reply& owed = server_->owed.push(owed_kind::sync);
-    owed.aside = std::exchange(aside_, false);
+    owed.aside = aside_under_way_ = std::exchange(aside_, false);
     segment_open_ = guard_ended_ = segment_ends_ = false;
     if (!wrap_open_) return;
     wrap_open_ = false;

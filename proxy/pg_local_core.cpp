@@ -122,6 +122,14 @@ bool pg_session_core::answer_failed(routing::operation const& op, session_step& 
         if (s.chain) deferred_ = block_options_;
         client_status_ = s.chain ? 'T' : 'I';
         step.client.write([](std::string& out) { pg::write_command_complete(out, "ROLLBACK"); });
+    } else if (s.kind == statement_kind::empty) {
+        step.client.write([](std::string& out) { pg::write_empty_query_response(out); });
+    } else if (s.kind == statement_kind::rollback_to) {
+        // There was none, or it is gone with its server.
+        step.client.write([&](std::string& out) {
+            pg::write_error_response(out, {.sqlstate = pg::sqlstate::invalid_savepoint_specification,
+                                           .message = "savepoint \"" + s.name + "\" does not exist"});
+        });
     } else {
         step.client.text(failed_block_error());
     }

@@ -408,6 +408,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
     }
     if (front.kind == owed_kind::query && front.settings_count > 0) settle_front(false);
     bool const aside = front.aside && deferred_;
+    if (front.aside) aside_under_way_ = false;
     char const told = aside ? (error_seen_ ? 'E' : 'T') : wrapped ? 'I' : front.block_after ? 'T' : status;
     if (aside && error_seen_) fail_deferred();
     client_status_ = told;

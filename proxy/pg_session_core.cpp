@@ -127,6 +127,8 @@ routing::text_facts pg_session_core::text_facts() const {
 void pg_session_core::want(routing::verdict verdict, session_step& step) {
     routing::backend_id backend = site().primary;
     if (read_write() && !wanted_->empty() && is_serializable()) verdict = routing::verdict::to_primary;
+    // Behind ROLLBACK AND CHAIN a failed block goes on where it is, and may come to write.
+    if (read_write() && client_status_ == 'E') verdict = routing::verdict::to_primary;
     if (verdict == routing::verdict::to_reader && !identity_.migration)
         backend =
             routing::choose_reader(*context_.snapshot, identity_.site, wrote_at_.value_or(routing::instant{}),
@@ -143,6 +145,7 @@ void pg_session_core::want(routing::verdict verdict, session_step& step) {
 
 /// Whether the server that is ours can serve a unit without giving it back first.
 bool pg_session_core::matches(routing::verdict verdict) const {
+    if (aside_under_way_) return false;
     if (!segment_open_ && !server_->owed.empty()) {
         // What is under way may end the transaction. Behind its end the right to write is over, and the next
         // unit needs a READ ONLY block of its own, or another server.
@@ -328,7 +331,9 @@ void pg_session_core::prologue(session_step& step) {
     if (client_status_ == 'E' && server_->clean() && !deferred_) {
         // The client's block failed and lost its server: make that true on this one, so that it answers as it
         // would have.
-        send_own_query("BEGIN READ ONLY", step);
+        // With its own options, which AND CHAIN hands on.
+        bool const closed = !read_write() && !identity_.migration;
+        send_own_query(begin_sql(closed || block_options_.read_only.value_or(false), false), step);
         owed_reply& owed = send_own_query("ROLLBACK TO SAVEPOINT \"lull: this block has failed\"", step);
         owed.text = "-";  // an error is what we want
         block_seen_ = true;
@@ -409,7 +414,7 @@ void pg_session_core::unlink() {
     if (may_write_) wrote_at_ = context_.now;  // how it ended may not be known; that it may have written is
     server_ = nullptr;
     block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
-    segment_ends_ = aside_ = reads_differently_ = false;
+    segment_ends_ = aside_ = aside_under_way_ = reads_differently_ = false;
     may_write_ = wiping_ = pinned_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
     last_transaction_tag_ = 0;
     pending_.clear();

@@ -300,9 +300,10 @@ class pg_session_core {
     bool guard_ended_ = false;    // this segment has ended our READ ONLY block; nothing more may follow in it
     bool wrap_open_ = false;      // our READ ONLY block is around an extended segment
     bool aside_ = false;          // the open segment runs ahead of the block that was answered and not begun
-    bool segment_ends_ = false;   // something in the open segment may have ended the block
-    bool segment_open_ = false;   // extended messages without their Sync
-    bool discarding_ = false;     // to the next Sync: the segment failed without a server
+    bool aside_under_way_ = false;  // such a segment has not been answered: it may fail the block
+    bool segment_ends_ = false;     // something in the open segment may have ended the block
+    bool segment_open_ = false;     // extended messages without their Sync
+    bool discarding_ = false;       // to the next Sync: the segment failed without a server
     bool may_write_ = false;
     bool block_seen_ = false;  // this transaction is, or was, a block
     bool error_seen_ = false;

@@ -158,7 +158,7 @@ bool pg_session_core::in_failed_block() const {
 }
 
 bool pg_session_core::may_end_block(routing::operation const& op) {
-    return op.transaction_control || op.statements.empty() ||
+    return op.transaction_control || (op.statements.empty() && op.access >= routing::access::unknown) ||
            std::ranges::any_of(op.statements, [](routing::statement const& s) {
                return s.kind == statement_kind::unknown;
            });
