@@ -81,11 +81,13 @@ int main(int argc, char** argv) {
         "Asked again, it does nothing new.");
     on->add_option("SITE", window.site)->required();
     add_window_options(*on, window);
-    on->add_flag("--no-wait", window.no_wait, "Return at once");
+    on->add_flag("--no-wait,!--wait", window.no_wait,
+                 "Return at once; --wait, the default, returns when it is sealed");
     add_socket(on);
     auto* off = maintenance->add_subcommand("off", "Reopen: replicas go on and catch up, then writes open");
     off->add_option("SITE", window.site)->required();
-    off->add_flag("--no-wait", window.no_wait, "Return at once");
+    off->add_flag("--no-wait,!--wait", window.no_wait,
+                  "Return at once; --wait, the default, returns when writes are open");
     add_socket(off);
 
     // The command is not for the parser, which would take its brackets and options for its own.

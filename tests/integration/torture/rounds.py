@@ -79,7 +79,7 @@ class Report:
             f"commits of the migration {c['commits of the migration']}",
             "kills: " + (", ".join(f"{name} {n}" for name, n in kills.items()) or "none"),
             "errors that clients saw: " + (", ".join(f"{n} x {what}" for what, n in self.errors.most_common(12)) or "none"),
-            f"commits while sealed {v['committed while sealed']}, sequences moved while sealed {v['sequence while sealed']}, "
+            f"commits while sealed {v['committed while sealed']}, sequences moved there by what was undone {c['sequences moved and undone']}, "
             f"lost {v['lost']}, done or sent twice {v['doubled']}, refused and done {v['refused and done']}, "
             f"windows reopened by themselves {v['reopened by itself']}, wrong answers {v['wrong answer']}",
         ]
