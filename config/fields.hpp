@@ -164,6 +164,11 @@ void visit_cluster(Cluster& c, V& v) {
     v.field(
         "max_replica_lag", c.max_replica_lag,
         spec{.about = "A replica further behind than this serves no reads.", .least = 1, .most = 7 * day});
+    v.field("catalog_interval", c.catalog_interval,
+            spec{.about = "How often the primary is asked whether functions, views or the like have changed.",
+                 .least = 100,
+                 .most = hour,
+                 .restart = true});
 }
 
 template <class Rule, class V>
@@ -187,10 +192,19 @@ void visit_http_rule(Rule& r, V& v) {
 
 template <class Guard, class V>
 void visit_guard(Guard& g, V& v) {
-    v.field(
-        "functions", g.functions,
-        spec{.about = "What becomes of functions that nobody knows to only read while the site is sealed: "
-                      "they run where the server refuses to write, or they are refused."});
+    v.field("functions", g.functions,
+            spec{.about = "What becomes of functions that nobody knows to only read while the site is sealed: "
+                          "they run where the server refuses to write, or they are refused."});
+    v.field("allow_functions", g.allow_functions,
+            spec{.about = "Functions that change nothing whatever the catalog says: name, schema.name or "
+                          "schema.*.",
+                 .longest = 2 * longest_name + 1,
+                 .example = "api.*"});
+    v.field("deny_functions", g.deny_functions,
+            spec{.about = "Functions that are refused while the site is sealed, beside those that always are: "
+                          "name or schema.name.",
+                 .longest = 2 * longest_name + 1,
+                 .example = "audit.record"});
     v.field("notify", g.notify,
             spec{.about = "What becomes of NOTIFY while the site is sealed: an error, or an answer as if it "
                           "had been sent."});
@@ -326,6 +340,10 @@ void visit_limits(Limits& l, V& v) {
             spec{.about = "Prepared statements for each client.", .least = 1, .most = 1'000'000});
     v.field("max_server_prepared_statements", l.max_server_prepared_statements,
             spec{.about = "Prepared statements for each server connection.", .least = 1, .most = 1'000'000});
+    v.field("max_catalog_objects", l.max_catalog_objects,
+            spec{.about = "Functions and relations of one database; with more, its catalog is not read.",
+                 .least = 1000,
+                 .most = 10'000'000});
     v.field("max_pipeline", l.max_pipeline,
             spec{.about = "Messages that a client may send ahead of their answers.",
                  .least = 1,

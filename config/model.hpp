@@ -82,6 +82,7 @@ struct cluster {
     server_tls tls;
     milliseconds probe_interval{100};
     milliseconds max_replica_lag{10'000};  // further behind: no reads from it
+    milliseconds catalog_interval{1000};   // how often it is asked whether a catalog has changed
     std::size_t pool_size = 20;            // server connections per (server, database, user), all workers together
     friend bool operator==(cluster const&, cluster const&) = default;
 };
@@ -104,6 +105,8 @@ struct hold_limits {
 /// How a sealed site is guarded beyond what READ ONLY refuses.
 struct guard {
     function_policy functions = function_policy::server;
+    std::vector<std::string> allow_functions;  // "name", "schema.name" or "schema.*": they change nothing
+    std::vector<std::string> deny_functions;   // beside those that are always refused
     notify_policy notify = notify_policy::refuse;
     privileged_policy privileged = privileged_policy::serve;
     friend bool operator==(guard const&, guard const&) = default;
@@ -152,6 +155,7 @@ struct limits {
     std::size_t max_parse_bytes = 16 * 1024;      // longer text is not parsed: unknown, therefore a write
     std::size_t max_prepared_statements = 1000;   // per client
     std::size_t max_server_prepared_statements = 200;  // per server connection
+    std::size_t max_catalog_objects = 50'000;  // functions and relations of a database: with more, its catalog is not read
     std::size_t max_pipeline = 4096;              // messages that a client may have unanswered
     std::size_t max_http_head_bytes = 32 * 1024;
     std::size_t max_http_headers = 100;

@@ -2,6 +2,7 @@
 
 #include "config/endpoint.hpp"
 #include "config/network.hpp"
+#include "config/validate_guard.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -264,6 +265,9 @@ class judge {
             claim(databases_, s.databases[i], path + ".databases[" + std::to_string(i) + "]", "the database",
                   "keep it in one site: two sites could not be sealed apart");
         judge_hosts(path, s);
+        validate_guard(config_, s, path + ".guard", [&](std::string const& where, std::string what, std::string fix) {
+            refuse(where, std::move(what), std::move(fix));
+        });
         for (std::size_t i = 0; i < s.http_rules.size(); ++i)
             judge_rule(path + ".http_rules[" + std::to_string(i) + "]", s.http_rules[i]);
         if (!s.migration_users.empty() && !config_.listen.migration)

@@ -31,6 +31,31 @@ std::string in_words(std::string const& state) {
     return state;
 }
 
+/// What nobody can see through, and what can leave the server: only where there is any, or nothing is known.
+void print_catalogs(json const& site) {
+    auto const catalogs = site.find("catalogs");
+    if (catalogs == site.end() || !catalogs->is_array()) return;
+    for (json const& c : *catalogs) {
+        if (auto const trouble = text(c, "trouble"); !trouble.empty()) {
+            fmt::print("  catalog of {} cannot be read: {}\n", text(c, "database"), trouble);
+            continue;
+        }
+        std::string leaves;
+        for (json const& e : c.value("extensions", json::array()))
+            for (char const* way : {"dblink", "postgres_fdw", "file_fdw"})
+                if (e == way) leaves += (leaves.empty() ? "" : ", ") + std::string(way);
+        if (!leaves.empty())
+            fmt::print("  {} has {}: sessions of their own, which Lull does not see\n", text(c, "database"),
+                       leaves);
+        if (c.value("unlisted_relations", 0) > 0) {
+            fmt::print("  {} of {}'s relations reach functions that nobody knows to only read:\n",
+                       text(c, "unlisted_relations"), text(c, "database"));
+            for (json const& e : c.value("examples", json::array()))
+                fmt::print("    {}\n", e.get<std::string>());
+        }
+    }
+}
+
 void print_site(json const& site) {
     std::string const state = text(site, "state");
     fmt::print("{}: {}\n", text(site, "site"), in_words(state));
@@ -79,6 +104,7 @@ void print_site(json const& site) {
                        text(b, "lag_ms").empty() ? "" : text(b, "lag_ms") + " ms", text(b, "replay_lsn"),
                        b.value("frozen", false) ? " (frozen)" : "");
     }
+    print_catalogs(site);
     if (auto const last = site.find("last_window"); last != site.end() && last->is_object() && !last->empty())
         line("last window", "sealed " + text(*last, "sealed_at") + " at " + text(*last, "sealed_lsn") +
                                 ", reopened " + text(*last, "reopened_at"));

@@ -45,6 +45,7 @@ control::control(boost::asio::io_context& io, std::shared_ptr<config::config con
             "SITE`.",
             stored.problem);
     for (auto const& [name, settings] : config_->sites) restart_site(add_site(settings), stored);
+    watch_catalogs();
 }
 
 control::~control() = default;
@@ -117,6 +118,7 @@ void control::stop() {
     timer_.cancel();
     for (auto const& s : servers_) s->watch.reset();
     finders_.clear();
+    catalog_watches_.clear();
 }
 
 routing::moment control::now() const {

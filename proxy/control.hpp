@@ -8,6 +8,7 @@
 #pragma once
 
 #include "proxy/admin.hpp"
+#include "proxy/catalog_watch.hpp"
 #include "proxy/ports.hpp"
 #include "proxy/probes.hpp"
 #include "proxy/secret_finder.hpp"
@@ -84,6 +85,11 @@ class control final : public control_port, public admin_desk {
         std::vector<site_load> loads;  // by worker
         std::deque<routing::maintenance_event> events;
         bool feeding = false;
+        std::map<std::string, std::shared_ptr<routing::catalog_facts const>> frozen_catalogs;  // by database
+    };
+    struct known_catalog {
+        catalog_look look;  // the last that found facts, with the trouble of the last
+        std::optional<routing::instant> wanted_since;  // facts from before are stale
     };
 
     // control.cpp: machines and what they want
@@ -109,6 +115,11 @@ class control final : public control_port, public admin_desk {
     std::uint64_t publish();
     void publish_soon();
     void take_report(worker_report const& r);
+    // control_catalog.cpp
+    void watch_catalogs();
+    void catalog_looked(catalog_look const& look);
+    void add_catalogs(managed_site& s, routing::maintenance_view const& view, routing::snapshot& made);
+    nlohmann::json describe_catalogs(managed_site const& s) const;
     // control_desk.cpp: what operators ask
     managed_site* find_site(std::string const& name);
     std::string why_not_freezable(managed_site const& s) const;
@@ -127,6 +138,8 @@ class control final : public control_port, public admin_desk {
     std::vector<std::unique_ptr<server>> servers_;      // indexed by backend_id
     std::vector<std::unique_ptr<managed_site>> sites_;  // indexed by site_id
     std::map<std::string, std::unique_ptr<secret_finder>> finders_;  // by cluster
+    std::map<std::string, std::unique_ptr<catalog_watch>> catalog_watches_;  // by cluster
+    std::map<std::string, known_catalog> catalogs_;                          // by database
     std::vector<std::unique_ptr<worker_port>>* workers_ = nullptr;
     std::shared_ptr<routing::snapshot const> snapshot_;
     std::uint64_t snapshot_number_ = 0;

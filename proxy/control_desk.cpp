@@ -168,6 +168,7 @@ json control::describe(managed_site const& s) {
                               {"finish_lsn", lsn_or_null(w->finish_lsn)},
                               {"reopened_at", rfc3339(w->reopened_at)},
                               {"waited_for", w->waited_for}};
+    out["catalogs"] = describe_catalogs(s);
     out["backends"] = json::array();
     auto const now = std::chrono::steady_clock::now();
     for (auto const& server : servers_) {

@@ -102,6 +102,7 @@ admin_answer control::reload() {
         none.records = records_;
         restart_site(add_site(settings), none);
     }
+    watch_catalogs();
     publish();
     log::notice("reload: {} change{}", changes.size(), changes.size() == 1 ? "" : "s");
     return {200, {{"changes", std::move(changes)}}};

@@ -110,6 +110,7 @@ std::shared_ptr<routing::snapshot const> control::build() {
         }
         for (std::string const& database : s->settings->databases) made->by_database[database] = s->id;
         for (std::string const& host : s->settings->hosts) made->by_host[lower(host)] = s->id;
+        add_catalogs(*s, view, *made);
         made->sites.push_back(std::move(site));
     }
     return made;

@@ -28,6 +28,12 @@ std::string error(std::string_view sqlstate, std::string_view message, std::stri
 constexpr char const* begin_tag = "BEGIN";
 constexpr char const* start_transaction_tag = "START TRANSACTION";
 
+/// By what is known of it; where the catalog may have changed since, it may still read.
+bool may_call_anything(routing::operation const& op) {
+    return std::ranges::any_of(
+        op.statements, [](routing::statement const& s) { return s.access >= routing::access::unknown; });
+}
+
 std::string unknown_statement(std::string_view name) {
     return error(pg::sqlstate::invalid_sql_statement_name,
                  name.empty() ? std::string("unnamed prepared statement does not exist")
@@ -61,7 +67,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     }
     if (!server_ && is_local(in, plan)) return extended_locally(plan, step);
 
-    routing::verdict verdict = plan.decision.verdict;
+    routing::verdict verdict = plan.verdict;
     if (verdict == routing::verdict::hold) {
         std::size_t const size = plan.messages.back().offset + plan.messages.back().size;
         if (plan.closed && hold(size, true, step)) return 0;
@@ -76,10 +82,9 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
 
     routing::access strictest = routing::access::read;
     for (unit_message const& m : plan.messages)
-        if (m.statement) strictest = std::max(strictest, m.statement->operation->access);
+        if (m.statement) strictest = std::max(strictest, judge(m.statement->operation)->access);
     aside_ = aside_ || prepares_aside(plan);
-    if (!aside_ && plan.decision.verdict != routing::verdict::refuse && opens_guard_first(strictest, step))
-        return 0;
+    if (!aside_ && plan.verdict != routing::verdict::refuse && opens_guard_first(strictest, step)) return 0;
     bool const idle = server_->status == 'I' && server_->owed.empty() && !segment_open_;
     prologue(step);
     if (idle && !block_guarded_ && guard_needed()) {
@@ -319,7 +324,8 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
         fail_extended(unknown_statement(names.statement), step);
         return skip_rest();
     }
-    routing::operation const& op = *m.statement->operation;
+    auto const judged = judge(m.statement->operation);
+    routing::operation const& op = *judged;
     last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
     bool const dead_block = in_failed_block();
     routing::decision const d = routing::decide(op, facts(), site());
@@ -328,7 +334,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     bool const ends_guard =
         in_guard() && (guard_ended_ || (op.transaction_control && (!only || only->chain)));
     // A segment that was begun before the flip has nothing of ours around it.
-    bool const naked = guard_needed() && !in_guard() && op.access >= routing::access::unknown;
+    bool const naked = guard_needed() && !in_guard() && may_call_anything(op);
     if ((refused || ends_guard || naked) && !dead_block) {
         count_refused();
         fail_extended(ends_guard && !refused ? transaction_control_refusal(site(), refusal_code())
@@ -370,15 +376,17 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
     bool writes = false;
     bool commits = false;
     bool ends = false;
+    routing::access said = routing::access::unknown;
     if (statement) {
-        routing::operation const& op = *statement->operation;
+        auto const judged = judge(statement->operation);
+        routing::operation const& op = *judged;
         bool const dead_block = in_failed_block();
         routing::decision const d = routing::decide(op, facts(), site());
         auto const portal = portals_.find(m.name);
         bool const bound_here = portal != portals_.end() && portal->second.guarded;
         bool const refused = d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold;
         bool const ends_guard = in_guard() && op.transaction_control && !bound_here;
-        bool const naked = guard_needed() && !in_guard() && op.access >= routing::access::unknown;
+        bool const naked = guard_needed() && !in_guard() && may_call_anything(op);
         if ((refused || ends_guard || naked) && !dead_block) {
             // A portal from before the flip; where Bind was refused this is never reached.
             count_refused();
@@ -399,13 +407,14 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         }
         segment_ends_ = segment_ends_ || may_end_block(op);
         writes = began_writing(op.access);
+        said = op.access;
     }
     step.server.view(in.subspan(m.offset, m.size));
     owed_reply& owed = server_->owed.push(owed_kind::execute);
     owed.retag = retag;
     owed.writes = writes;
     owed.commits = commits;
-    if (statement) count_executed(statement->operation->access, owed);
+    if (statement) count_executed(said, owed);
     owed.ends = ends;
     if (auto const* only = only_statement(statement))
         owed.ends_alone = only->kind == statement_kind::commit || only->kind == statement_kind::rollback;

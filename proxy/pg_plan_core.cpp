@@ -91,7 +91,7 @@ pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
     bool bound = false;
     // A block that may come to write begins on the primary, also with a segment that only describes.
     if (read_write() && deferred_ && !deferred_->read_only.value_or(false))
-        plan.decision.verdict = routing::verdict::to_primary;
+        plan.verdict = routing::verdict::to_primary;
     while (!plan.closed && in.size() - at >= pg::header_bytes) {
         auto const header = pg::parse_header(in.subspan(at).first<pg::header_bytes>());
         if (!header) {  // malformed: the end of this session
@@ -139,16 +139,13 @@ pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
                             (m.type == pg::frontend::parse && !bound);
         if (m.type == pg::frontend::bind) bound = true;
         if (judged && m.statement) {
-            routing::decision const d = routing::decide(*m.statement->operation, facts(), site());
+            routing::decision const d = routing::decide(*judge(m.statement->operation), facts(), site());
             bool const parse_only = m.type == pg::frontend::parse;
             if (d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold) {
-                if (!parse_only && plan.decision.verdict != routing::verdict::refuse) {
-                    plan.decision = d;
-                    plan.offender = m.statement;
-                }
+                if (!parse_only && plan.verdict != routing::verdict::refuse) plan.verdict = d.verdict;
             } else if (d.verdict == routing::verdict::to_primary &&
-                       plan.decision.verdict == routing::verdict::to_reader) {
-                plan.decision = d;
+                       plan.verdict == routing::verdict::to_reader) {
+                plan.verdict = d.verdict;
             }
         }
         bool const streamed_on = !m.whole;

@@ -30,6 +30,11 @@ std::string_view explain(routing::why why) {
         case routing::why::understood:
         case routing::why::function:
             return {};
+        case routing::why::relation:
+            return "A view, policy, operator, type or the like that the statement uses calls it.";
+        case routing::why::catalog:
+            return "The catalog was not known to have what it names when it was last read, and the site is "
+                   "configured with guard.functions: refuse.";
         case routing::why::too_long:
             return "The statement is too long to be judged, and is taken for a write.";
         case routing::why::too_deep:

@@ -87,7 +87,7 @@ routing::session_facts pg_session_core::facts() const {
     f.read_only_block = deferred_ && deferred_->read_only.value_or(false);
     f.hold_exhausted = hold_exhausted_;
     f.guarded = in_guard();
-    f.privileged = superuser_;
+    f.privileged = superuser_ || privileged_role_;
     return f;
 }
 

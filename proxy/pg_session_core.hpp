@@ -19,6 +19,7 @@
 #include "proxy/pg_server_state.hpp"
 #include "proxy/statement_watch.hpp"
 #include "proxy/stats.hpp"
+#include "routing/fact_resolver.hpp"
 #include "routing/policy.hpp"
 #include "routing/sql_classifier.hpp"
 
@@ -45,6 +46,7 @@ struct session_context {
     std::vector<routing::instant> avoid_until;
     pg_stats stats;
     statement_watch watch;
+    routing::fact_resolver resolver;
 };
 
 struct session_identity {
@@ -163,14 +165,15 @@ class pg_session_core {
         std::vector<unit_message> messages;
         bool closed = false;  // ends with Sync or Flush
         bool wait = false;    // more bytes must come before it can be placed
-        routing::decision decision{routing::verdict::to_reader};
-        prepared offender;
+        routing::verdict verdict = routing::verdict::to_reader;
     };
 
     routing::site const& site() const { return context_.snapshot->of(identity_.site); }
     config::limits const& limits() const { return context_.snapshot->config->limits; }
     bool read_write() const { return site().mode == routing::mode::read_write; }
     routing::text_facts text_facts() const;
+    void look_up_catalog();
+    std::shared_ptr<routing::operation const> const& judge(std::shared_ptr<routing::operation const> const& op);
 
     // pg_session_core.cpp: linking, transactions, ends
     bool place(routing::verdict verdict, session_step& step);
@@ -288,6 +291,9 @@ class pg_session_core {
     bool mode_due_ = false;  // to be told at the next boundary between messages
     routing::text_facts facts_;
     bool superuser_ = false;  // the server has said so once
+    routing::catalog_state catalog_;
+    std::uint64_t catalog_of_ = 0;  // number of the snapshot that catalog_ is of
+    bool privileged_role_ = false;  // by the catalog
 
     pg_server_state* server_ = nullptr;
     server_wish wish_{};

@@ -101,7 +101,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
             return in.size();
         }
         text = *parsed;
-        judged = context_.classifier.classify(text, text_facts());
+        judged = judge(context_.classifier.classify(text, text_facts()));
     } else {
         text = pg::as_text(in.subspan(pg::header_bytes));
     }

@@ -19,8 +19,10 @@ static_assert(std::is_sorted(std::begin(builtins), std::end(builtins),
                              [](listed const& a, listed const& b) { return a.name < b.name; }));
 
 // Extensions that leave the session: other connections, files, tables repaired behind the back of MVCC.
-constexpr std::string_view denied_prefixes[] = {"dblink", "pg_file_", "heap_force_",
-                                                "postgres_fdw_disconnect"};
+// tablefunc's and xml2's run SQL that they are given as text.
+constexpr std::string_view denied_prefixes[] = {
+    "dblink",        "pg_file_",   "heap_force_", "postgres_fdw_disconnect", "pg_stat_statements_reset",
+    "crosstab",      "connectby",  "xpath_table", "pg_truncate_visibility_map"};
 
 }  // namespace
 

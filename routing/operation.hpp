@@ -1,6 +1,8 @@
 // What a statement is, as far as Lull must know. Values only; made by sql_classifier, judged by policy.
 #pragma once
 
+#include "routing/named.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -67,6 +69,9 @@ struct statement {
                               // temporary tables, WITH HOLD cursors, LISTEN, session advisory locks, SQL PREPARE,
                               // LOAD, set_config() with arguments that are not constants
     bool may_set = false;     // calls set_config(), but is no plain SET: may change any setting, also leave READ ONLY
+    bool only_unlisted = false;  // access is unknown for nothing but functions that are on no list ...
+    lull::routing::access listed = routing::access::read;  // ... and would be this without them
+    std::vector<name_use> names;  // each once; for fact_resolver. Empty where nothing more can be found out
     begin_options begin;      // for begin and set_transaction
     std::string command;      // PostgreSQL's own tag for "cannot execute %s in a read-only transaction"
     std::string name;         // setting (as the server spells it: "timezone"), savepoint, prepared statement; lower case
@@ -78,12 +83,17 @@ struct statement {
 };
 
 /// Why an operation is what it is; for logs, metrics and DETAIL.
-enum class why : std::uint8_t { understood, function, too_long, too_deep, syntax_error, encoding, guard, node };
+/// From the catalog (fact_resolver): `relation`, one that reaches such a function; `catalog`, something that the
+/// catalog is not known to have.
+enum class why : std::uint8_t {
+    understood, function, too_long, too_deep, syntax_error, encoding, guard, node, relation, catalog
+};
 
 struct operation {
     lull::routing::access access = routing::access::unknown;  // the strictest of all
     lull::routing::why why = routing::why::understood;
     bool transaction_control = false;  // some statement begins or ends a transaction
+    bool has_names = false;            // of some statement
     std::string function;              // the first function that is not on the list, or that is denied
     std::vector<statement> statements;
     friend bool operator==(operation const&, operation const&) = default;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "config/model.hpp"
+#include "routing/catalog_facts.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -64,12 +65,19 @@ struct site {
     instant fresh_floor{};
 };
 
+/// Of one database.
+struct catalog_state {
+    std::shared_ptr<catalog_facts const> facts;  // null: not known
+    bool fresh = false;  // read after the site was closed: no client can have changed anything since
+};
+
 struct snapshot {
     std::uint64_t number = 0;  // of this snapshot
     std::shared_ptr<config::config const> config;
     std::vector<site> sites;        // indexed by site_id
     std::vector<backend> backends;  // indexed by backend_id
     std::map<std::string, site_id, std::less<>> by_database;
+    std::map<std::string, catalog_state, std::less<>> catalogs;  // by database
     std::map<std::string, site_id, std::less<>> by_host;  // lower case, no port, no trailing dot
 
     site const& of(site_id id) const { return sites[static_cast<std::size_t>(id)]; }

@@ -23,6 +23,12 @@ static_assert(static_cast<int>(statement_kind::select) == LULL_SELECT &&
               static_cast<int>(statement_kind::declare_cursor) == LULL_DECLARE_CURSOR &&
               static_cast<int>(statement_kind::notify) == LULL_NOTIFY);
 static_assert(static_cast<int>(isolation::serializable) == LULL_SERIALIZABLE);
+static_assert(static_cast<int>(named::function) == LULL_NAMED_FUNCTION &&
+              static_cast<int>(named::type) == LULL_NAMED_TYPE &&
+              static_cast<int>(named::attribute) == LULL_NAMED_ATTRIBUTE);
+
+// A statement that names more is not worth finding out about.
+constexpr std::size_t most_names = 256;
 static_assert(static_cast<int>(function_class::unknown) == LULL_FUNCTION_UNKNOWN &&
               static_cast<int>(function_class::lock) == LULL_FUNCTION_LOCK &&
               static_cast<int>(function_class::denied) == LULL_FUNCTION_DENIED);
@@ -46,6 +52,8 @@ statement to_statement(lull_sql_statement const& in) {
     out.to_default = in.to_default;
     out.pins = in.pins;
     out.may_set = in.may_set;
+    out.only_unlisted = in.only_unlisted && !in.too_deep;
+    out.listed = static_cast<access>(in.listed);
     out.begin.isolation = static_cast<isolation>(in.isolation);
     out.begin.read_only = option_of(in.read_only);
     out.begin.deferrable = option_of(in.deferrable);
@@ -58,9 +66,16 @@ statement to_statement(lull_sql_statement const& in) {
 }
 
 struct collector {
-    std::vector<std::string> const& allowed;
     operation op;
+    std::vector<name_use> names;  // of the statement under way
     bool constants_matter = false;
+
+    void name(named what, std::string_view schema, std::string_view name, bool unlisted) {
+        if (names.size() > most_names) return;
+        name_use const use{what, unlisted, name_number(what, {}, name),
+                           schema.empty() ? 0 : name_number(what, schema, name)};
+        if (std::find(names.begin(), names.end(), use) == names.end()) names.push_back(use);
+    }
 
     void add(lull_sql_statement const& in) {
         op.access = op.statements.empty() ? static_cast<access>(in.access)
@@ -74,17 +89,17 @@ struct collector {
             op.why = why::function;
         constants_matter = constants_matter || in.constants_matter;
         op.statements.push_back(to_statement(in));
+        statement& s = op.statements.back();
+        if (names.size() > most_names) {
+            s.access = std::max(s.access, access::unknown);
+            op.access = std::max(op.access, access::unknown);
+            if (op.why == why::understood) op.why = why::node;
+        } else if (s.access < access::unknown || s.only_unlisted) {
+            s.names.assign(names.begin(), names.end());
+            op.has_names = op.has_names || !names.empty();
+        }
+        names.clear();
         op.transaction_control = op.transaction_control || controls_transaction(op.statements.back().kind);
-    }
-
-    bool is_allowed(std::string_view schema, std::string_view name) const {
-        return std::any_of(allowed.begin(), allowed.end(), [&](std::string_view entry) {
-            if (schema.empty()) return entry == name;
-            if (!entry.starts_with(schema) || entry.size() <= schema.size() || entry[schema.size()] != '.')
-                return false;
-            entry.remove_prefix(schema.size() + 1);
-            return entry == "*" || entry == name;
-        });
     }
 
     function_class class_of(char const* schema, std::string_view name) const {
@@ -93,7 +108,7 @@ struct collector {
             if (auto const found = class_of_builtin(name); found != function_class::unknown) return found;
         }
         if (is_denied_anywhere(name)) return function_class::denied;
-        return is_allowed(in_schema, name) ? function_class::read : function_class::unknown;
+        return function_class::unknown;
     }
 };
 
@@ -103,6 +118,11 @@ void on_statement(void* context, lull_sql_statement const* s) noexcept {
 }
 lull_sql_function on_function(void* context, char const* schema, char const* name) noexcept {
     return static_cast<lull_sql_function>(static_cast<collector*>(context)->class_of(schema, name));
+}
+
+void on_name(void* context, lull_sql_named what, char const* schema, char const* name,
+             bool unlisted) noexcept {
+    static_cast<collector*>(context)->name(static_cast<named>(what), schema ? schema : "", name, unlisted);
 }
 
 operation not_understood(why reason) {
@@ -191,8 +211,8 @@ std::shared_ptr<operation const> const& sql_classifier::parse(std::string_view s
     stats_.longest_parse = std::max<std::uint64_t>(stats_.longest_parse, sql.size());
 
     text_.assign(sql);
-    collector found{limits_.allowed_functions, {}, false};
-    bool const parsed = lull_sql_classify(text_.c_str(), static_cast<int>(limits_.max_depth), on_function,
+    collector found;
+    bool const parsed = lull_sql_classify(text_.c_str(), static_cast<int>(limits_.max_depth), on_function, on_name,
                                           on_statement, &found);
     bool share = false;
     if (!parsed) {
@@ -200,12 +220,9 @@ std::shared_ptr<operation const> const& sql_classifier::parse(std::string_view s
         found.op = not_understood(why::syntax_error);
     } else if (found.op.statements.empty()) {
         found.op.access = access::read;
-        found.op.statements.push_back({.kind = statement_kind::empty,
-                                       .access = access::read,
-                                       .begin = {},
-                                       .command = {},
-                                       .name = {},
-                                       .value = {}});
+        statement& nothing = found.op.statements.emplace_back();
+        nothing.kind = statement_kind::empty;
+        nothing.access = access::read;
     } else {
         if (found.op.why == why::too_deep) ++stats_.too_deep;
         // Offsets differ between texts that differ in their constants, so those of one statement name the

@@ -5,7 +5,7 @@
 // understood is one statement of kind and access `unknown`, which everybody treats as a write. The server
 // stays the judge of syntax.
 //
-// What a parser cannot see, and the catalog must tell: what lies behind a view, rule, policy, default,
+// What a parser cannot see, and the catalog must tell (fact_resolver): what lies behind a view, rule, policy, default,
 // foreign table, cast, operator, domain or trigger; a function called in attribute notation (`row.f`); and
 // which function an unqualified name means when search_path or a temporary schema shadows pg_catalog. `read`
 // is therefore "reads, as far as the text says". PREPARE, EXPLAIN and Bind already plan, which runs immutable
@@ -50,9 +50,6 @@ struct classifier_limits {
     std::size_t cache_bytes = 4 * 1024 * 1024;
     std::size_t max_key_bytes = 4 * 1024;  // texts with longer keys are parsed each time
     std::uint64_t cache_seed = 0;          // of the cache's hash; 0: random
-    /// The site's own functions that change nothing: "name" (called unqualified), "schema.name" or
-    /// "schema.*".
-    std::vector<std::string> allowed_functions;
 };
 
 /// Counts of one classifier since it was made.

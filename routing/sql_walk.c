@@ -26,16 +26,26 @@
 /* port.h points it at the library's own, which formats through PostgreSQL's globals. */
 #undef snprintf
 
+/* Of WITH clauses around what is walked, each with so many of its names visible. */
+enum { MOST_SCOPES = 64 };
+struct scope {
+    const List* ctes;
+    int visible;
+};
+
 struct walk {
     int depth, max_depth;
     lull_sql_lookup lookup;
+    lull_sql_name name;
     void* context;
+    struct scope scopes[MOST_SCOPES];
+    int scope_count;
     enum lull_sql_access access;
     bool too_deep, unknown_node, pins, may_set, constants_matter;
     bool writes;                /* a data-modifying CTE */
     LockClauseStrength locking; /* of the first locking clause met; LCS_NONE: none */
     const char* denied;
-    const char* unlisted;
+    const char* unlisted; /* a function; anything else that is not listed makes the access unknown for good */
 };
 
 static void walk(struct walk* w, const void* node);
@@ -54,14 +64,64 @@ static const char* string_at(const List* list, int i) {
 }
 
 static void unlisted(struct walk* w, const char* name) {
-    raise_to(&w->access, LULL_UNKNOWN);
     if (!w->unlisted) w->unlisted = name;
+}
+
+static void named(struct walk* w, enum lull_sql_named what, const char* schema, const char* name) {
+    w->name(w->context, what, schema, name, false);
+}
+
+/* The names of PostgreSQL's grammar: [catalog.][schema.]name. */
+static void named_by(struct walk* w, enum lull_sql_named what, const List* name) {
+    int n = list_length(name);
+    if (n > 0) named(w, what, n > 1 ? string_at(name, n - 2) : NULL, string_at(name, n - 1));
 }
 
 /* Operators of other schemas run functions that nobody listed. */
 static void check_operator(struct walk* w, const List* name) {
     int n = list_length(name);
-    if (n > 1 && !(n == 2 && same(string_at(name, 0), "pg_catalog"))) unlisted(w, string_at(name, n - 1));
+    named_by(w, LULL_NAMED_OPERATOR, name);
+    if (n > 1 && !(n == 2 && same(string_at(name, 0), "pg_catalog"))) {
+        raise_to(&w->access, LULL_UNKNOWN);
+        unlisted(w, string_at(name, n - 1));
+    }
+}
+
+/* Of (x).f and of a.b.f the last name may be a function of the row. */
+static void check_attribute(struct walk* w, const List* fields, int least) {
+    int n = list_length(fields);
+    for (int i = least - 1; i < n; ++i) {
+        const Node* field = list_nth(fields, i);
+        if (nodeTag(field) == T_String) named(w, LULL_NAMED_ATTRIBUTE, NULL, ((const String*)field)->sval);
+    }
+}
+
+static bool is_cte(const struct walk* w, const char* name) {
+    for (int i = w->scope_count; i-- > 0;)
+        for (int j = 0; j < w->scopes[i].visible; ++j)
+            if (same(((const CommonTableExpr*)list_nth(w->scopes[i].ctes, j))->ctename, name)) return true;
+    return false;
+}
+
+static void check_relation(struct walk* w, const RangeVar* r) {
+    if (r && (r->schemaname || !is_cte(w, r->relname))) named(w, LULL_NAMED_RELATION, r->schemaname, r->relname);
+}
+
+/* Its names stay visible until the walk() that met it returns. */
+static void walk_with(struct walk* w, const WithClause* with) {
+    if (!with) return;
+    if (w->scope_count == MOST_SCOPES) {
+        w->unknown_node = true;
+        return;
+    }
+    struct scope* scope = &w->scopes[w->scope_count++];
+    int n = list_length(with->ctes);
+    scope->ctes = with->ctes;
+    scope->visible = with->recursive ? n : 0;
+    for (int i = 0; i < n; ++i) {
+        walk(w, list_nth(with->ctes, i));
+        if (!with->recursive) scope->visible = i + 1;
+    }
 }
 
 /* 't', 'on', true ...: LULL_UNSET when it is not a boolean constant. */
@@ -99,7 +159,9 @@ static void walk_function(struct walk* w, const FuncCall* f) {
     int n = list_length(f->funcname);
     const char* name = string_at(f->funcname, n - 1);
     const char* schema = n > 1 ? string_at(f->funcname, n - 2) : NULL;
-    switch (w->lookup(w->context, schema, name)) {
+    enum lull_sql_function class = w->lookup(w->context, schema, name);
+    w->name(w->context, LULL_NAMED_FUNCTION, schema, name, class == LULL_FUNCTION_UNKNOWN);
+    switch (class) {
         case LULL_FUNCTION_READ:
             break;
         case LULL_FUNCTION_SESSION:
@@ -130,11 +192,29 @@ static void walk_function(struct walk* w, const FuncCall* f) {
     walk(w, f->over);
 }
 
+/* BETWEEN and its like name their operators otherwise. */
+static void check_expression(struct walk* w, const A_Expr* e) {
+    switch (e->kind) {
+        case AEXPR_BETWEEN:
+        case AEXPR_NOT_BETWEEN:
+        case AEXPR_BETWEEN_SYM:
+        case AEXPR_NOT_BETWEEN_SYM:
+            for (const char* const* op = (const char* const[]){"<", "<=", ">", ">=", NULL}; *op; ++op)
+                named(w, LULL_NAMED_OPERATOR, NULL, *op);
+            return;
+        default:
+            check_operator(w, e->name);
+    }
+}
+
 static void walk_sample(struct walk* w, const RangeTableSample* s) {
     int n = list_length(s->method);
     const char* method = string_at(s->method, n - 1);
     bool ours = n == 1 || (n == 2 && same(string_at(s->method, 0), "pg_catalog"));
-    if (!ours || !(same(method, "bernoulli") || same(method, "system"))) unlisted(w, method);
+    if (!ours || !(same(method, "bernoulli") || same(method, "system"))) {
+        raise_to(&w->access, LULL_UNKNOWN);
+        unlisted(w, method);
+    }
     walk(w, s->relation);
     walk(w, s->args);
     walk(w, s->repeatable);
@@ -144,7 +224,7 @@ static void walk_writer(struct walk* w, const Node* n) {
     switch (nodeTag(n)) {
         case T_InsertStmt: {
             const InsertStmt* s = (const InsertStmt*)n;
-            walk(w, s->withClause);
+            walk_with(w, s->withClause);
             walk(w, s->cols);
             walk(w, s->selectStmt);
             walk(w, s->onConflictClause);
@@ -155,7 +235,7 @@ static void walk_writer(struct walk* w, const Node* n) {
             const UpdateStmt* s = (const UpdateStmt*)n;
             /* A rule of that view makes it a set_config() for the session. */
             if (same(s->relation->relname, "pg_settings")) w->pins = w->may_set = true;
-            walk(w, s->withClause);
+            walk_with(w, s->withClause);
             walk(w, s->targetList);
             walk(w, s->fromClause);
             walk(w, s->whereClause);
@@ -164,7 +244,7 @@ static void walk_writer(struct walk* w, const Node* n) {
         }
         case T_DeleteStmt: {
             const DeleteStmt* s = (const DeleteStmt*)n;
-            walk(w, s->withClause);
+            walk_with(w, s->withClause);
             walk(w, s->usingClause);
             walk(w, s->whereClause);
             walk(w, s->returningList);
@@ -172,7 +252,7 @@ static void walk_writer(struct walk* w, const Node* n) {
         }
         default: {
             const MergeStmt* s = (const MergeStmt*)n;
-            walk(w, s->withClause);
+            walk_with(w, s->withClause);
             walk(w, s->sourceRelation);
             walk(w, s->joinCondition);
             walk(w, s->mergeWhenClauses);
@@ -183,7 +263,7 @@ static void walk_writer(struct walk* w, const Node* n) {
 
 /* All of a SELECT but its left child, which the caller's loop takes: chains of UNION are left-deep. */
 static void walk_select(struct walk* w, const SelectStmt* s) {
-    walk(w, s->withClause);
+    walk_with(w, s->withClause);
     walk(w, s->distinctClause);
     walk(w, s->targetList);
     walk(w, s->fromClause);
@@ -242,12 +322,16 @@ static void walk_node(struct walk* w, const Node* n) {
             case T_BitString:
             case T_A_Const:
             case T_A_Star:
-            case T_ColumnRef:
             case T_ParamRef:
-            case T_RangeVar:
             case T_SQLValueFunction:
             case T_SetToDefault:
             case T_CurrentOfExpr:
+                return;
+            case T_ColumnRef:
+                check_attribute(w, ((const ColumnRef*)n)->fields, 2);
+                return;
+            case T_RangeVar:
+                check_relation(w, (const RangeVar*)n);
                 return;
             case T_SelectStmt:
                 walk_select(w, (const SelectStmt*)n);
@@ -262,8 +346,6 @@ static void walk_node(struct walk* w, const Node* n) {
             case T_LockingClause:
                 if (w->locking == LCS_NONE) w->locking = ((const LockingClause*)n)->strength;
                 return;
-            case T_WithClause:
-                NEXT(((const WithClause*)n)->ctes);
             case T_CommonTableExpr: {
                 const CommonTableExpr* c = (const CommonTableExpr*)n;
                 if (c->cycle_clause) {
@@ -276,7 +358,7 @@ static void walk_node(struct walk* w, const Node* n) {
                 walk_function(w, (const FuncCall*)n);
                 return;
             case T_A_Expr:
-                check_operator(w, ((const A_Expr*)n)->name);
+                check_expression(w, (const A_Expr*)n);
                 walk(w, ((const A_Expr*)n)->rexpr);
                 NEXT(((const A_Expr*)n)->lexpr);
             case T_BoolExpr:
@@ -285,6 +367,7 @@ static void walk_node(struct walk* w, const Node* n) {
                 walk(w, ((const TypeCast*)n)->typeName);
                 NEXT(((const TypeCast*)n)->arg);
             case T_TypeName:
+                named_by(w, LULL_NAMED_TYPE, ((const TypeName*)n)->names);
                 NEXT(((const TypeName*)n)->typmods);
             case T_CollateClause:
                 NEXT(((const CollateClause*)n)->arg);
@@ -316,6 +399,7 @@ static void walk_node(struct walk* w, const Node* n) {
             case T_A_ArrayExpr:
                 NEXT(((const A_ArrayExpr*)n)->elements);
             case T_A_Indirection:
+                check_attribute(w, ((const A_Indirection*)n)->indirection, 1);
                 walk(w, ((const A_Indirection*)n)->indirection);
                 NEXT(((const A_Indirection*)n)->arg);
             case T_A_Indices:
@@ -385,9 +469,11 @@ static void walk(struct walk* w, const void* node) {
         w->too_deep = true;
         return;
     }
+    int scopes = w->scope_count;
     ++w->depth;
     walk_node(w, node);
     --w->depth;
+    w->scope_count = scopes;
 }
 
 /* ---- statements ---- */
@@ -406,6 +492,11 @@ static void is(struct lull_sql_statement* out, enum lull_sql_kind kind, enum lul
 static void copy_findings(struct lull_sql_statement* out, const struct walk* w) {
     raise_to(&out->access, w->access);
     if (w->too_deep || w->unknown_node) raise_to(&out->access, LULL_UNKNOWN);
+    if (w->unlisted && out->access < LULL_UNKNOWN) {
+        out->only_unlisted = true;
+        out->listed = out->access;
+        out->access = LULL_UNKNOWN;
+    }
     out->too_deep |= w->too_deep;
     out->unknown_node |= w->unknown_node;
     out->pins |= w->pins;
@@ -992,7 +1083,8 @@ static void classify_explain(struct lull_sql_statement* out, const struct walk* 
     bool reads = out->access == LULL_READ;
     if (!runs) {
         out->pins = out->may_set = false;
-        if (!reads) out->access = LULL_UNKNOWN;
+        if (!reads && !out->only_unlisted) out->access = LULL_UNKNOWN;
+        out->listed = LULL_READ;
     }
     if (!runs || out->kind == LULL_SELECT || out->kind == LULL_DECLARE_CURSOR || out->kind == LULL_EXECUTE)
         out->kind = LULL_EXPLAIN;
@@ -1011,7 +1103,9 @@ static void classify_copy(struct lull_sql_statement* out, const struct walk* fre
         out->kind = LULL_COPY_OUT;
         if (out->access == LULL_READ) set_command(out, "COPY TO", "");
     } else {
+        struct walk w = *fresh;
         is(out, LULL_COPY_OUT, LULL_READ, "COPY TO");
+        walk(&w, s->relation);
     }
     out->constants_matter = true;
 }
@@ -1058,6 +1152,7 @@ static void classify(struct lull_sql_statement* out, const struct walk* fresh, N
             classify(out, fresh, ((const PrepareStmt*)n)->query);
             if (out->access <= LULL_SESSION) set_command(out, "PREPARE", "");
             raise_to(&out->access, LULL_SESSION);
+            raise_to(&out->listed, LULL_SESSION);
             out->kind = LULL_PREPARE;
             out->name = ((const PrepareStmt*)n)->name;
             out->pins = true;
@@ -1102,11 +1197,12 @@ static void classify(struct lull_sql_statement* out, const struct walk* fresh, N
     out->unknown_node = true;
 }
 
-bool lull_sql_classify(const char* text, int max_depth, lull_sql_lookup lookup, lull_sql_sink sink,
-                       void* context) {
+bool lull_sql_classify(const char* text, int max_depth, lull_sql_lookup lookup, lull_sql_name name,
+                       lull_sql_sink sink, void* context) {
     struct walk fresh = {0};
     fresh.max_depth = max_depth;
     fresh.lookup = lookup;
+    fresh.name = name;
     fresh.context = context;
     fresh.locking = LCS_NONE;
 

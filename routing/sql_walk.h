@@ -70,6 +70,15 @@ enum lull_sql_function {
     LULL_FUNCTION_UNKNOWN
 };
 
+/* In the order of lull::routing::named. */
+enum lull_sql_named {
+    LULL_NAMED_FUNCTION,
+    LULL_NAMED_RELATION,
+    LULL_NAMED_TYPE,
+    LULL_NAMED_OPERATOR,
+    LULL_NAMED_ATTRIBUTE /* of something qualified: may be a call of a function (`row.f`) */
+};
+
 enum lull_sql_option { LULL_UNSET = -1, LULL_OFF = 0, LULL_ON = 1 };
 
 struct lull_sql_statement {
@@ -82,6 +91,8 @@ struct lull_sql_statement {
     bool constants_matter; /* its class may differ for a text with other constants */
     bool too_deep;         /* given up: access is unknown */
     bool unknown_node;     /* a node that the walk does not know: access is at least unknown */
+    bool only_unlisted;    /* access is unknown for nothing but functions that are not listed ... */
+    enum lull_sql_access listed; /* ... and would be this without them */
     int32_t offset;        /* in bytes; length 0: to the end of the text */
     int32_t length;
     /* Strings live during the call of the sink; never null. */
@@ -94,13 +105,17 @@ struct lull_sql_statement {
 
 /* schema is null when the call was not qualified. */
 typedef enum lull_sql_function (*lull_sql_lookup)(void* context, const char* schema, const char* name);
+/* What a statement names, in any order and more than once, before the sink has the statement. A relation that
+ * a WITH clause around it defines is none. `unlisted`: a function for which lookup said so. */
+typedef void (*lull_sql_name)(void* context, enum lull_sql_named what, const char* schema, const char* name,
+                              bool unlisted);
 /* Called once a statement, in order. Must not throw or call back into the parser. */
 typedef void (*lull_sql_sink)(void* context, const struct lull_sql_statement* statement);
 
 /* False when the text does not parse (or memory ran out); the sink was not called then. The text must have
  * passed the guard of sql_normalizer.hpp: some shapes cost the parser quadratic time. */
-bool lull_sql_classify(const char* text, int max_depth, lull_sql_lookup lookup, lull_sql_sink sink,
-                       void* context);
+bool lull_sql_classify(const char* text, int max_depth, lull_sql_lookup lookup, lull_sql_name name,
+                       lull_sql_sink sink, void* context);
 
 #ifdef __cplusplus
 }

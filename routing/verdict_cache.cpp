@@ -22,7 +22,8 @@ std::uint64_t load8(char const* p) {
 std::size_t cost_of(operation const& op) {
     std::size_t bytes = sizeof(operation) + op.function.size();
     for (auto const& s : op.statements)
-        bytes += sizeof(statement) + s.command.size() + s.name.size() + s.value.size();
+        bytes += sizeof(statement) + s.command.size() + s.name.size() + s.value.size() +
+                 s.names.capacity() * sizeof(name_use);
     return bytes;
 }
 

@@ -14,7 +14,7 @@ using namespace lull::routing;
 
 char const* const access_names[] = {"read", "session", "unknown", "write"};
 char const* const why_names[] = {"understood",   "function", "too_long", "too_deep",
-                                 "syntax_error", "encoding", "guard",    "node"};
+                                 "syntax_error", "encoding", "guard",    "node",     "relation", "catalog"};
 char const* const kind_names[] = {"empty",
                                   "select",
                                   "explain",

@@ -83,6 +83,7 @@ class Lull:
             "control": {"user": "lull", "password": c.CONTROL_PASSWORD, "database": "postgres"},
             "auth_query": {"user": "lull_auth", "password": c.AUTH_PASSWORD, "database": "postgres"},
             "probe_interval": "50ms",
+            "catalog_interval": "250ms",
         }
         if replicas:
             main["replicas"] = [f"127.0.0.1:{self.cluster.standby.port}"]
@@ -140,6 +141,9 @@ class Lull:
         running = [server for server in (self.cluster.primary, self.cluster.standby) if server.running]
         up = {f"{host}:{server.port}" for host in ("127.0.0.1", "localhost") for server in running}
         sites = [self.site(name) for name in self.config["sites"]]
+        asks = all("control" in cluster for cluster in self.config["clusters"].values()) and self.cluster.primary.running
+        if asks and not all(one["known"] or one["trouble"] for site in sites for one in site["catalogs"]):
+            return False
         closed = any(site["mode"] != "read_write" for site in sites)  # a frozen replica is not fresh
         for backend in (backend for site in sites for backend in site["backends"]):
             fresh = closed or backend["role"] == "primary" or backend["lag_ms"] is not None

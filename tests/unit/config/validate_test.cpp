@@ -192,3 +192,25 @@ TEST_CASE("a configuration made in code is judged too") {
     REQUIRE(validate(c).issues.size() == 1);
     CHECK(validate(c).issues[0].line == 0);
 }
+
+TEST_CASE("a guard that nobody could serve, and lists of functions") {
+    auto const path_of = [](std::string const& guard, bool control = true) {
+        std::string text = with_sites("  shop: {cluster: main, guard: {" + guard + "}}\n");
+        if (!control) text.replace(text.find(", control: {user: lull}"), 23, "");
+        auto const issues = bad(text);
+        REQUIRE(issues.size() == 1);
+        CHECK_FALSE(issues[0].fix.empty());
+        return issues[0].path;
+    };
+    CHECK(path_of("functions: refuse", false) == "sites.shop.guard.functions");
+    CHECK(path_of("functions: maybe") == "sites.shop.guard.functions");
+    CHECK(path_of("allow_functions: ['*']") == "sites.shop.guard.allow_functions[0]");
+    CHECK(path_of("allow_functions: [f, 'a.b.c']") == "sites.shop.guard.allow_functions[1]");
+    CHECK(path_of("deny_functions: ['api.*']") == "sites.shop.guard.deny_functions[0]");
+    CHECK(path_of("deny_functions: ['.f']") == "sites.shop.guard.deny_functions[0]");
+    auto const c =
+        good(with_sites("  shop: {cluster: main, guard: {functions: refuse, allow_functions: [f, 'api.*'], "
+                        "deny_functions: [a.f]}}\n"));
+    CHECK(c.sites.at("shop").guard.functions == function_policy::refuse);
+    CHECK(c.sites.at("shop").guard.allow_functions == std::vector<std::string>{"f", "api.*"});
+}

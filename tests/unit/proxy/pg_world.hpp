@@ -101,9 +101,22 @@ class pg_world {
             }
         }
         made->by_database["shop"] = routing::site_id{0};
+        made->catalogs["shop"] = {.facts = facts_, .fresh = true};
         context_.snapshot = std::move(made);
     }
 
+    /// One table, t.
+    static std::shared_ptr<routing::catalog_facts const> make_facts() {
+        routing::catalog_rows rows;
+        routing::catalog_object& t = rows.objects.emplace_back();
+        t.oid = 16384;
+        t.schema = "public";
+        t.name = "t";
+        t.is = routing::catalog_object::nature::harmless;
+        return routing::catalog_facts::make(rows, {});
+    }
+
+    std::shared_ptr<routing::catalog_facts const> facts_ = make_facts();
     config::config config_;
     config::site site_;
     routing::mode mode_ = routing::mode::read_write;

@@ -327,20 +327,17 @@ TEST_CASE("transaction options, chains, and the strictest of several statements"
 }
 
 TEST_CASE("the function that decided is named") {
-    sql_classifier classifier({.allowed_functions = {"mine", "app.pure", "lib.*"}});
+    sql_classifier classifier;
     CHECK(classifier.classify("select f(), g()")->function == "f");
     CHECK(classifier.classify("select f(), nextval('s')")->function == "nextval");
     CHECK(classifier.classify("select f()")->why == why::function);
     CHECK(classifier.classify("select lower('x')")->function.empty());
-    CHECK(classifier.classify("select mine(), app.pure(), lib.any(), mine(lower('x'))")->access == a::read);
     CHECK(classifier.classify("select app.other()")->function == "other");
-    CHECK(classifier.classify("select pure()")->access == a::unknown);
-    CHECK(classifier.classify("select app.mine()")->access == a::unknown);
     CHECK(classifier.classify("select lib.dblink()")->access == a::write);
 }
 
 TEST_CASE("what cannot be understood is unknown, with the reason") {
-    sql_classifier classifier({.max_parse_bytes = 4096, .max_depth = 100, .allowed_functions = {}});
+    sql_classifier classifier({.max_parse_bytes = 4096, .max_depth = 100});
     auto check = [&](std::string const& sql, why reason, text_facts facts = {}) {
         CAPTURE(sql.substr(0, 60));
         auto const op = classifier.classify(sql, facts);
@@ -397,7 +394,7 @@ TEST_CASE("four workers classify at the same time and agree") {
     std::vector<std::thread> workers;
     for (auto& result : wrong) {
         workers.emplace_back([&result] {
-            sql_classifier classifier({.cache_entries = 16, .allowed_functions = {}});
+            sql_classifier classifier({.cache_entries = 16});
             for (int i = 0; i < 200; ++i) {
                 for (row const& r : table) {
                     auto const& op = classifier.classify(r.sql);

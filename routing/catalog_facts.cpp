@@ -1,0 +1,309 @@
+#include "routing/catalog_facts.hpp"
+
+#include "routing/catalog_source.hpp"
+#include "routing/function_list.hpp"
+
+#include <algorithm>
+
+namespace lull::routing {
+namespace {
+
+constexpr std::size_t most_examples = 5;
+// Sources are looked through again as long as that finds anything; chains of calls are rarely longer.
+constexpr int most_rounds = 50;
+
+named named_of(catalog_object::kind what) {
+    switch (what) {
+        case catalog_object::kind::function:
+            return named::function;
+        case catalog_object::kind::relation:
+            return named::relation;
+        case catalog_object::kind::type:
+            return named::type;
+        case catalog_object::kind::op:
+            return named::op;
+    }
+    return named::function;
+}
+
+reach reach_of_builtin(std::string_view name) {
+    switch (class_of_builtin(name)) {
+        case function_class::read:
+        case function_class::session:
+            return reach::reads;
+        case function_class::denied:
+            return reach::denied;
+        case function_class::lock:
+        case function_class::set_config:
+        case function_class::unknown:
+            break;
+    }
+    return reach::unknown;
+}
+
+/// Of what is always refused, what READ ONLY stops by itself or ROLLBACK undoes, and functions may therefore
+/// contain for other times: a function that draws a number only if it has to still reads.
+bool is_stopped_by_server(std::string_view name) {
+    for (std::string_view harmless :
+         {"nextval", "setval", "txid_current", "pg_current_xact_id", "pg_notify", "pg_export_snapshot",
+          "pg_current_logfile", "pg_stat_file", "ts_stat", "ts_rewrite", "loread", "lowrite"})
+        if (name == harmless) return true;
+    for (std::string_view prefix : {"lo_", "pg_read_", "pg_ls_"})
+        if (name.starts_with(prefix)) return name != "lo_export" && name != "lo_import";
+    return name.ends_with("_to_xml") || name.ends_with("_to_xmlschema") || name.ends_with("_and_xmlschema");
+}
+
+/// A volatile function whose source shows that it would get out of READ ONLY, or past it. Within a function
+/// COPY is always to a file or a program of the server's.
+bool gets_around(std::string_view source) {
+    std::string culprit;
+    return source_reaches(
+        source,
+        [](std::string_view name, bool called) {
+            if (name == "transaction_read_only" || name == "copy") return true;
+            if (!called) return false;
+            if (is_denied_anywhere(name)) return true;
+            return class_of_builtin(name) == function_class::denied && !is_stopped_by_server(name);
+        },
+        culprit);
+}
+
+/// "name" fits whatever schema, "schema.name" and "schema.*" fit theirs.
+bool fits(std::vector<std::string> const& list, std::string_view schema, std::string_view name) {
+    return std::ranges::any_of(list, [&](std::string_view entry) {
+        std::size_t const dot = entry.find('.');
+        if (dot == std::string_view::npos) return entry == name;
+        return entry.substr(0, dot) == schema &&
+               (entry.substr(dot + 1) == "*" || entry.substr(dot + 1) == name);
+    });
+}
+
+}  // namespace
+
+class facts_maker {
+  public:
+    facts_maker(catalog_rows const& rows, config::guard const& guard, catalog_facts& out)
+        : rows_(rows), guard_(guard), out_(out), nodes_(rows.objects.size()) {}
+
+    void run() {
+        for (std::size_t i = 0; i < rows_.objects.size(); ++i) {
+            catalog_object const& o = rows_.objects[i];
+            by_oid_[key(o.what, o.oid)] = i;
+            nodes_[i].means = own(o, nodes_[i]);
+            if (nodes_[i].means != reach::reads) nodes_[i].function = o.name;
+        }
+        for (catalog_edge const& e : rows_.edges) {
+            node* const from = find(e.from_kind, e.from);
+            node* const to = find(e.to_kind, e.to);
+            if (from && to) to->users.push_back(static_cast<std::size_t>(from - nodes_.data()));
+        }
+        for (catalog_builtin const& b : rows_.builtins)
+            if (node* const from = find(b.from_kind, b.from))
+                raise(*from, denied("pg_catalog", b.function) ? reach::denied : reach_of_builtin(b.function),
+                      b.function);
+        for (std::size_t i = 0; i < nodes_.size(); ++i)
+            if (nodes_[i].means != reach::reads) spread(i);
+        read_sources();
+        tell();
+    }
+
+  private:
+    struct node {
+        reach means = reach::reads;
+        bool allowed = false;  // whatever it reaches
+        std::string function;
+        std::vector<std::size_t> users;
+    };
+
+    static std::uint64_t key(catalog_object::kind what, std::uint32_t oid) {
+        return static_cast<std::uint64_t>(what) << 32 | oid;
+    }
+    node* find(catalog_object::kind what, std::uint32_t oid) {
+        auto const at = by_oid_.find(key(what, oid));
+        return at == by_oid_.end() ? nullptr : &nodes_[at->second];
+    }
+    bool denied(std::string_view schema, std::string_view name) const {
+        return is_denied_anywhere(name) || fits(guard_.deny_functions, schema, name);
+    }
+
+    reach own(catalog_object const& o, node& n) const {
+        if (o.what == catalog_object::kind::function) {
+            if (denied(o.schema, o.name)) return reach::denied;
+            n.allowed = fits(guard_.allow_functions, o.schema, o.name);
+            if (n.allowed) return reach::reads;
+            if (o.is == catalog_object::nature::unknown && gets_around(o.source)) return reach::denied;
+        }
+        return o.is == catalog_object::nature::unknown ? reach::unknown : reach::reads;
+    }
+
+    static bool raise(node& n, reach to, std::string const& function) {
+        if (n.allowed || to <= n.means) return false;
+        n.means = to;
+        n.function = function;
+        return true;
+    }
+
+    void spread(std::size_t from) {
+        std::vector<std::size_t> todo{from};
+        while (!todo.empty()) {
+            std::size_t const i = todo.back();
+            todo.pop_back();
+            for (std::size_t user : nodes_[i].users)
+                if (raise(nodes_[user], nodes_[i].means, nodes_[i].function)) todo.push_back(user);
+        }
+    }
+
+    /// By name, in whatever schema: the worst.
+    using by_name = std::unordered_map<std::string_view, std::size_t>;
+    void index(by_name& functions, by_name& others, std::vector<std::string_view>& operators) const {
+        for (std::size_t i = 0; i < nodes_.size(); ++i) {
+            catalog_object const& o = rows_.objects[i];
+            bool const function = o.what == catalog_object::kind::function;
+            if (nodes_[i].means == reach::reads && !function) continue;
+            if (o.what == catalog_object::kind::op) {
+                operators.push_back(o.name);
+                continue;
+            }
+            auto const [at, fresh] = (function ? functions : others).try_emplace(o.name, i);
+            if (!fresh && nodes_[at->second].means < nodes_[i].means) at->second = i;
+        }
+    }
+
+    void read_sources() {
+        for (int round = 0;; ++round) {
+            by_name functions;
+            by_name others;
+            std::vector<std::string_view> operators;
+            index(functions, others, operators);
+            bool more = false;
+            for (std::size_t i = 0; i < nodes_.size(); ++i) {
+                catalog_object const& o = rows_.objects[i];
+                node& n = nodes_[i];
+                if (o.source.empty() || n.allowed) continue;
+                bool changed = false;
+                if (o.is == catalog_object::nature::by_source && n.means == reach::reads &&
+                    (round >= most_rounds || reaches(o.source, functions, others, operators)))
+                    changed = raise(n, reach::unknown, o.name);
+                // Whatever else it does: not what is always refused.
+                if (n.means < reach::denied)
+                    if (node const* const denied = names_denied(o.source, functions, others))
+                        changed = raise(n, reach::denied, denied->function) || changed;
+                if (changed) spread(i);
+                more = more || changed;
+            }
+            if (!more) return;
+        }
+    }
+
+    node const* names_denied(std::string const& source, by_name const& functions,
+                             by_name const& others) const {
+        node const* found = nullptr;
+        std::string culprit;
+        source_reaches(
+            source,
+            [&](std::string_view name, bool) {
+                for (by_name const* table : {&functions, &others})
+                    if (auto const at = table->find(name);
+                        at != table->end() && nodes_[at->second].means == reach::denied)
+                        found = &nodes_[at->second];
+                return found != nullptr;
+            },
+            culprit);
+        return found;
+    }
+
+    bool reaches(std::string const& source, by_name const& functions, by_name const& others,
+                 std::vector<std::string_view> const& operators) const {
+        for (std::string_view op : operators)
+            if (source.find(op) != std::string::npos) return true;
+        std::string culprit;
+        return source_reaches(
+            source,
+            [&](std::string_view name, bool called) {
+                if (name == "execute") return true;  // SQL that is made up when it runs
+                if (auto const at = others.find(name); at != others.end()) return true;
+                auto const user = functions.find(name);
+                if (user != functions.end() && nodes_[user->second].means != reach::reads) return true;
+                if (!called) return false;
+                if (denied("pg_catalog", name)) return true;
+                switch (class_of_builtin(name)) {
+                    case function_class::read:
+                    case function_class::session:
+                        return false;
+                    case function_class::denied:
+                    case function_class::lock:
+                    case function_class::set_config:
+                        return true;
+                    case function_class::unknown:
+                        break;
+                }
+                return user == functions.end() && !is_word_of_sql(name);
+            },
+            culprit);
+    }
+
+    void know(std::uint64_t number, reach means, std::string const& function) {
+        catalog_facts::known& k = out_.by_number_[number];
+        if (means <= k.means) return;
+        k.means = means;
+        k.function = *out_.functions_.insert(function).first;
+    }
+
+    void tell() {
+        for (std::size_t i = 0; i < nodes_.size(); ++i) {
+            catalog_object const& o = rows_.objects[i];
+            node const& n = nodes_[i];
+            bool const function = o.what == catalog_object::kind::function;
+            know(name_number(named_of(o.what), {}, o.name), n.means, n.function);
+            know(name_number(named_of(o.what), o.schema, o.name), n.means, n.function);
+            if (n.means == reach::reads) continue;
+            if (function && o.of_row) know(name_number(named::attribute, {}, o.name), n.means, n.function);
+            if (function) ++out_.unknown_functions_;
+            if (o.what != catalog_object::kind::relation) continue;
+            ++out_.unknown_relations_;
+            if (out_.examples_.size() < most_examples)
+                out_.examples_.push_back(n.function == o.name ? o.schema + "." + o.name + ", a foreign table"
+                                                              : o.schema + "." + o.name + ", which reaches " +
+                                                                    n.function + "()");
+        }
+        // Whatever the catalog has: built-ins too, and functions that are yet to be made.
+        for (std::string const& entry : guard_.allow_functions) allow(entry);
+        for (std::string const& entry : guard_.deny_functions) {
+            std::size_t const dot = entry.find('.');
+            std::string const name = dot == std::string::npos ? entry : entry.substr(dot + 1);
+            if (name == "*") continue;
+            know(name_number(named::function, {}, name), reach::denied, name);
+            std::string const schema = dot == std::string::npos ? "pg_catalog" : entry.substr(0, dot);
+            know(name_number(named::function, schema, name), reach::denied, name);
+        }
+        for (std::uint32_t oid : rows_.nameless)
+            if (node const* n = find(catalog_object::kind::function, oid); n && n->means != reach::reads)
+                out_.nameless_ = true;
+        out_.privileged_.insert(rows_.privileged.begin(), rows_.privileged.end());
+        out_.extensions_ = rows_.extensions;
+    }
+
+    void allow(std::string const& entry) {
+        std::size_t const dot = entry.find('.');
+        if (dot == std::string::npos)
+            out_.by_number_.try_emplace(name_number(named::function, {}, entry));
+        else if (entry.substr(dot + 1) != "*")
+            out_.by_number_.try_emplace(
+                name_number(named::function, entry.substr(0, dot), entry.substr(dot + 1)));
+    }
+
+    catalog_rows const& rows_;
+    config::guard const& guard_;
+    catalog_facts& out_;
+    std::vector<node> nodes_;
+    std::unordered_map<std::uint64_t, std::size_t> by_oid_;
+};
+
+std::shared_ptr<catalog_facts const> catalog_facts::make(catalog_rows const& rows,
+                                                         config::guard const& guard) {
+    auto made = std::make_shared<catalog_facts>();
+    facts_maker(rows, guard, *made).run();
+    return made;
+}
+
+}  // namespace lull::routing

@@ -1,0 +1,118 @@
+#include "routing/catalog_source.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <string>
+
+namespace lull::routing {
+namespace {
+
+// Sorted. Types with a length, and what stands before a parenthesis in expressions and clauses.
+constexpr std::string_view words[] = {
+    "all",       "and",          "any",       "array",     "as",        "bit",      "by",        "case",
+    "cast",      "char",         "character", "coalesce",  "conflict",  "cross",    "cube",      "dec",
+    "decimal",   "distinct",     "else",      "elsif",     "except",    "exists",   "extract",   "filter",
+    "float",     "from",         "greatest",  "group",     "grouping",  "having",   "if",        "in",
+    "intersect", "interval",     "into",      "is",        "join",      "lateral",  "least",     "like",
+    "limit",     "materialized", "not",       "nullif",    "numeric",   "offset",   "on",        "or",
+    "order",     "over",         "overlay",   "partition", "perform",   "position", "precision", "query",
+    "return",    "returns",      "rollup",    "row",       "select",    "setof",    "sets",      "some",
+    "substring", "table",        "then",      "time",      "timestamp", "treat",    "trim",      "union",
+    "unnest",    "using",        "values",    "varchar",   "varying",   "when",     "where",     "while",
+    "with",      "within",
+};
+static_assert(std::is_sorted(std::begin(words), std::end(words)));
+
+bool begins_word(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           (static_cast<unsigned char>(c) & 0x80) != 0;
+}
+bool goes_on(char c) {
+    return begins_word(c) || (c >= '0' && c <= '9') || c == '$';
+}
+bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/// Also comments, which may stand between a name and its arguments; those of the form /* */ nest.
+std::size_t skip_blanks(std::string_view source, std::size_t i) {
+    auto const at = [&](std::string_view what) { return source.substr(i, what.size()) == what; };
+    while (i < source.size()) {
+        if (is_space(source[i])) {
+            ++i;
+        } else if (at("--")) {
+            while (i < source.size() && source[i] != '\n' && source[i] != '\r') ++i;
+        } else if (at("/*")) {
+            int depth = 0;
+            do {
+                bool const opens = at("/*");
+                bool const closes = !opens && at("*/");
+                depth += opens ? 1 : closes ? -1 : 0;
+                i += opens || closes ? 2 : 1;
+            } while (depth > 0 && i < source.size());
+        } else {
+            break;
+        }
+    }
+    return i;
+}
+
+}  // namespace
+
+bool is_word_of_sql(std::string_view word) {
+    return std::binary_search(std::begin(words), std::end(words), word);
+}
+
+bool source_reaches(std::string_view source, source_judge const& judge, std::string& culprit) {
+    std::size_t at = 0;
+    auto const called_from = [&](std::size_t i) {
+        i = skip_blanks(source, i);
+        return i < source.size() && source[i] == '(';
+    };
+    std::string word;
+    while (at < source.size()) {
+        char const c = source[at];
+        word.clear();
+        if (c == '"') {
+            std::size_t i = at + 1;
+            for (; i < source.size(); ++i) {
+                if (source[i] == '"') {
+                    if (i + 1 >= source.size() || source[i + 1] != '"') break;
+                    ++i;
+                }
+                word += source[i];
+            }
+            // What is within may be a word of its own, where the quote belongs to a string.
+            bool const called = called_from(std::min(i + 1, source.size()));
+            if (judge(word, called)) {
+                culprit = word;
+                return true;
+            }
+            ++at;
+            continue;
+        }
+        if (!begins_word(c)) {
+            ++at;
+            continue;
+        }
+        std::size_t i = at;
+        for (; i < source.size() && goes_on(source[i]); ++i)
+            word +=
+                source[i] >= 'A' && source[i] <= 'Z' ? static_cast<char>(source[i] - 'A' + 'a') : source[i];
+        if (word == "u" && i < source.size() && source[i] == '&') {  // U&"...": names in other letters
+            culprit = "U&";
+            return true;
+        }
+        // A bare word in quotes keeps its case.
+        std::string_view const as_written = source.substr(at, i - at);
+        bool const called = called_from(i);
+        if (judge(word, called) || (as_written != word && judge(as_written, false))) {
+            culprit = word;
+            return true;
+        }
+        at = i;
+    }
+    return false;
+}
+
+}  // namespace lull::routing

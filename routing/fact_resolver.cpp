@@ -1,0 +1,120 @@
+#include "routing/fact_resolver.hpp"
+
+#include <algorithm>
+
+namespace lull::routing {
+namespace {
+
+// As many as the verdict cache has by default.
+constexpr std::size_t most_remembered = 4096;
+
+access access_of(reach r) {
+    switch (r) {
+        case reach::reads:
+            return access::read;
+        case reach::unknown:
+            return access::unknown;
+        case reach::denied:
+            return access::write;
+    }
+    return access::unknown;
+}
+
+/// What one statement comes to.
+struct finding {
+    access strictest = access::read;
+    routing::why why = why::understood;
+    std::string_view function;
+
+    void raise(access to, routing::why because, std::string_view which) {
+        if (to <= strictest) return;
+        strictest = to;
+        why = because;
+        function = which;
+    }
+};
+
+bool may_hide_calls(name_use const& use) {
+    return use.what == named::relation || use.unlisted;
+}
+
+finding look_up(statement const& s, operation const& op, catalog_facts const& facts) {
+    finding found;
+    for (name_use const& use : s.names) {
+        catalog_facts::known const* known = facts.find(use.exact != 0 ? use.exact : use.bare);
+        switch (use.what) {
+            case named::function:
+                if (!known && use.unlisted) found.raise(access::unknown, why::function, op.function);
+                if (known) found.raise(access_of(known->means), why::function, known->function);
+                break;
+            case named::relation:
+                if (!known) found.raise(access::unknown, why::catalog, {});
+                if (known) found.raise(access_of(known->means), why::relation, known->function);
+                break;
+            case named::type:
+            case named::op:
+            case named::attribute:
+                if (known) found.raise(access_of(known->means), why::relation, known->function);
+                break;
+        }
+    }
+    if (facts.nameless() && std::ranges::any_of(s.names, may_hide_calls))
+        found.raise(access::unknown, why::relation, {});
+    return found;
+}
+
+std::shared_ptr<operation const> with_facts(operation const& op, catalog_facts const* facts, standing how) {
+    operation made = op;
+    made.access = access::read;
+    bool const by_text = std::ranges::any_of(
+        op.statements, [](statement const& s) { return s.access >= access::unknown && !s.only_unlisted; });
+    if (op.why == why::function && !by_text) {
+        made.why = why::understood;
+        made.function.clear();
+    }
+    bool hides = false;
+    for (statement& s : made.statements) {
+        hides = hides || std::ranges::any_of(s.names, may_hide_calls);
+        if (!s.names.empty()) {
+            finding found;
+            if (facts)
+                found = look_up(s, op, *facts);
+            else if (std::ranges::any_of(s.names, may_hide_calls))
+                found.raise(access::unknown, s.only_unlisted ? why::function : why::catalog,
+                            s.only_unlisted ? std::string_view(op.function) : std::string_view());
+            access const alone = s.only_unlisted ? s.listed : s.access;
+            s.access = std::max(alone, found.strictest);
+            if (found.strictest > alone && found.strictest >= access::unknown) {
+                if (made.why == why::understood || found.strictest == access::write) {
+                    made.why = found.why;
+                    made.function = found.function;
+                }
+                // As the server says it of nextval().
+                if (found.strictest == access::write && !found.function.empty())
+                    s.command = std::string(found.function) + "()";
+            }
+        }
+        made.access = std::max(made.access, s.access);
+    }
+    // What was changed just before the site was closed is not in the facts yet. Statements are judged by what
+    // is known, and the transaction that keeps them from writing is made sure of first.
+    if (how == standing::stale && hides) made.access = std::max(made.access, access::unknown);
+    return made == op ? nullptr : std::make_shared<operation const>(std::move(made));
+}
+
+}  // namespace
+
+std::shared_ptr<operation const> const& fact_resolver::resolve(
+    std::shared_ptr<operation const> const& op, std::shared_ptr<catalog_facts const> const& facts,
+    standing how) {
+    if (!op->has_names || (!facts && how == standing::open)) return op;
+    question const q{op.get(), facts.get(), how};
+    if (auto const at = known_.find(q); at != known_.end()) return at->second.resolved;
+    if (known_.size() >= most_remembered) known_.clear();
+    std::shared_ptr<operation const> resolved = with_facts(*op, facts.get(), how);
+    answer& kept = known_[q];
+    kept = {op, facts, resolved ? std::move(resolved) : op};
+    return kept.resolved;
+}
+
+}  // namespace lull::routing

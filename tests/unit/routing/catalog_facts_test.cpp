@@ -1,0 +1,322 @@
+#include "routing/catalog_facts.hpp"
+
+#include "routing/catalog_source.hpp"
+#include "routing/fact_resolver.hpp"
+#include "routing/policy.hpp"
+#include "routing/sql_classifier.hpp"
+
+#include <doctest/doctest.h>
+
+namespace {
+
+using namespace lull::routing;
+namespace config = lull::config;
+using kind = catalog_object::kind;
+using nature = catalog_object::nature;
+using a = lull::routing::access;
+
+/// A catalog that is put together piece by piece.
+struct catalog {
+    catalog_rows rows;
+    config::guard guard;
+    std::uint32_t next = 16384;
+
+    std::uint32_t add(kind what, std::string schema, std::string name, nature is = nature::harmless,
+                      std::string source = {}, bool of_row = false) {
+        rows.objects.push_back(
+            {what, next, std::move(schema), std::move(name), is, of_row, std::move(source)});
+        return next++;
+    }
+    std::uint32_t table(std::string name) { return add(kind::relation, "public", std::move(name)); }
+    std::uint32_t writes(std::string name) {
+        return add(kind::function, "public", std::move(name), nature::unknown);
+    }
+    std::uint32_t steady(std::string name, std::string source) {
+        return add(kind::function, "public", std::move(name), nature::by_source, std::move(source));
+    }
+    void reaches(kind from_kind, std::uint32_t from, kind to_kind, std::uint32_t to) {
+        rows.edges.push_back({from_kind, from, to_kind, to});
+    }
+    void calls(kind from_kind, std::uint32_t from, std::string builtin) {
+        rows.builtins.push_back({from_kind, from, std::move(builtin)});
+    }
+    std::shared_ptr<catalog_facts const> facts() const { return catalog_facts::make(rows, guard); }
+};
+
+struct asking {
+    std::shared_ptr<catalog_facts const> facts;
+    sql_classifier classifier{};
+    fact_resolver resolver{};
+
+    std::shared_ptr<operation const> ask(std::string_view sql, standing how = standing::fresh) {
+        return resolver.resolve(classifier.classify(sql), facts, how);
+    }
+    lull::routing::access of(std::string_view sql, standing how = standing::fresh) {
+        return ask(sql, how)->access;
+    }
+};
+
+TEST_CASE("what a view reaches is what it is") {
+    catalog c;
+    auto const items = c.table("items");
+    auto const bump = c.writes("bump");
+    auto const plain = c.table("plain");
+    auto const sly = c.table("sly");
+    auto const over = c.table("over");
+    auto const counted = c.table("counted");
+    auto const looped = c.table("looped");
+    c.reaches(kind::relation, plain, kind::relation, items);
+    c.reaches(kind::relation, sly, kind::function, bump);
+    c.reaches(kind::relation, over, kind::relation, sly);
+    c.reaches(kind::relation, looped, kind::relation, looped);
+    c.calls(kind::relation, counted, "nextval");
+    c.calls(kind::relation, plain, "lower");
+    c.add(kind::relation, "public", "foreign_one", nature::unknown);
+    asking q{c.facts()};
+    CHECK(q.of("SELECT * FROM items JOIN plain USING (id)") == a::read);
+    CHECK(q.of("SELECT * FROM looped") == a::read);
+    CHECK(q.of("SELECT * FROM sly") == a::unknown);
+    CHECK(q.of("SELECT * FROM public.over WHERE a = 1") == a::unknown);
+    CHECK(q.ask("TABLE over")->function == "bump");
+    CHECK(q.ask("TABLE over")->why == why::relation);
+    CHECK(q.of("SELECT (SELECT count(*) FROM sly) FROM items") == a::unknown);
+    CHECK(q.of("COPY sly TO STDOUT") == a::unknown);
+    CHECK(q.of("EXPLAIN SELECT * FROM sly") == a::unknown);
+    CHECK(q.of("DECLARE c CURSOR FOR TABLE sly") == a::unknown);
+    CHECK(q.of("SELECT * FROM foreign_one") == a::unknown);
+    CHECK(q.of("SELECT * FROM counted") == a::write);
+    CHECK(q.ask("SELECT * FROM counted")->statements[0].command == "nextval()");
+    CHECK(q.of("SELECT 1; SELECT * FROM sly; SELECT 2") == a::unknown);
+    CHECK(q.of("UPDATE items SET a = 1") == a::write);
+}
+
+TEST_CASE("a relation that nobody knows is unknown, and a WITH clause defines some") {
+    catalog c;
+    auto const bump = c.writes("bump");
+    auto const sly = c.table("sly");
+    c.table("items");
+    c.reaches(kind::relation, sly, kind::function, bump);
+    asking q{c.facts()};
+    CHECK(q.of("SELECT * FROM nowhere") == a::unknown);
+    CHECK(q.ask("SELECT * FROM nowhere")->why == why::catalog);
+    CHECK(q.of("SELECT * FROM pg_temp.items") == a::unknown);
+    CHECK(q.of("WITH x AS (SELECT * FROM items) SELECT * FROM x") == a::read);
+    CHECK(q.of("WITH RECURSIVE x AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM x WHERE n < 3) SELECT * FROM "
+               "x") == a::read);
+    CHECK(q.of("WITH x AS (SELECT 1), y AS (SELECT * FROM x) SELECT * FROM y") == a::read);
+    CHECK(q.of("WITH y AS (SELECT * FROM x), x AS (SELECT 1) SELECT * FROM y") == a::unknown);
+    // A name that a WITH clause defines elsewhere, or that means the table within its own definition.
+    CHECK(q.of("SELECT * FROM sly, (WITH sly AS (SELECT 1) SELECT * FROM sly) s") == a::unknown);
+    CHECK(q.of("WITH sly AS (SELECT * FROM sly) SELECT * FROM sly") == a::unknown);
+    CHECK(q.of("WITH sly AS (SELECT 1) SELECT * FROM sly") == a::read);
+    CHECK(q.of("WITH sly AS (SELECT 1) SELECT * FROM public.sly") == a::unknown);
+    CHECK(q.of("(WITH sly AS (SELECT 1) SELECT * FROM sly) UNION SELECT * FROM sly") == a::unknown);
+}
+
+TEST_CASE("functions by the catalog") {
+    catalog c;
+    c.table("items");
+    c.writes("bump");
+    c.steady("price", "SELECT count(*) FROM items WHERE lower(name) = $1");
+    c.steady("liar", "BEGIN RETURN nextval('counter'); END");
+    c.steady("calls_liar", "SELECT liar ( )");
+    c.steady("calls_price", "SELECT price('x')");
+    c.steady("makes_sql", "BEGIN EXECUTE 'SELECT ' || $1; END");
+    c.steady("comment", "SELECT bump /* no ( */ /* (nested /* ! */) */ ()");
+    c.steady("quoted", "SELECT \"bump\"()");
+    c.steady("odd", "SELECT U&\"b\\0075mp\"()");
+    c.steady("reads_view", "SELECT * FROM sly");
+    c.add(kind::function, "ext", "similarity");
+    auto const sly = c.table("sly");
+    c.calls(kind::relation, sly, "set_config");
+    asking q{c.facts()};
+    CHECK(q.of("SELECT price('x'), public.price('y') FROM items") == a::read);
+    CHECK(q.of("SELECT calls_price()") == a::read);
+    CHECK(q.of("SELECT similarity('a', 'b')") == a::read);
+    for (std::string name :
+         {"bump", "liar", "calls_liar", "makes_sql", "comment", "quoted", "odd", "reads_view"})
+        CHECK_MESSAGE(q.of("SELECT " + name + "()") == a::unknown, name);
+    CHECK(q.of("SELECT price('x'), bump()") == a::unknown);
+    CHECK(q.ask("SELECT price('x'), bump()")->function == "bump");
+    CHECK(q.of("SELECT not_made_yet()") == a::unknown);
+    CHECK(q.of("SELECT pg_temp.price('x')") == a::unknown);
+    CHECK(q.of("PREPARE p AS SELECT price('x')") == a::session);
+    CHECK(q.of("SELECT nextval('counter')") == a::write);
+}
+
+TEST_CASE("volatile functions that show how they would get around READ ONLY") {
+    catalog c;
+    auto const volatile_one = [&](std::string name, std::string source) {
+        return c.add(kind::function, "public", std::move(name), nature::unknown, std::move(source));
+    };
+    volatile_one("resets", "BEGIN RESET transaction_read_only; PERFORM nextval('counter'); END");
+    volatile_one("files", "BEGIN COPY (SELECT 1) TO '/tmp/x'; END");
+    volatile_one("far", "SELECT public.dblink_exec('', 'DELETE FROM items')");
+    volatile_one("slot", "SELECT pg_create_physical_replication_slot('x')");
+    volatile_one("draws", "BEGIN IF false THEN PERFORM nextval('counter'); END IF; RETURN 1; END");
+    volatile_one("indirect", "BEGIN RETURN public.resets() > 0; END");
+    c.steady("steady_indirect", "SELECT indirect()");
+    volatile_one("writes", "UPDATE items SET n = n + 1");
+    auto const view = c.table("hidden");
+    c.reaches(kind::relation, view, kind::function,
+              volatile_one("hidden_reset", "RESET transaction_read_only"));
+    asking q{c.facts()};
+    for (std::string name : {"resets", "files", "far", "slot"})
+        CHECK_MESSAGE(q.of("SELECT " + name + "()") == a::write, name);
+    for (std::string name : {"draws", "writes"})
+        CHECK_MESSAGE(q.of("SELECT " + name + "()") == a::unknown, name);
+    CHECK(q.of("SELECT * FROM hidden") == a::write);
+    CHECK(q.of("SELECT indirect()") == a::write);
+    CHECK(q.of("SELECT steady_indirect()") == a::write);
+    CHECK(q.ask("SELECT steady_indirect()")->function == "resets");
+}
+
+TEST_CASE("names that shadow a built-in, and calls that look like something else") {
+    catalog c;
+    c.table("items");
+    c.add(kind::function, "app", "lower", nature::unknown);
+    auto const checks = c.writes("checks");
+    auto const op = c.add(kind::op, "public", "@@@");
+    auto const domain = c.add(kind::type, "public", "positive");
+    c.reaches(kind::op, op, kind::function, checks);
+    c.reaches(kind::type, domain, kind::function, checks);
+    c.add(kind::function, "public", "secret", nature::unknown, {}, true);
+    asking q{c.facts()};
+    CHECK(q.of("SELECT lower('X')") == a::unknown);
+    CHECK(q.of("SELECT pg_catalog.lower('X')") == a::read);
+    CHECK(q.of("SELECT upper('X')") == a::read);
+    CHECK(q.of("SELECT id @@@ 1 FROM items") == a::unknown);
+    CHECK(q.of("SELECT id FROM items ORDER BY id USING @@@") == a::unknown);
+    CHECK(q.of("SELECT id + 1 FROM items") == a::read);
+    CHECK(q.of("SELECT '5'::positive") == a::unknown);
+    CHECK(q.of("SELECT '{5}'::public.positive[]") == a::unknown);
+    CHECK(q.of("SELECT items.secret FROM items") == a::unknown);
+    CHECK(q.of("SELECT (i).secret FROM items i") == a::unknown);
+    CHECK(q.of("SELECT items.id FROM items") == a::read);
+}
+
+TEST_CASE("calls that nothing names") {
+    catalog c;
+    c.table("items");
+    c.rows.nameless = {c.writes("cast_of_mine")};
+    asking q{c.facts()};
+    CHECK(q.of("SELECT * FROM items") == a::unknown);
+    CHECK(q.of("SELECT 1") == a::read);
+}
+
+TEST_CASE("the site's own lists") {
+    catalog c;
+    c.table("items");
+    auto const view = c.table("priced");
+    auto const bump = c.writes("bump");
+    auto const hidden = c.add(kind::function, "api", "log_read", nature::unknown);
+    c.reaches(kind::relation, view, kind::function, hidden);
+    c.add(kind::function, "public", "rest", nature::by_source, "SELECT api.log_read()");
+    auto const audit = c.table("audit");
+    c.reaches(kind::relation, audit, kind::function, bump);
+    c.guard.allow_functions = {"api.*", "planned"};
+    c.guard.deny_functions = {"bump", "pg_sleep"};
+    asking q{c.facts()};
+    CHECK(q.of("SELECT * FROM priced") == a::read);
+    CHECK(q.of("SELECT rest()") == a::read);
+    CHECK(q.of("SELECT api.log_read()") == a::read);
+    CHECK(q.of("SELECT planned()") == a::read);
+    CHECK(q.of("SELECT bump()") == a::write);
+    CHECK(q.of("SELECT * FROM audit") == a::write);
+    CHECK(q.of("SELECT pg_sleep(1)") == a::write);
+    CHECK(q.of("SELECT pg_catalog.pg_sleep(1)") == a::write);
+    CHECK(q.ask("SELECT pg_sleep(1)")->statements[0].command == "pg_sleep()");
+}
+
+TEST_CASE("how far facts are relied upon") {
+    catalog c;
+    c.table("items");
+    asking q{c.facts()};
+    CHECK(q.of("SELECT * FROM items", standing::stale) == a::unknown);
+    CHECK(q.ask("SELECT * FROM items", standing::stale)->statements[0].access == a::read);
+    CHECK(q.of("SELECT 1", standing::stale) == a::read);
+    asking nothing{nullptr};
+    CHECK(nothing.of("SELECT * FROM items", standing::open) == a::read);
+    CHECK(nothing.of("SELECT * FROM items", standing::fresh) == a::unknown);
+    CHECK(nothing.ask("SELECT * FROM items", standing::stale)->statements[0].access == a::unknown);
+    CHECK(nothing.of("SELECT 1 + 1", standing::fresh) == a::read);
+}
+
+TEST_CASE("one text of two databases is judged for each") {
+    catalog one;
+    one.table("t");
+    catalog two;
+    two.reaches(kind::relation, two.table("t"), kind::function, two.writes("f"));
+    auto const first = one.facts();
+    auto const second = two.facts();
+    sql_classifier classifier;
+    fact_resolver resolver;
+    for (int i = 0; i < 3; ++i) {
+        CHECK(resolver.resolve(classifier.classify("SELECT * FROM t"), first, standing::fresh)->access ==
+              a::read);
+        CHECK(resolver.resolve(classifier.classify("SELECT * FROM t"), second, standing::fresh)->access ==
+              a::unknown);
+    }
+    CHECK(resolver.remembered() == 2);
+    for (int i = 0; i < 10'000; ++i)
+        resolver.resolve(classifier.classify("SELECT * FROM t" + std::to_string(i)), first, standing::fresh);
+    CHECK(resolver.remembered() <= 4096);
+}
+
+TEST_CASE("a statement that names too much is unknown") {
+    catalog c;
+    c.table("items");
+    asking q{c.facts()};
+    std::string sql = "SELECT items.a0";
+    for (int i = 1; i < 300; ++i) sql += ", items.a" + std::to_string(i);
+    CHECK(q.of(sql + " FROM items") == a::unknown);
+}
+
+TEST_CASE("functions: refuse") {
+    catalog c;
+    c.table("items");
+    c.writes("bump");
+    asking q{c.facts()};
+    auto settings = std::make_shared<config::site>();
+    settings->guard.functions = config::function_policy::refuse;
+    site s;
+    s.settings = settings;
+    s.mode = mode::sealed;
+    auto const verdict = [&](std::string_view sql, standing how = standing::fresh) {
+        return decide(*q.ask(sql, how), {}, s).verdict;
+    };
+    CHECK(verdict("SELECT * FROM items") == verdict::to_reader);
+    CHECK(verdict("SELECT * FROM items", standing::stale) == verdict::to_reader);
+    CHECK(verdict("SELECT bump()") == verdict::refuse);
+    CHECK(verdict("SELECT * FROM unheard_of") == verdict::refuse);
+    CHECK(verdict("EXECUTE p") == verdict::refuse);
+    settings->guard.functions = config::function_policy::server;
+    CHECK(verdict("SELECT bump()") == verdict::to_reader);
+    CHECK(verdict("EXECUTE p") == verdict::to_reader);
+    q.facts = nullptr;
+    settings->guard.functions = config::function_policy::refuse;
+    CHECK(verdict("SELECT * FROM items") == verdict::refuse);
+    CHECK(verdict("SELECT 1") == verdict::to_reader);
+}
+
+TEST_CASE("words of a source") {
+    std::string culprit;
+    auto const has = [&](std::string_view source, std::string_view word, bool only_called) {
+        return source_reaches(
+            source,
+            [&](std::string_view name, bool called) { return name == word && (called || !only_called); },
+            culprit);
+    };
+    CHECK(has("select F (1)", "f", true));
+    CHECK(has("select f\n--x\n/* a /* b */ c */(1)", "f", true));
+    CHECK_FALSE(has("select f -- (\n from t", "f", true));
+    CHECK(has("select \"F\"(1)", "F", true));
+    CHECK_FALSE(has("select \"F\"(1)", "g", true));
+    CHECK(has("it's \"a\"\"b\"", "a\"b", false));
+    CHECK(has("x", "x", false));
+    CHECK_FALSE(has("", "x", false));
+    CHECK_FALSE(has("\"", "x", false));
+    CHECK(has("U&\"x\"", "nothing", false));
+}
+
+}  // namespace
