@@ -45,7 +45,7 @@ std::size_t pg_session_core::fail_unit(pg::bytes in, pg::frame_header header, se
             break;
     }
     step.client.text(error);
-    deferred_.reset();
+    if (deferred_) fail_deferred();
     client_status_ = status;
     if (!discarding_) ready(step);
     return drop(in, size);

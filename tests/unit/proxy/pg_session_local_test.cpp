@@ -146,3 +146,21 @@ TEST_CASE(
     CHECK(&s.link() == &s.replica);
     CHECK(s.sent(s.replica) == "Q(select 1) ");
 }
+
+TEST_CASE("a block that found no server is chained with the options that it was begun with") {
+    tell([](scene& s) {
+        s.client(query("begin isolation level repeatable read"));
+        CHECK(s.told() == "C(BEGIN) Z(T) ");
+        s.client(query("insert into t values (1)"));
+        s.driver.no_server(error("08001", "no server"));
+        CHECK(s.told() == "E(08001 no server) Z(E) ");
+        s.client(query("rollback and chain"));
+        CHECK(s.told() == "C(ROLLBACK) Z(T) ");
+        s.client(query("insert into t values (2)"));
+        s.link();
+        CHECK(s.sent(s.primary) ==
+              "Q(BEGIN ISOLATION LEVEL REPEATABLE READ) Q(insert into t values (2)) ");
+        s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+        CHECK(s.told() == "C(INSERT 0 1) Z(T) ");
+    });
+}
