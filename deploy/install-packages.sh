@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that a task needs and that are missing. Says nothing and asks nobody where
 # none is missing; uses sudo only for apt-get, and only when not root.
-#   deploy/install-packages.sh build|demo|test ...
+#   deploy/install-packages.sh build|demo|test|bench ...
 set -euo pipefail
 
 build=(g++ cmake ninja-build libboost1.81-dev libssl-dev libpq-dev libpg-query-dev postgresql-server-dev-15
@@ -10,6 +10,7 @@ build=(g++ cmake ninja-build libboost1.81-dev libssl-dev libpq-dev libpg-query-d
 demo=(postgresql-15 postgresql-client-15 python3-psycopg2 curl)
 test=(doctest-dev postgresql-15 postgresql-client-15 python3-psycopg2 python3-psycopg python3-pytest python3-yaml
   python3-websockets pgbouncer)
+bench=(pgbouncer haproxy strace valgrind)
 
 wanted=()
 for group in "$@"; do
@@ -17,7 +18,8 @@ for group in "$@"; do
     build) wanted+=("${build[@]}") ;;
     demo) wanted+=("${demo[@]}") ;;
     test) wanted+=("${test[@]}") ;;
-    *) echo "usage: $0 build|demo|test ..." >&2; exit 2 ;;
+    bench) wanted+=("${bench[@]}") ;;
+    *) echo "usage: $0 build|demo|test|bench ..." >&2; exit 2 ;;
   esac
 done
 
@@ -47,9 +49,9 @@ if [[ " ${missing[*]} " == *" postgresql-15 "* && ! -e $no_cluster ]]; then
   echo 'create_main_cluster = false' | "${as_root[@]}" tee "$no_cluster" >/dev/null
   leftovers+=("$no_cluster")
 fi
-# Likewise pgbouncer's service.
+# Likewise the services of pgbouncer and haproxy.
 no_start=/usr/sbin/policy-rc.d
-if [[ " ${missing[*]} " == *" pgbouncer "* && ! -e $no_start ]]; then
+if [[ " ${missing[*]} " == *" pgbouncer "* || " ${missing[*]} " == *" haproxy "* ]] && [[ ! -e $no_start ]]; then
   printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$no_start" >/dev/null
   "${as_root[@]}" chmod 755 "$no_start"
   leftovers+=("$no_start")

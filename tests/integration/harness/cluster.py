@@ -64,12 +64,13 @@ class Cluster:
         self.primary = Postgres("primary")
         self.standby = Postgres("standby")
 
-    def start(self):
+    def start(self, standby=True):
         self.primary.initdb().start()
         self.primary.sql(ROLES)
         for name in DATABASES:
             self.primary.sql(f"CREATE DATABASE {name} OWNER app")
-        self.standby.basebackup_of(self.primary).start()
+        if standby:
+            self.standby.basebackup_of(self.primary).start()
         return self
 
     def verifier_of(self, role):

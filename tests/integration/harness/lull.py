@@ -72,6 +72,7 @@ class Lull:
         self.migration_port = free_port()
         self.process = None
         self.extra_environment = {}
+        self.run_under = []  # a command that runs it: valgrind, strace
         self.config = merge(self.usual_config(replicas), change or {})
         # A test may move these; the helpers below follow.
         self.socket = self.config["admin_socket"]
@@ -118,7 +119,7 @@ class Lull:
         assert self.process is None
         self.write_config()
         log = open(self.log_file, "ab")
-        self.process = subprocess.Popen([binary(), "serve", "--config", self.config_file], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*self.run_under, binary(), "serve", "--config", self.config_file], stdin=subprocess.DEVNULL,
                                         stdout=log, stderr=log, preexec_fn=die_with_parent(),
                                         env=dict(os.environ, **self.extra_environment))
         log.close()

@@ -1,8 +1,9 @@
-"""A real PgBouncer, to compare the console with. Its databases lead nowhere: only its own console is asked."""
+"""A real PgBouncer, to compare with. Unless told otherwise its database leads nowhere, and only its console is asked."""
 import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 
@@ -16,19 +17,26 @@ BINARY = "/usr/sbin/pgbouncer"
 
 
 class PgBouncer:
-    def __init__(self):
+    """`settings` are those of its [pgbouncer] section, `databases` maps names to connection strings, `users` to passwords."""
+
+    def __init__(self, settings=None, databases=None, users=None):
+        self.settings = settings or {}
+        self.databases = databases or {"shop": "host=127.0.0.1 port=1"}
+        self.users = users or {"app": "x"}
         self.folder = tempfile.mkdtemp(prefix="lull-pgbouncer-")
         self.port = free_port()
         self.process = None
 
     def start(self):
         settings = {"listen_addr": "127.0.0.1", "listen_port": self.port, "auth_type": "trust", "unix_socket_dir": "",
-                    "auth_file": f"{self.folder}/users", "admin_users": "app", "logfile": f"{self.folder}/log"}
+                    "auth_file": f"{self.folder}/users", "admin_users": "app", "logfile": f"{self.folder}/log", **self.settings}
         with open(f"{self.folder}/ini", "w") as out:
-            out.write("[databases]\nshop = host=127.0.0.1 port=1\n[pgbouncer]\n")
+            out.write("[databases]\n")
+            out.writelines(f"{name} = {where}\n" for name, where in self.databases.items())
+            out.write("[pgbouncer]\n")
             out.writelines(f"{key} = {value}\n" for key, value in settings.items())
         with open(f"{self.folder}/users", "w") as out:
-            out.write('"app" "x"\n')
+            out.writelines(f'"{name}" "{password}"\n' for name, password in self.users.items())
         who = {}
         if os.geteuid() == 0:  # as which it does not run
             entry = pwd.getpwnam("postgres")
@@ -42,11 +50,8 @@ class PgBouncer:
         return self
 
     def _answers(self):
-        try:
-            self.console().close()
-            return True
-        except psycopg2.OperationalError:
-            return False
+        socket.create_connection(("127.0.0.1", self.port), 5).close()
+        return True
 
     def console(self):
         connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="app", dbname="pgbouncer", connect_timeout=5)

@@ -1,0 +1,117 @@
+"""What a process costs: CPU time and memory from /proc, system calls from strace, instructions from callgrind."""
+import glob
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def tree(root):
+    """`root` and all that it started, by parent."""
+    children = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as stat:
+                children.setdefault(int(stat.read().rsplit(")", 1)[1].split()[1]), []).append(int(name))
+        except OSError:
+            continue
+    found, todo = [], [root]
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        todo += children.get(pid, [])
+    return found
+
+
+def cpu_seconds(root):
+    """User and system time of the tree: that of live threads in nanoseconds, that of children that ended in ticks."""
+    total = 0.0
+    for pid in tree(root):
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                fields = stat.read().rsplit(")", 1)[1].split()
+            total += (int(fields[13]) + int(fields[14])) / TICK
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/schedstat") as schedstat:
+                    total += int(schedstat.read().split()[0]) / 1e9
+        except OSError:
+            continue  # ended meanwhile
+    return total
+
+
+def rss_kib(root):
+    total = 0
+    for pid in tree(root):
+        with open(f"/proc/{pid}/status") as status:
+            total += int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1))
+    return total
+
+
+def system_calls(pid, work):
+    """{name: count} of all threads of `pid` while `work` runs."""
+    with tempfile.NamedTemporaryFile("r") as out:
+        strace = subprocess.Popen(["strace", "-c", "-f", "-qq", "-o", out.name, "-p", str(pid)], stdin=subprocess.DEVNULL)
+        try:
+            _wait_traced(pid, strace)
+            work()
+        finally:
+            strace.send_signal(signal.SIGINT)
+            strace.wait(30)
+        counts = {}
+        for line in out:
+            fields = line.split()
+            if len(fields) >= 5 and fields[3].isdigit() and fields[-1] != "total":
+                counts[fields[-1]] = int(fields[3])
+        return counts
+
+
+def _wait_traced(pid, strace):
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        assert strace.poll() is None, "strace ended at once: may this user trace?"
+        tracers = []
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/status") as status:
+                tracers.append(re.search(r"TracerPid:\s+(\d+)", status.read()).group(1))
+        if "0" not in tracers:
+            return
+        time.sleep(0.01)
+    raise RuntimeError("strace did not attach within 10 s")
+
+
+class Callgrind:
+    """Runs a program under callgrind (user space only), and counts the instructions of its busiest thread while work runs:
+    the worker's, without those of threads that probe and log by the clock."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="lull-callgrind-")
+
+    def command(self, *program):
+        return ["valgrind", "--tool=callgrind", "--separate-threads=yes", "-q", f"--callgrind-out-file={self.folder}/out.%p", *program]
+
+    def instructions(self, pid, work):
+        self._control(pid, "--zero")
+        for old in glob.glob(f"{self.folder}/out.*"):
+            os.unlink(old)
+        work()
+        self._control(pid, "--dump")
+        return max(map(_total_of, glob.glob(f"{self.folder}/out.*-*")), default=0)
+
+    def _control(self, pid, what):
+        done = subprocess.run(["callgrind_control", what, str(pid)], capture_output=True, text=True, timeout=60)
+        if done.returncode != 0 or "OK" not in done.stdout:
+            raise RuntimeError(f"callgrind_control {what}: {done.stdout}{done.stderr}")
+
+    def remove(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _total_of(path):
+    with open(path, errors="replace") as out:
+        totals = [int(line.split()[1]) for line in out if line.startswith(("totals:", "summary:"))]
+    return max(totals, default=0)
