@@ -140,12 +140,19 @@ void pg_client::note_writer() {
     service_.writer_changed(*site_, writes);
 }
 
-void pg_client::acquire(server_wish const& wish) {
+pg_pool& pg_client::pool_of(server_wish const& wish) {
+    if (pool_ && pool_wish_ == wish) return *pool_;  // as a rule the one of last time
     session_identity const& who = session_->identity();
     pool_use const use = who.migration  ? pool_use::migration
                          : wish.guarded ? pool_use::guarded
                                         : pool_use::normal;
-    pg_pool& pool = service_.pool({wish.backend, who.site, who.database, who.user, use});
+    pool_ = &service_.pool({wish.backend, who.site, who.database, who.user, use});
+    pool_wish_ = wish;
+    return *pool_;
+}
+
+void pg_client::acquire(server_wish const& wish) {
+    pg_pool& pool = pool_of(wish);
     if (!service_.may_wait()) {
         std::string error;
         pg::write_error_response(error, {.sqlstate = pg::sqlstate::too_many_connections,

@@ -88,6 +88,7 @@ class pg_client final : public socket_events {
     void gone();
     void close();
     void finish();
+    pg_pool& pool_of(server_wish const& wish);
     void acquire(server_wish const& wish);
     void drop_wish();
     void note_writer();
@@ -112,6 +113,8 @@ class pg_client final : public socket_events {
     server_credentials credentials_;
     pg_server* server_ = nullptr;
     pg_pool* waiting_in_ = nullptr;
+    pg_pool* pool_ = nullptr;  // the one last asked, for pool_wish_; pools live as long as their service
+    server_wish pool_wish_;
     std::string in_;  // read and not consumed
     outbox out_;
     std::int32_t key_pid_ = 0;

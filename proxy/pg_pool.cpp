@@ -45,7 +45,9 @@ pg_client& client_of(pool_core::client name) {
 }  // namespace
 
 pg_pool::pg_pool(pg_service& service, pool_key key)
-    : service_(service), key_(std::move(key)), permits_(permits_of(key_)), core_(*permits_) {}
+    : service_(service), key_(std::move(key)), permits_(permits_of(key_)), core_(*permits_) {
+    count_most();
+}
 
 pg_pool::~pg_pool() = default;
 
@@ -53,15 +55,17 @@ std::uint64_t pg_pool::generation() const {
     return service_.snapshot().of(key_.site).generation;
 }
 
-std::size_t pg_pool::most() const {
-    if (service_.paused(key_.database)) return 0;
+void pg_pool::count_most() {
     routing::snapshot const& s = service_.snapshot();
     auto const at = s.config->clusters.find(s.of(key_.backend).cluster);
-    return at == s.config->clusters.end() ? 1 : at->second.pool_size;
+    pool_size_ = at == s.config->clusters.end() ? 1 : at->second.pool_size;
+}
+
+std::size_t pg_pool::most() const {
+    return service_.paused(key_.database) ? 0 : pool_size_;
 }
 
 pg_server* pg_pool::acquire(pg_client& client, server_credentials const& credentials) {
-    credentials_ = credentials;
     for (;;) {
         pool_core::acquired const got = core_.acquire(name_of(client), service_.context().now, most());
         switch (got.how) {
@@ -72,9 +76,11 @@ pg_server* pg_pool::acquire(pg_client& client, server_credentials const& credent
                 break;
             }
             case pool_core::outcome::open:
+                credentials_ = credentials;
                 open_one();
                 return nullptr;
             case pool_core::outcome::wait:
+                credentials_ = credentials;
                 return nullptr;
         }
     }

@@ -42,6 +42,8 @@ class pg_pool {
     void lost(pg_server& server, std::string error);
 
     void set_snapshot();
+    /// The configuration may have changed.
+    void count_most();
     void close_idle_ones();
     /// Idle connections go now, others when they come back.
     void reconnect();
@@ -68,7 +70,8 @@ class pg_pool {
     pool_key const key_;
     std::shared_ptr<pool_permits> permits_;
     pool_core core_;
-    server_credentials credentials_;
+    server_credentials credentials_;  // of the last client that had to wait: with them the next connection logs in
+    std::size_t pool_size_ = 1;
     std::unordered_map<pg_server*, std::unique_ptr<pg_server>> servers_;
 };
 

@@ -167,7 +167,10 @@ void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
     touch_clock();
     std::shared_ptr<routing::snapshot const> const before = std::exchange(context_.snapshot, std::move(next));
     routing::snapshot const& now = snapshot();
-    if (before->config != now.config) watch_statements();
+    if (before->config != now.config) {
+        watch_statements();
+        for (auto const& [key, pool] : pools_) pool->count_most();
+    }
     if (writers_.size() < now.sites.size()) writers_.resize(now.sites.size());
     if (refused_gone_.size() < now.sites.size()) refused_gone_.resize(now.sites.size());
     if (context_.avoid_until.size() < now.backends.size()) context_.avoid_until.resize(now.backends.size());

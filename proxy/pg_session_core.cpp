@@ -215,9 +215,9 @@ void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
 
 /// Makes the server's settings those of the client. True: the unit has to wait for that.
 bool pg_session_core::sync_settings(session_step& step) {
-    session_settings goal = wanted_;
     bool const sealed = !read_write() && !identity_.migration;
-    if (!sealed && goal == server_->actual) return false;
+    if (!sealed && wanted_ == server_->actual) return false;
+    session_settings goal = wanted_;
     auto allowed = [&](std::string const& name) {
         // These two decide how text is read, so they are judged by the SQL that makes them: what the client was
         // told changes with the server and would have them made and undone for ever.
@@ -259,6 +259,8 @@ void pg_session_core::tell_reported(session_step& step) {
         });
         reported_ = server_->reported;
     }
+    if (facts_of_ == reported_) return;
+    facts_of_ = reported_;
     std::string const* strings = find_setting(reported_, "standard_conforming_strings");
     std::string const* encoding = find_setting(reported_, "client_encoding");
     std::string const* superuser = find_setting(reported_, "is_superuser");

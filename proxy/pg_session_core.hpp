@@ -63,6 +63,8 @@ struct session_identity {
 struct server_wish {
     routing::backend_id backend{};
     bool guarded = false;  // of the pool whose sessions are READ ONLY by default
+
+    bool operator==(server_wish const&) const = default;
 };
 
 /// What an event leads to. The driver sends both gathers, then follows the flags in this order.
@@ -147,6 +149,12 @@ class pg_session_core {
         std::string sql;
         bool confirmed = false;
     };
+    /// A simple query that was understood, without the catalog, and had to wait; `facts` is how its text was read.
+    struct judged_text {
+        std::shared_ptr<routing::operation const> op;
+        routing::text_facts facts;
+        std::size_t size = 0;  // of the message
+    };
     struct bound_portal {
         prepared statement;
         char const* retag = nullptr;  // CommandComplete of its Execute goes out with this tag
@@ -210,7 +218,7 @@ class pg_session_core {
 
     // pg_simple_core.cpp
     std::size_t unit(pg::bytes in, session_step& step);
-    std::size_t simple(pg::bytes in, pg::frame_header header, session_step& step);
+    std::size_t simple(pg::bytes in, pg::frame_header header, judged_text const& again, session_step& step);
     bool in_failed_block() const;
     static bool may_end_block(routing::operation const& op);
     bool fits_segment(session_step& step);
@@ -284,6 +292,7 @@ class pg_session_core {
     session_settings const startup_;  // interned identity_.startup
     session_settings wanted_;         // what this client's sessions are to have
     session_settings reported_;       // what the client was told
+    session_settings facts_of_;       // the reported settings that facts_ and superuser_ were made from
     session_settings context_of_;     // the settings that reading_context_ was made from
     std::string reading_context_;
     bool reads_differently_ = false;  // this transaction has set what decides how literals are read
@@ -324,6 +333,7 @@ class pg_session_core {
     char last_transaction_tag_ = 0;  // 'C' or 'R'
     std::size_t client_body_left_ = 0;
     bool client_body_dropped_ = false;
+    judged_text waiting_;
     std::string fail_next_;     // ErrorResponse for the unit that waits
     std::string server_fatal_;  // the last FATAL of the server, as ERROR
 

@@ -8,6 +8,7 @@
 #include "routing/break_points.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace lull {
 
@@ -56,13 +57,14 @@ std::size_t pg_session_core::unit(pg::bytes in, session_step& step) {
               step);
         return in.size();
     }
+    judged_text const again = std::exchange(waiting_, {});  // whatever comes now, what waited has had its turn
     if (!fail_next_.empty()) return fail_unit(in, *header, step);
     switch (header->type) {
         case pg::frontend::terminate:
             closing_ = step.close_client = true;
             return in.size();
         case pg::frontend::query:
-            return simple(in, *header, step);
+            return simple(in, *header, again, step);
         case pg::frontend::function_call:
             return function_call(in, *header, step);
         case pg::frontend::copy_data:
@@ -85,7 +87,7 @@ std::size_t pg_session_core::drop(pg::bytes in, std::size_t size) {
     return here;
 }
 
-std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, session_step& step) {
+std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judged_text const& again, session_step& step) {
     std::size_t const size = pg::header_bytes + header.body_bytes;
     bool const whole = in.size() >= size;
     if (!whole && header.body_bytes <= limits().max_parse_bytes + 1) return 0;
@@ -93,7 +95,10 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     if (!fits_segment(step)) return in.size();
 
     std::string_view text;
-    std::shared_ptr<routing::operation const> judged;
+    std::shared_ptr<routing::operation const> in_catalog;
+    judged_text judged{.op = {}, .facts = text_facts(), .size = size};
+    // What was judged and then had to wait, for its server as a rule, comes again as it was.
+    bool const comes_again = again.op && again.size == size && again.facts == judged.facts;
     if (whole) {
         auto const parsed = pg::parse_query(in.subspan(pg::header_bytes, header.body_bytes));
         if (!parsed) {
@@ -101,12 +106,17 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
             return in.size();
         }
         text = *parsed;
-        judged = judge(context_.classifier.classify(text, text_facts()));
+        judged.op = comes_again ? again.op : context_.classifier.classify(text, judged.facts);
+        in_catalog = judge(judged.op);
     } else {
         text = pg::as_text(in.subspan(pg::header_bytes));
     }
-    routing::operation const& op = judged ? *judged : unread_operation();
-    last_statement_.assign(text.substr(0, longest_remembered_statement));
+    routing::operation const& op = in_catalog ? *in_catalog : unread_operation();
+    if (!comes_again) last_statement_.assign(text.substr(0, longest_remembered_statement));
+    auto const later = [&] {
+        waiting_ = judged;
+        return std::size_t{0};
+    };
 
     if (!server_ &&
         (answer_locally(op, step) || (client_status_ == 'E' && !deferred_ && answer_failed(op, step)))) {
@@ -124,7 +134,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     routing::decision decision = routing::decide(op, facts(), site());
     if (op.access == routing::access::read && broken("failed_read", 10)) decision.verdict = routing::verdict::refuse;
     if (decision.verdict == routing::verdict::hold) {
-        if (hold(size, whole, step)) return 0;
+        if (hold(size, whole, step)) return later();
         decision.verdict = routing::verdict::refuse;
     }
     bool const failed = in_failed_block();
@@ -133,7 +143,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     if (decision.verdict == routing::verdict::refuse && !dead_block)
         return refuse_simple(in, size, failed ? failed_block_error() : refusal(&op, decision.offender), step);
     if (decision.verdict == routing::verdict::refuse) decision.verdict = routing::verdict::to_reader;
-    if (!place(decision.verdict, step)) return 0;
+    if (!place(decision.verdict, step)) return later();
     // Inside our own READ ONLY transaction a text that ends it would run its rest outside.
     bool const guard = guard_needed() || block_guarded_;
     if (guard && op.transaction_control && op.statements.size() > 1)
@@ -144,7 +154,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, sessi
     });
     if (guard && subtransactions && op.statements.size() > 1)
         return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
-    if (!discards_notify(op) && opens_guard_first(op.access, step)) return 0;
+    if (!discards_notify(op) && opens_guard_first(op.access, step)) return later();
     hold_exhausted_ = false;
     prologue(step);
     taint_by(op, text, whole);

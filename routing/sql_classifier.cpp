@@ -167,8 +167,10 @@ std::shared_ptr<operation const> const& sql_classifier::classify(std::string_vie
         ++stats_.unsafe_text;
         return refused(why::encoding);
     }
+    std::uint64_t exact = 0;
     if (sql.size() <= limits_.max_key_bytes) {
-        if (auto const* hit = cache_.find(sql, key_space::exact)) {
+        exact = cache_.hash_of(sql, key_space::exact);
+        if (auto const* hit = cache_.find(sql, key_space::exact, exact)) {
             ++stats_.exact_hits;
             return *hit;
         }
@@ -190,10 +192,11 @@ std::shared_ptr<operation const> const& sql_classifier::classify(std::string_vie
     std::string_view normal_key;
     if (scan.form == key_form::changed && scan.key_bytes <= limits_.max_key_bytes) {
         normal_key = {key_.data(), scan.key_bytes};
-        if (auto const* hit = cache_.find(normal_key, key_space::normalised)) {
+        auto const hash = cache_.hash_of(normal_key, key_space::normalised);
+        if (auto const* hit = cache_.find(normal_key, key_space::normalised, hash)) {
             ++stats_.normalised_hits;
             // Always the same constants (LIMIT 20): the second time it gets a shorter way.
-            if (sql.size() <= limits_.max_key_bytes && cache_.seen_before(sql)) {
+            if (sql.size() <= limits_.max_key_bytes && cache_.seen_before(exact)) {
                 uncached_ = *hit;
                 if (auto const* kept = cache_.put(sql, key_space::exact, uncached_)) return *kept;
                 return uncached_;

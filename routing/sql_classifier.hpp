@@ -41,6 +41,8 @@ struct text_facts {
     bool standard_conforming_strings = true;
     /// client_encoding is SJIS, BIG5, GBK, UHC, GB18030, JOHAB or SHIFT_JIS_2004: a second byte may be ASCII.
     bool unsafe_encoding = false;
+
+    bool operator==(text_facts const&) const = default;
 };
 
 struct classifier_limits {

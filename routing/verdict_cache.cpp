@@ -81,15 +81,14 @@ verdict_cache::entry* verdict_cache::lookup(std::string_view key, key_space spac
     return nullptr;
 }
 
-verdict_cache::verdict const* verdict_cache::find(std::string_view key, key_space space) {
-    entry* const e = lookup(key, space, hash_of(key, space));
+verdict_cache::verdict const* verdict_cache::find(std::string_view key, key_space space, std::uint64_t hash) {
+    entry* const e = lookup(key, space, hash);
     if (!e) return nullptr;
     e->used = true;
     return &e->value;
 }
 
-bool verdict_cache::seen_before(std::string_view text) {
-    std::uint64_t const hash = hash_of(text, key_space::exact);
+bool verdict_cache::seen_before(std::uint64_t hash) {
     std::uint32_t& place = seen_[hash & (seen_.size() - 1)];
     auto const mark = static_cast<std::uint32_t>(hash >> 32);
     bool const seen = place == mark;

@@ -23,15 +23,16 @@ class verdict_cache {
     /// collisions; a collision only costs an eviction, because keys are compared in full.
     verdict_cache(std::size_t entries, std::size_t max_bytes, std::uint64_t seed);
 
-    /// Null when absent. The pointer lives until the next put().
-    verdict const* find(std::string_view key, key_space space);
+    std::uint64_t hash_of(std::string_view key, key_space space) const;
+    /// Null when absent. The pointer lives until the next put(). The hash is that of key and space.
+    verdict const* find(std::string_view key, key_space space, std::uint64_t hash);
     /// Keeps a copy of the key; replaces an equal one. Entries that have not been used lately make room. Null
     /// when the entry alone would exceed the bound; otherwise it lives until the next put().
     verdict const* put(std::string_view key, key_space space, verdict value);
 
-    /// Was this text asked about lately? Remembers it. May err either way; it only tells what is worth an
-    /// entry.
-    bool seen_before(std::string_view text);
+    /// Was the text with this hash asked about lately? Remembers it. May err either way; it only tells what is worth
+    /// an entry.
+    bool seen_before(std::uint64_t hash);
 
     std::size_t size() const { return count_; }
     std::size_t bytes() const { return bytes_; }
@@ -48,7 +49,6 @@ class verdict_cache {
         verdict value;  // null: the slot is free
     };
 
-    std::uint64_t hash_of(std::string_view key, key_space space) const;
     entry* lookup(std::string_view key, key_space space, std::uint64_t hash);
     void drop(entry& e);
 
