@@ -39,19 +39,11 @@ constexpr std::array<bool, 256> in_name = [] {
     return t;
 }();
 
-// What plain() may take: bytes that begin or continue names, bytes that only continue them, and bytes that stand apart.
-enum class plain_kind : std::uint8_t { stop, name, in_name, apart };
-
-constexpr std::array<plain_kind, 256> plain_kinds = [] {
-    std::array<plain_kind, 256> t{};
-    for (std::size_t i = 0; i < t.size(); ++i) {
-        if (classes[i] == byte_class::ident)
-            t[i] = plain_kind::name;
-        else if (in_name[i])
-            t[i] = plain_kind::in_name;
-        else if (classes[i] == byte_class::space || i == ',' || i == ';' || i == '(' || i == ')')
-            t[i] = plain_kind::apart;
-    }
+// What stands between names and has no meaning for the scan.
+constexpr std::array<bool, 256> apart = [] {
+    std::array<bool, 256> t{};
+    for (std::size_t i = 0; i < t.size(); ++i)
+        t[i] = classes[i] == byte_class::space || i == ',' || i == ';' || i == '(' || i == ')';
     return t;
 }();
 
@@ -123,23 +115,25 @@ class scanner {
     void plain() {
         char const* in = in_.data() + at_;
         char const* const end = in_.data() + in_.size();
-        char const* begin = in;
+        char const* begin = end;
         char* out = out_ + written_;
-        bool name = false;
-        for (; in != end; ++in) {
-            plain_kind const kind = plain_kinds[static_cast<unsigned char>(*in)];
-            if (kind == plain_kind::stop || (kind == plain_kind::in_name && !name)) break;
-            if (kind == plain_kind::apart) {
-                name = false;
-            } else if (!name) {
-                name = true;
+        auto is = [&in](std::array<bool, 256> const& what) { return what[static_cast<unsigned char>(*in)]; };
+        bool quoted = false;
+        while (in != end && !quoted) {
+            if (class_of(*in) == byte_class::ident) {
                 begin = in;
+                do *out++ = *in++;
+                while (in != end && is(in_name));
+                quoted = in != end && *in == '\'';
+            } else if (is(apart)) {
+                *out++ = *in++;
+            } else {
+                break;
             }
-            *out++ = *in;
         }
         written_ = static_cast<std::size_t>(out - out_);
         at_ = static_cast<std::size_t>(in - in_.data());
-        if (!name || peek() != '\'') return;
+        if (!quoted) return;
         // E'', B'', X'', N'': only E changes how the string is read; a name right before a quote is left to
         // the parser.
         no_key();
