@@ -12,6 +12,22 @@ namespace {
 
 constexpr std::size_t most_writers = 3;
 
+/// Others than Lull's clients: what is waited for, and what is not.
+std::string others_of(nlohmann::json const& site) {
+    std::string out;
+    auto const add = [&](char const* key, char const* text) {
+        auto const list = site.find(key);
+        if (list == site.end() || !list->is_array() || list->empty()) return;
+        out += fmt::format(", {}: [{}]", text, text_of(list->front()).substr(0, 120));
+        if (list->size() > 1) out += fmt::format(" and {} more", list->size() - 1);
+    };
+    // Without writers they are among what is waited for, which is shown then.
+    if (site.contains("writers") && !site["writers"].empty())
+        add("suspects", "waiting for the server to end");
+    add("outsiders", "writing past Lull");
+    return printable(out);
+}
+
 std::string writers_of(nlohmann::json const& site) {
     auto const writers = site.find("writers");
     if (writers == site.end() || !writers->is_array() || writers->empty()) return {};
@@ -62,6 +78,7 @@ void progress::show(std::string const& site, nlohmann::json const& status) {
     std::string line =
         site + ": " + (status.contains("state") ? text_of(status["state"]) : "?") + writers_of(status);
     if (!status.contains("writers") || status["writers"].empty()) line += waits_of(status);
+    line += others_of(status);
     if (line == last_) return;
     last_ = line;
     if (terminal_)

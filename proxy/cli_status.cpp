@@ -89,12 +89,15 @@ void print_site(json const& site) {
                        text(w, "database"), text(w, "application_name"), text(w, "state"), text(w, "since"),
                        text(w, "statement"));
     }
-    auto const outsiders = site.find("outsiders");
-    if (outsiders != site.end() && outsiders->is_array() && !outsiders->empty()) {
-        fmt::print("  writing past Lull, not stopped by it:\n");
-        for (json const& o : *outsiders)
-            fmt::print("    {}\n", o.is_string() ? o.get<std::string>() : o.dump());
-    }
+    auto list = [&](char const* key, char const* title) {
+        auto const lines = site.find(key);
+        if (lines == site.end() || !lines->is_array() || lines->empty()) return;
+        fmt::print("  {}:\n", title);
+        for (json const& l : *lines) fmt::print("    {}\n", l.is_string() ? l.get<std::string>() : l.dump());
+    };
+    list("suspects", "nobody is connected to them any more, the server may go on");
+    list("outsiders", "writing past Lull, not stopped by it");
+    list("bypassing", "connected past Lull, could write");
     auto const backends = site.find("backends");
     if (backends != site.end() && backends->is_array()) {
         fmt::print("  {:<24}{:<10}{:<12}{:<10}{}\n", "server", "role", "health", "lag", "replay");

@@ -257,12 +257,18 @@ std::vector<std::string> control::freezable(managed_site const& s) const {
 }
 
 void control::ask_primary(managed_site& s, routing::effect::ask_primary const& what) {
-    std::optional<std::chrono::milliseconds> older;
-    if (what.leftovers)
-        older = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
-                                                                      started_);
+    primary_question question;
+    question.databases = s.settings->databases;
+    if (what.leftovers_before)
+        question.older_than = std::chrono::duration_cast<std::chrono::milliseconds>(
+            std::chrono::steady_clock::now() - *what.leftovers_before);
+    question.broken = what.broken;
+    question.end_broken = what.end_broken;
+    question.nudge = what.nudge;
+    for (site_load const& load : s.loads)
+        question.ours.insert(question.ours.end(), load.server_pids.begin(), load.server_pids.end());
     primary_of(s).watch->ask_primary(
-        s.settings->databases, older, what.nudge,
+        std::move(question),
         [this, &s, ticket = what.ticket](probe::primary_answer answer) {
             if (auto* seen = std::get_if<routing::event::primary_seen>(&answer)) {
                 seen->ticket = ticket;

@@ -132,7 +132,6 @@ class control final : public control_port, public admin_desk {
     std::size_t const workers_count_;
     state_file& state_;
     boost::asio::steady_timer timer_;
-    std::chrono::steady_clock::time_point const started_ = std::chrono::steady_clock::now();
     tls_shelf tls_;
     maintenance_records records_;                       // as on the disk; also of sites no longer configured
     std::vector<std::unique_ptr<server>> servers_;      // indexed by backend_id

@@ -141,6 +141,8 @@ json control::describe(managed_site const& s) {
              {"waited_for", record.waited_for},
              {"waiting_for", s.machine->waiting_for()},
              {"outsiders", s.machine->outsiders()},
+             {"bypassing", s.machine->bypassing()},
+             {"suspects", s.machine->suspects()},
              {"error", nullptr},
              {"last_window", nullptr}};
     std::size_t clients = 0, writers = 0, held = 0, held_bytes = 0;

@@ -144,8 +144,8 @@ void control::take_report(worker_report const& r) {
         if (index >= sites_.size() || worker >= workers_count_) continue;
         managed_site& s = *sites_[index];
         s.loads[worker] = load;
-        if (s.machine->view().phase == routing::phase::read_write) continue;
-        routing::event::worker_said said{worker, r.snapshot_number, load.writers, {}};
+        if (s.machine->view().phase == routing::phase::read_write && load.broken.empty()) continue;
+        routing::event::worker_said said{worker, r.snapshot_number, load.writers, {}, load.broken};
         for (writer const& w : load.longest) said.who.push_back(one_line(w));
         feed(s, std::move(said));
     }

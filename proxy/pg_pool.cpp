@@ -129,6 +129,8 @@ void pg_pool::lost(pg_server& server, std::string error) {
     if (at == servers_.end()) return;
     bool const opening = !error.empty();
     if (opening) ++service_.context().stats.of(key_.backend).failures;
+    // Closed by us in the middle of something: the server learns of it when it is done.
+    if (!server.opening() && !server.state().clean()) service_.note_broken(server);
     server.retire();
     std::unique_ptr<pg_server> last = std::move(at->second);
     servers_.erase(at);
@@ -156,6 +158,11 @@ void pg_pool::fail_waiting(std::string const& error) {
         else
             client_of(waiting).refused(error);
     }
+}
+
+void pg_pool::add_pids(std::vector<std::uint32_t>& to) const {
+    for (auto const& [server, owner] : servers_)
+        if (server->state().pid != 0) to.push_back(static_cast<std::uint32_t>(server->state().pid));
 }
 
 void pg_pool::set_snapshot() {

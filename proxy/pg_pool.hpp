@@ -52,6 +52,7 @@ class pg_pool {
     pg_service& service() { return service_; }
     std::uint64_t generation() const;
     std::size_t open() const { return core_.open(); }
+    void add_pids(std::vector<std::uint32_t>& to) const;
     server_credentials const& credentials() const { return credentials_; }
     void remember(pg::scram_keys const& keys);
     template <class Visit>

@@ -263,6 +263,8 @@ std::size_t pg_server::on_idle_bytes(std::span<std::byte const> in) {
 void pg_server::lose(std::string_view why) {
     if (stage_ == stage::closed) return;
     bool const was_ready = stage_ == stage::ready;
+    if (was_ready && client_ && client_->session() && client_->session()->writes())
+        service_.note_broken(*this);
     stage_ = stage::closed;
     pg_client* client = client_;
     client_ = nullptr;
@@ -274,6 +276,11 @@ void pg_server::lose(std::string_view why) {
     if (alive.expired()) return;
     service_.control().suspect(state_.backend);
     pool_.lost(*this, std::move(error));
+}
+
+void pg_server::drop_unsent() {
+    linger const at_once{1, 0};
+    if (socket_) ::setsockopt(socket_->fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
 void pg_server::cancel() {

@@ -42,6 +42,8 @@ class pg_server final : public socket_events {
     /// Tells the server to cancel what runs; the connection is not used for anybody else until that is over.
     void cancel();
     bool cancelling() const { return cancels_ > 0; }
+    /// What the kernel still holds for it is not sent any more once it is closed.
+    void drop_unsent();
     /// Out of its pool; to be deleted when the stack has unwound.
     void retire() {
         stage_ = stage::closed;

@@ -7,6 +7,7 @@
 #include "proxy/pg_server.hpp"
 
 #include <boost/asio/post.hpp>
+#include <fmt/format.h>
 #include <openssl/rand.h>
 
 #include <algorithm>
@@ -163,6 +164,16 @@ void pg_service::writer_changed(routing::site_id site, bool writes) {
         on_drained();
 }
 
+void pg_service::note_broken(pg_server& server) {
+    pool_key const& key = server.pool().key();
+    pg_server_state const& state = server.state();
+    // Guarded sessions cannot write, the migration may.
+    if (key.use != pool_use::normal || state.role != routing::role::primary || state.pid == 0) return;
+    server.drop_unsent();
+    auto const pid = static_cast<std::uint32_t>(state.pid);
+    broken_.push_back({key.site, {pid, context_.now, fmt::format("pid {} {}@{}", pid, key.user, key.database)}});
+}
+
 void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
     touch_clock();
     std::shared_ptr<routing::snapshot const> const before = std::exchange(context_.snapshot, std::move(next));
@@ -225,7 +236,12 @@ void pg_service::end_writers(routing::site_id site, end_writers_how how) {
         if (clients_.contains(client)) client->end_writing(how);
 }
 
-void pg_service::add_load(std::vector<site_load>& sites) const {
+void pg_service::add_load(std::vector<site_load>& sites) {
+    for (auto& [site, session] : std::exchange(broken_, {}))
+        sites[static_cast<std::size_t>(site)].broken.push_back(std::move(session));
+    for (auto const& [key, pool] : pools_)
+        if (snapshot().of(key.backend).role == routing::role::primary)
+            pool->add_pids(sites[static_cast<std::size_t>(key.site)].server_pids);
     for (auto const& [client, owner] : clients_) {
         pg_session_core const* session = client->session();
         if (!session) continue;

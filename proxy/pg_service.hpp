@@ -57,7 +57,7 @@ class pg_service final : private login_guard {
     }
     /// A CancelRequest for a key of this worker.
     void cancel(std::int32_t pid, std::string const& secret);
-    void add_load(std::vector<site_load>& sites) const;
+    void add_load(std::vector<site_load>& sites);
     void take_survey(survey_wish const& wish, worker_survey& out) const;
     /// graceful: sessions end when they are idle.
     void close_all(bool graceful);
@@ -101,6 +101,9 @@ class pg_service final : private login_guard {
     void cancel_console(std::uint64_t request);
     std::uint64_t ask_secret(pg_client& client, std::string cluster, std::string user);
     void writer_changed(routing::site_id site, bool writes);
+    /// The connection is lost, and the server may go on with what it was told: sealing has to know before it
+    /// hears that the writer is gone.
+    void note_broken(pg_server& server);
     /// Deletes it once the stack has unwound.
     void remove(pg_client& client);
     /// No reads from this replica for a moment: it just failed.
@@ -156,6 +159,7 @@ class pg_service final : private login_guard {
     std::unordered_map<std::uint64_t, pg_client*> asked_;
     std::map<pool_key, std::unique_ptr<pg_pool>> pools_;
     std::vector<std::size_t> writers_;
+    std::vector<std::pair<routing::site_id, routing::broken_session>> broken_;  // not reported yet
     std::vector<std::uint64_t> refused_gone_;  // by site: of sessions that have ended
     std::uint64_t next_request_ = 1;
     std::int32_t next_key_ = 0;

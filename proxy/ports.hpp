@@ -5,6 +5,7 @@
 #include "proxy/console_command_core.hpp"
 #include "proxy/statement_watch.hpp"
 #include "proxy/survey.hpp"
+#include "routing/maintenance_events.hpp"
 #include "routing/snapshot.hpp"
 
 #include <cstddef>
@@ -45,6 +46,8 @@ struct site_load {
     std::size_t held_bytes = 0;
     std::uint64_t refused = 0;    // since the process started
     std::vector<writer> longest;  // at most 50, oldest first
+    std::vector<std::uint32_t> server_pids;       // of its connections to the primary, the migration's too
+    std::vector<routing::broken_session> broken;  // lost since the last report; told of once
 };
 
 /// Sent after every snapshot that a worker took over, at once when the last writer of a site that is not

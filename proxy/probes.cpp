@@ -19,41 +19,6 @@ constexpr char const* look_sql =
     " CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END,"
     " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END";
 
-// Whoever has a transaction id has written. Lull's own sessions have none when this is asked, but the
-// migration's may.
-constexpr char const* outsiders_sql =
-    "SELECT format('pid %s %s@%s %s, %s since %s: %s', pid, usename, datname, "
-    "coalesce(nullif(application_name, ''), '-'),"
-    " state, to_char(xact_start AT TIME ZONE 'UTC', 'HH24:MI:SS\"Z\"'), left(query, 80))"
-    " FROM pg_stat_activity WHERE datname = ANY ($1::text[]) AND backend_type = 'client backend'"
-    " AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL"
-    " UNION ALL SELECT format('prepared transaction %s of %s in %s, since %s', gid, owner, database,"
-    " to_char(prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS\"Z\"'))"
-    " FROM pg_prepared_xacts WHERE database = ANY ($1::text[]) LIMIT 50";
-
-constexpr char const* leftovers_sql =
-    "SELECT format('pid %s %s@%s %s, %s since %s: %s', pid, usename, datname, "
-    "coalesce(nullif(application_name, ''), '-'),"
-    " state, to_char(coalesce(xact_start, state_change) AT TIME ZONE 'UTC', 'HH24:MI:SS\"Z\"'), left(query, "
-    "80))"
-    " FROM pg_stat_activity WHERE datname = ANY ($1::text[]) AND backend_type = 'client backend'"
-    " AND pid <> pg_backend_pid() AND state <> 'idle'"
-    " AND backend_start < now() - $2::text::interval LIMIT 50";
-
-std::string array_of(std::vector<std::string> const& names) {
-    std::string out = "{";
-    for (std::string const& name : names) {
-        if (out.size() > 1) out += ',';
-        out += '"';
-        for (char c : name) {
-            if (c == '"' || c == '\\') out += '\\';
-            out += c;
-        }
-        out += '"';
-    }
-    return out + "}";
-}
-
 }  // namespace
 
 probe::probe(boost::asio::io_context& io, config::endpoint where, std::optional<config::login_role> role,
@@ -163,51 +128,6 @@ order_failure probe::failure(std::string const& what) {
     order_failure f;
     f.error = what;
     return f;
-}
-
-void probe::ask_primary(std::vector<std::string> databases,
-                        std::optional<std::chrono::milliseconds> older_than, bool nudge,
-                        std::function<void(primary_answer)> then) {
-    post_job([this, databases = std::move(databases), older_than, nudge, then = std::move(then)] {
-        primary_answer answer = do_primary(databases, older_than, nudge);
-        boost::asio::post(io_, [alive = alive_, then, answer = std::move(answer)] {
-            if (*alive) then(answer);
-        });
-    });
-}
-
-probe::primary_answer probe::do_primary(std::vector<std::string> const& databases,
-                                        std::optional<std::chrono::milliseconds> older_than, bool nudge) {
-    std::string error;
-    if (!role_) return failure("no control role is configured for the cluster");
-    if (!connect(error)) return failure(error);
-    if (nudge) {
-        // A synchronous commit flushes the log up to itself, and with it every asynchronous commit before it.
-        pg_result const r = pg_query(connection_, "SELECT pg_logical_emit_message(true, 'lull', 'flush')");
-        if (!r.ok()) return failure(r.error());
-    }
-    routing::event::primary_seen seen;
-    std::string const names = array_of(databases);
-    if (older_than) {
-        pg_result const r = pg_query(connection_, leftovers_sql,
-                                     {names, std::to_string(older_than->count()) + " milliseconds"});
-        if (!r.ok()) return failure(r.error());
-        for (int i = 0; i < r.rows(); ++i) seen.leftovers.push_back(r.text(i, 0));
-    }
-    // The position after the look at who is left over: what they committed until then is below it.
-    pg_result const position = pg_query(connection_, look_sql);
-    if (position.rows() != 1) {
-        order_failure f = failure(position.error());
-        disconnect();
-        return f;
-    }
-    if (position.text(0, 0) == "t") return failure("the primary is in recovery: it is a standby");
-    seen.inserted = routing::without_page_header(position.lsn(0, 1), segment_bytes_);
-    seen.flushed = position.lsn(0, 2);
-    pg_result const r = pg_query(connection_, outsiders_sql, {names});
-    if (!r.ok()) return failure(r.error());
-    for (int i = 0; i < r.rows(); ++i) seen.outsiders.push_back(r.text(i, 0));
-    return seen;
 }
 
 void probe::ask_replica(routing::replica_order order, std::function<void(replica_answer)> then) {

@@ -37,6 +37,17 @@ struct server_look {
     std::optional<bool> paused;  // standby; nothing: not known
 };
 
+/// What one wants to know of a primary.
+struct primary_question {
+    std::vector<std::string> databases;
+    /// With it: who of Lull's own address began before that long ago and is in the middle of something.
+    std::optional<std::chrono::milliseconds> older_than;
+    std::vector<routing::broken_session> broken;
+    routing::effect::session_end end_broken = routing::effect::session_end::no;
+    std::vector<std::uint32_t> ours;  // backends that are Lull's connections: no outsiders
+    bool nudge = false;               // have the log flushed
+};
+
 struct order_failure {
     std::string error;
     std::string fix;
@@ -56,10 +67,8 @@ class probe {
 
     /// Look at once.
     void hurry();
-    /// Positions of the log and who else writes. `older_than`: with it, sessions that began before that long
-    /// ago and are in the middle of something are leftovers of a process before us.
-    void ask_primary(std::vector<std::string> databases, std::optional<std::chrono::milliseconds> older_than,
-                     bool nudge, std::function<void(primary_answer)> then);
+    /// Positions of the log, who else writes, and who still does though its connection is lost.
+    void ask_primary(primary_question question, std::function<void(primary_answer)> then);
     void ask_replica(routing::replica_order order, std::function<void(replica_answer)> then);
 
   private:
@@ -68,8 +77,9 @@ class probe {
     void post_job(job j);
     bool connect(std::string& error);
     void look_now();
-    primary_answer do_primary(std::vector<std::string> const& databases,
-                              std::optional<std::chrono::milliseconds> older_than, bool nudge);
+    primary_answer do_primary(primary_question const& question);
+    std::string look_for_broken(primary_question const& question, routing::event::primary_seen& seen);
+    std::string look_for_outsiders(primary_question const& question, routing::event::primary_seen& seen);
     replica_answer do_replica(routing::replica_order order);
     order_failure failure(std::string const& what);
     void disconnect();

@@ -92,6 +92,7 @@ void maintenance::finish(event::finish const& f) {
 void maintenance::restart(event::restart const& e) {
     record_ = e.record;
     provable_ = e.provable;
+    if (provable_) leftovers_before_ = at_.now;
     adopt_paused_ = e.adopt_paused;
     wanted_ =
         record_.phase == phase::reopening || record_.request.freeze ? e.replicas : std::vector<std::string>{};
@@ -157,6 +158,7 @@ void maintenance::tick() {
     switch (phase_) {
         case phase::read_write:
             ask_replicas();
+            if (suspicious()) watch_primary();
             return owed_tick();
         case phase::draining:
             return tick_draining();
@@ -164,6 +166,7 @@ void maintenance::tick() {
         case phase::recovering:
             return tick_sealing();
         case phase::sealed:
+            watch_primary();
             return ask_replicas();
         case phase::reopening:
             return tick_reopening();
@@ -260,11 +263,6 @@ void maintenance::fail(std::string text, std::string fix) {
     error_ = maintenance_error{std::move(text), std::move(fix), ++errors_};
 }
 
-void maintenance::ask_primary(bool leftovers, bool nudge) {
-    primary_asked_ = ticket{++tickets_};
-    effects_.push_back(effect::ask_primary{*primary_asked_, leftovers, nudge});
-}
-
 epoch maintenance::next_epoch() const {
     return epoch{static_cast<std::uint64_t>(record_.epoch) + 1};
 }
@@ -301,8 +299,10 @@ std::vector<std::string> maintenance::waiting_for() const {
             lines.insert(lines.end(), s.who.begin(), s.who.end());
         }
         if (silent > 0) lines.push_back(std::to_string(silent) + " worker(s) to take over the new mode");
-    } else if (before_proof && !proved_) {
-        for (auto const& l : leftovers_) lines.push_back("left over from before the restart: " + l);
+    }
+    if (before_proof && !proved_)
+        for (auto& s : suspects()) lines.push_back(std::move(s));
+    if (before_proof && drained_ && !proved_) {
         if (target_) lines.push_back("the primary to flush its log up to " + format_lsn(*target_));
         if (!primary_note_.empty()) lines.push_back("the primary: " + primary_note_);
     }

@@ -18,9 +18,7 @@
 // - Epochs only grow; each change of `mode` has its own.
 #pragma once
 
-#include "config/model.hpp"
-#include "routing/lsn.hpp"
-#include "routing/snapshot.hpp"
+#include "routing/maintenance_events.hpp"
 
 #include <cstdint>
 #include <map>
@@ -30,176 +28,6 @@
 #include <vector>
 
 namespace lull::routing {
-
-enum class phase : std::uint8_t {
-    read_write,
-    draining,  // waiting for the writes in flight
-    sealing,   // none in flight; proof, replicas catch up and are frozen
-    sealed,
-    reopening,   // replicas are resumed and catch up; also the way back from a cancelled entering
-    recovering,  // after a restart: closed, finding out what is true
-};
-
-/// What an operator asks for.
-struct window_request {
-    std::string reason;
-    std::string owner;
-    std::optional<wall_time> until;
-    config::milliseconds drain_timeout{30'000};
-    config::on_deadline on_deadline = config::on_deadline::wait;
-    bool freeze = true;  // false: leave the replicas alone
-    friend bool operator==(window_request const&, window_request const&) = default;
-};
-
-/// A replica whose replay this window has paused, or may have. Named by address: ids die with the process.
-struct paused_replica {
-    std::string address;
-    std::optional<lsn> at;  // where its replay stands; nothing: the order to pause may have reached it or not
-    friend bool operator==(paused_replica const&, paused_replica const&) = default;
-};
-
-struct past_window {
-    lull::routing::epoch epoch{};  // of its sealing
-    std::string reason;
-    std::string owner;
-    std::optional<lsn> sealed_lsn;
-    wall_time sealed_at;
-    std::optional<lsn> finish_lsn;
-    wall_time reopened_at;
-    std::vector<std::string> waited_for;
-    friend bool operator==(past_window const&, past_window const&) = default;
-};
-
-/// What outlives the process. `phase` is never `recovering`.
-struct maintenance_record {
-    lull::routing::phase phase = phase::read_write;
-    lull::routing::epoch epoch{};
-    window_request request;
-    wall_time since;  // of the phase's mode
-    std::optional<lsn> sealed_lsn;
-    std::optional<wall_time> sealed_at;
-    lull::routing::epoch sealed_epoch{};
-    std::vector<paused_replica> replicas;  // in read_write: those whose resume is still owed
-    std::vector<std::string> waited_for;   // at most 50
-    std::optional<past_window> last_window;
-    friend bool operator==(maintenance_record const&, maintenance_record const&) = default;
-};
-
-enum class pause_state : std::uint8_t { not_paused, pause_requested, paused };
-enum class replica_order : std::uint8_t { look, pause, resume };
-
-/// Which ask an answer belongs to; others are stale and ignored.
-enum class ticket : std::uint64_t {};
-
-namespace event {
-
-/// `replicas`: addresses of those to freeze, healthy now; empty: do not freeze. `provable`: there is a role
-/// that can ask the primary.
-struct begin {
-    window_request request;
-    std::vector<std::string> replicas;
-    bool provable = true;
-};
-/// Ends a window, or cancels one that is being entered. `replicas`: the healthy ones, to be waited for.
-struct finish {
-    std::vector<std::string> replicas;
-};
-/// First event of a machine. `replicas`: all of the site; `provable` as in begin. `adopt_paused`: the record
-/// is a guess, because the file was lost: it says sealed, its epoch is of no account, and whichever replica
-/// is found paused is taken for ours.
-struct restart {
-    maintenance_record record;
-    std::vector<std::string> replicas;
-    bool provable = true;
-    bool adopt_paused = false;
-};
-struct tick {};
-struct persisted {};
-struct persist_failed {
-    std::string error;
-};
-/// The site as of now is in this snapshot and in all later ones.
-struct published {
-    std::uint64_t snapshot = 0;
-};
-struct worker_said {
-    std::size_t worker = 0;
-    std::uint64_t snapshot = 0;
-    std::size_t writers = 0;
-    std::vector<std::string> who;  // one line each, for the record
-};
-struct primary_seen {
-    lull::routing::ticket ticket{};
-    lsn inserted{};  // without_page_header()
-    lsn flushed{};
-    std::vector<std::string>
-        leftovers;  // only if asked: sessions older than this process that may still write
-    std::vector<std::string> outsiders;  // who writes past Lull; reported, not waited for
-};
-struct primary_failed {
-    lull::routing::ticket ticket{};
-    std::string error;
-};
-struct replica_seen {
-    std::string address;
-    lull::routing::ticket ticket{};
-    lsn replayed{};
-    pause_state state = pause_state::not_paused;
-};
-enum class failure : std::uint8_t {
-    unreachable,  // may pass
-    rights,       // will not pass by itself
-    gone,         // no longer in the configuration: forget it
-};
-struct replica_failed {
-    std::string address;
-    lull::routing::ticket ticket{};
-    std::string error;
-    std::string fix;  // may be empty
-    failure why = failure::unreachable;
-};
-
-}  // namespace event
-
-using maintenance_event =
-    std::variant<event::begin, event::finish, event::restart, event::tick, event::persisted,
-                 event::persist_failed, event::published, event::worker_said, event::primary_seen,
-                 event::primary_failed, event::replica_seen, event::replica_failed>;
-
-namespace effect {
-
-/// Write it durably, then answer persisted or persist_failed before anything else is fed in.
-struct persist {
-    maintenance_record record;
-};
-/// Build a snapshot with view() in it, post it to the workers, answer published.
-struct publish {};
-struct ask_primary {
-    lull::routing::ticket ticket{};
-    bool leftovers = false;
-    /// The end of the log is not flushed yet: have it flushed rather than wait for the next commit.
-    bool nudge = false;
-};
-struct ask_replica {
-    std::string address;
-    lull::routing::ticket ticket{};
-    replica_order order = replica_order::look;
-};
-struct end_writers {
-    bool terminate = false;  // else cancel
-};
-enum class loudness : std::uint8_t { info, notice, warning, error };
-/// For the log and the audit file.
-struct say {
-    loudness level = loudness::info;
-    std::string event;  // "sealed", "drain_deadline", ...
-    std::string text;
-};
-
-}  // namespace effect
-
-using maintenance_effect = std::variant<effect::persist, effect::publish, effect::ask_primary,
-                                        effect::ask_replica, effect::end_writers, effect::say>;
 
 /// What went wrong last, in words for the operator.
 struct maintenance_error {
@@ -241,6 +69,7 @@ class maintenance {
         config::milliseconds replica_patience{5'000};  // an unreachable replica is left out after this
         config::milliseconds persist_again{1'000};
         config::milliseconds watch{200};  // how often a frozen replica is looked at
+        config::milliseconds watch_primary{1'000};  // how often one looks who else writes
     };
 
     maintenance(std::string site, std::size_t workers, timing t);
@@ -253,6 +82,9 @@ class maintenance {
     /// What the machine waits for now, one line each, for status.
     [[nodiscard]] std::vector<std::string> waiting_for() const;
     [[nodiscard]] std::vector<std::string> const& outsiders() const { return outsiders_; }
+    [[nodiscard]] std::vector<std::string> const& bypassing() const { return bypassing_; }
+    /// Backends that may write although nobody is connected to them any more, one line each.
+    [[nodiscard]] std::vector<std::string> suspects() const;
     void set_timing(timing t) { timing_ = t; }
 
   private:
@@ -302,7 +134,6 @@ class maintenance {
     void publish_mode();  // workers must acknowledge it
     void say(effect::loudness, std::string event, std::string text);
     void fail(std::string text, std::string fix);
-    void ask_primary(bool leftovers, bool nudge);
     void set_record(maintenance_record);
     [[nodiscard]] lull::routing::epoch next_epoch() const;
     // maintenance_seal.cpp: from draining to sealed
@@ -311,6 +142,7 @@ class maintenance {
     void tick_draining();
     void tick_sealing();
     void look_whether_drained();
+    void start_sealing();
     void back_to_draining();
     void primary_seen(event::primary_seen const&);
     void primary_failed(event::primary_failed const&);
@@ -321,6 +153,13 @@ class maintenance {
     [[nodiscard]] bool drained() const;
     [[nodiscard]] std::size_t writers() const;
     [[nodiscard]] std::string named_writers() const;
+    // maintenance_suspects.cpp: backends that nobody is connected to any more; watching the primary
+    void take_broken(std::vector<broken_session> const&);
+    void ask_primary(bool nudge);
+    void watch_primary();
+    void suspects_seen(event::primary_seen const&);
+    void wait_for(std::string const& who);
+    [[nodiscard]] bool suspicious() const;
     // maintenance_replicas.cpp: one replica's way
     void replica_seen(event::replica_seen const&);
     void replica_failed(event::replica_failed const&);
@@ -359,7 +198,14 @@ class maintenance {
     std::vector<seat> seats_;
     std::optional<std::uint64_t> snapshot_;  // the first that carries this mode
     std::vector<std::string> outsiders_;
+    std::vector<std::string> bypassing_;
     std::vector<std::string> leftovers_;
+    std::optional<instant> leftovers_before_;  // nobody has looked yet whether they are gone
+    std::optional<instant> leftovers_asked_;   // in the question under way
+    std::vector<broken_session> broken_;
+    std::size_t broken_asked_ = 0;  // so many of them, from the first on, are in the question under way
+    effect::session_end end_broken_ = effect::session_end::no;  // goes with the next question
+    instant watch_at_{};
     std::optional<maintenance_error> error_;
 
     std::vector<std::string> wanted_;  // replicas to freeze, or at the end to wait for

@@ -48,7 +48,6 @@ void maintenance::start_reopening() {
     cancelled_ = false;
     drained_ = proved_ = intended_ = false;
     error_.reset();
-    leftovers_.clear();
     target_.reset();
     primary_asked_.reset();  // an answer under way may have been taken before the migration's last commit
     fresh_floor_ = at_.now;  // the migration ended before this: who has replayed up to here has replayed it
@@ -67,7 +66,7 @@ void maintenance::start_reopening() {
 }
 
 void maintenance::tick_reopening() {
-    if (!cancelled_ && provable_ && !proved_ && !primary_asked_) ask_primary(false, target_.has_value());
+    if (!cancelled_ && provable_ && !proved_ && !primary_asked_) ask_primary(target_.has_value());
     ask_replicas();
     go_on_reopening();
 }
@@ -122,6 +121,7 @@ void maintenance::opened() {
     if (!cancelled_) ++generation_;
     drained_ = proved_ = intended_ = after_restart_ = adopt_paused_ = false;
     outsiders_.clear();
+    bypassing_.clear();
     std::erase_if(replicas_, [](replica const& r) { return !r.touched; });
     publish_mode();
     if (cancelled_) {

@@ -8,8 +8,6 @@ namespace lull::routing {
 
 namespace {
 
-constexpr std::size_t max_waited_for = 50;
-
 std::string count_of(std::size_t n, char const* one, char const* many) {
     return std::to_string(n) + " " + (n == 1 ? one : many);
 }
@@ -32,7 +30,7 @@ void maintenance::entered() {
     primary_asked_.reset();
     primary_note_.clear();
     outsiders_.clear();
-    leftovers_.clear();
+    bypassing_.clear();
     freeze_problem_.clear();
     freeze_fix_.clear();
     freezing_ = !wanted_.empty();
@@ -50,6 +48,7 @@ void maintenance::worker_said(event::worker_said const& w) {
     auto& seat = seats_[w.worker];
     if (w.snapshot < seat.snapshot) return;
     seat = {w.snapshot, w.writers, w.who};
+    take_broken(w.broken);
     if (!snapshot_ || w.snapshot < *snapshot_) return;  // speaks of an earlier mode
 
     switch (phase_) {
@@ -59,11 +58,7 @@ void maintenance::worker_said(event::worker_said const& w) {
         case phase::draining:
         case phase::recovering:
         case phase::sealing:
-            for (auto const& who : w.who) {
-                auto& list = record_.waited_for;
-                if (list.size() < max_waited_for && std::find(list.begin(), list.end(), who) == list.end())
-                    list.push_back(who);
-            }
+            for (auto const& who : w.who) wait_for(who);
             if (at_disk_ || pending_) return;
             if (drained_ && w.writers > 0) return back_to_draining();
             return look_whether_drained();
@@ -101,14 +96,20 @@ std::string maintenance::named_writers() const {
             if (named++ < few) text += (text.empty() ? " (" : "; ") + who;
         }
     }
+    for (auto const& who : suspects()) {
+        if (named++ < few) text += (text.empty() ? " (" : "; ") + who;
+    }
     if (named > few) text += "; ...";
     return text.empty() ? text : text + ")";
 }
 
 void maintenance::tick_draining() {
     look_whether_drained();
-    if (phase_ != phase::draining || at_.now < drain_deadline_) return;
-    std::string const late = count_of(writers(), "write is", "writes are") + " still in flight after " +
+    if (phase_ != phase::draining) return;
+    watch_primary();
+    if (at_.now < drain_deadline_) return;
+    std::size_t const count = writers() + suspects().size();
+    std::string const late = count_of(count, "write is", "writes are") + " still in flight after " +
                              in_words(record_.request.drain_timeout) + named_writers();
     auto const how = record_.request.on_deadline;
     bool const first = !deadline_said_;
@@ -124,8 +125,10 @@ void maintenance::tick_draining() {
             // Again for those that were admitted before the flip but had not begun when the first order came.
             if (at_.now < end_again_) return;
             end_again_ = at_.now + timing_.end_writers_again;
-            if (writers() == 0 && !first) return;
+            if (count == 0 && !first) return;
             effects_.push_back(effect::end_writers{how == config::on_deadline::terminate});
+            end_broken_ = how == config::on_deadline::terminate ? effect::session_end::terminate
+                                                                : effect::session_end::cancel;
             return say(effect::loudness::warning, "drain_deadline",
                        late + (how == config::on_deadline::terminate ? "; their sessions are terminated"
                                                                      : "; they are cancelled"));
@@ -142,13 +145,22 @@ void maintenance::look_whether_drained() {
     if (drained_ || !drained()) return;
     drained_ = true;
     target_.reset();
-    if (phase_ == phase::draining) phase_ = phase::sealing;
-    deadline_ = at_.now + timing_.seal_timeout;
     if (!provable_) {
         proved_ = true;
-        return go_on_sealing();
+        if (!broken_.empty())
+            say(effect::loudness::warning, "broken_unseen",
+                "without a `control` role nobody can tell whether the server still works on " +
+                    broken_.front().who);
+        broken_.clear();
     }
-    ask_primary(after_restart_, false);
+    if (!suspicious()) start_sealing();
+    if (!provable_) return go_on_sealing();
+    ask_primary(false);
+}
+
+void maintenance::start_sealing() {
+    if (phase_ == phase::draining) phase_ = phase::sealing;
+    deadline_ = at_.now + timing_.seal_timeout;
 }
 
 void maintenance::back_to_draining() {
@@ -171,22 +183,20 @@ void maintenance::primary_seen(event::primary_seen const& s) {
     primary_asked_.reset();
     primary_note_.clear();
     outsiders_ = s.outsiders;
+    bypassing_ = s.bypassing;
+    suspects_seen(s);
     if (phase_ == phase::reopening) {
         if (!target_) target_ = s.inserted;
         proved_ = s.flushed >= *target_;  // what is not flushed is not sent to replicas either
         return go_on_reopening();
     }
     if (!drained_ || proved_) return;
-    leftovers_ = s.leftovers;
-    if (!leftovers_.empty()) {
-        for (auto const& l : leftovers_) {
-            auto& list = record_.waited_for;
-            if (list.size() < max_waited_for && std::find(list.begin(), list.end(), l) == list.end())
-                list.push_back(l);
-        }
+    if (suspicious()) {
+        for (auto const& who : suspects()) wait_for(who);
         target_.reset();  // they may write until they are gone: the position must be taken after that
         return;
     }
+    if (phase_ == phase::draining) start_sealing();
     if (!target_) target_ = s.inserted;
     if (s.flushed < *target_) {
         nudge_ = true;
@@ -222,7 +232,7 @@ void maintenance::tick_sealing() {
                 leave_out(r, r.note.empty() ? "not frozen in time" : "not frozen in time: " + r.note);
         }
     }
-    if (!proved_ && !primary_asked_) ask_primary(after_restart_, nudge_);
+    if (!proved_ && !primary_asked_) ask_primary(nudge_);
     ask_replicas();
     go_on_sealing();
 }
@@ -259,7 +269,7 @@ void maintenance::go_on_sealing() {
 }
 
 void maintenance::seal() {
-    if (!drained()) return back_to_draining();
+    if (!drained() || suspicious()) return back_to_draining();
     maintenance_record r = record_;
     if (phase_ == phase::sealing) r.epoch = next_epoch();
     if (record_.phase != phase::sealed) r.since = at_.wall;

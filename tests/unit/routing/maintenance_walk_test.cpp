@@ -17,7 +17,7 @@ TEST_CASE("a walk through everything that may go wrong") {
         for (int turn = 0; turn < 300; ++turn) {
             auto& replica = std::next(w.replicas.begin(), dice() % 2)->second;
             auto& worker = w.workers[dice() % 2];
-            switch (dice() % 24) {
+            switch (dice() % 26) {
                 case 0: {
                     window_request r;
                     r.drain_timeout = seconds(dice() % 5);
@@ -71,9 +71,15 @@ TEST_CASE("a walk through everything that may go wrong") {
                     if (one_in(3)) w.crash();
                     break;
                 case 16:
-                    w.leftovers = one_in(2) ? std::vector<std::string>{"pid 9"} : std::vector<std::string>{};
+                    w.leftovers.clear();
                     break;
                 case 17:
+                    w.break_writer(dice() % 2);
+                    break;
+                case 18:
+                    w.running.clear();
+                    break;
+                case 19:
                     w.deliver();
                     break;
                 default:
@@ -91,6 +97,7 @@ TEST_CASE("a walk through everything that may go wrong") {
         }
         w.primary_up = w.disk_works = true;
         w.leftovers.clear();
+        w.running.clear();
         w.pass(seconds(3));
         w.finish();
         w.pass(seconds(5));

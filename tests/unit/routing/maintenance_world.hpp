@@ -33,6 +33,7 @@ struct model_worker {
     mode seen = mode::read_write;
     int writers = 0;
     bool silent = false;
+    std::vector<broken_session> broken;  // not reported yet
 };
 
 class world {
@@ -50,6 +51,8 @@ class world {
     bool primary_up = true, nudge_works = true;
     bool disk_works = true;
     std::vector<std::string> leftovers;
+    std::vector<broken_session> running;  // whose connections broke, and which write on
+    std::uint32_t next_pid = 1000;
     maintenance_record disk;
     bool lost = false;  // the disk does not tell what was
     bool provable = true;
@@ -123,6 +126,8 @@ class world {
                 CHECK(w.seen == mode::draining);
             }
             if (provable) {
+                CHECK(running.empty());
+                CHECK(leftovers.empty());
                 CHECK(disk.sealed_lsn);
                 CHECK(flushed >= static_cast<std::uint64_t>(*disk.sealed_lsn));
             }
@@ -151,8 +156,12 @@ class world {
     maintenance_event primary_answer(effect::ask_primary const& a) {
         if (!primary_up) return event::primary_failed{a.ticket, "connection refused"};
         if (a.nudge && nudge_works) flushed = inserted;
-        return event::primary_seen{
-            a.ticket, lsn{inserted}, lsn{flushed}, a.leftovers ? leftovers : decltype(leftovers){}, {}};
+        if (a.end_broken == effect::session_end::terminate) running.clear();
+        event::primary_seen seen{.ticket = a.ticket, .inserted = lsn{inserted}, .flushed = lsn{flushed}};
+        if (a.leftovers_before) seen.leftovers = leftovers;
+        for (auto const& b : a.broken)
+            if (std::find(running.begin(), running.end(), b) != running.end()) seen.broken.push_back(b);
+        return seen;
     }
 
     maintenance_event replica_answer(effect::ask_replica const& a) {
@@ -198,7 +207,18 @@ class world {
         std::vector<std::string> who;
         for (int n = 0; n < w.writers; ++n)
             who.push_back("pid " + std::to_string(100 * i + static_cast<unsigned>(n)));
-        feed(event::worker_said{i, w.snapshot, static_cast<std::size_t>(w.writers), who});
+        feed(event::worker_said{i, w.snapshot, static_cast<std::size_t>(w.writers), who,
+                                std::exchange(w.broken, {})});
+    }
+
+    /// The connection of one of its writers is lost; the server goes on with what it was told.
+    void break_writer(std::size_t i) {
+        auto& w = workers[i];
+        if (w.writers == 0) return;
+        --w.writers;
+        broken_session const b{next_pid++, now, "pid of a broken one"};
+        w.broken.push_back(b);
+        running.push_back(b);
     }
 
     void deliver() {
@@ -227,6 +247,10 @@ class world {
     void crash(bool adopt = false) {
         machine = std::make_unique<maintenance>("shop", workers.size(), timing);
         answers.clear();
+        // What still runs for the process before cannot be told from what else it has left.
+        bool const writing = std::any_of(workers.begin(), workers.end(), [](auto& w) { return w.writers > 0; });
+        if (!running.empty() || writing) leftovers.push_back("pid of before");
+        running.clear();
         for (auto& w : workers) w = {};
         seen = {};
         seen.epoch = disk.epoch;

@@ -1,0 +1,145 @@
+// What happens to the maintenance machine, and what it wants done: plain values.
+#pragma once
+
+#include "routing/maintenance_record.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace lull::routing {
+
+/// A server session that was lost in the middle of something: the server may still carry that out.
+struct broken_session {
+    std::uint32_t pid = 0;
+    instant at{};     // when it was lost; the backend began before that, another one with this pid after it
+    std::string who;  // one line
+    friend bool operator==(broken_session const&, broken_session const&) = default;
+};
+
+enum class pause_state : std::uint8_t { not_paused, pause_requested, paused };
+enum class replica_order : std::uint8_t { look, pause, resume };
+
+/// Which ask an answer belongs to; others are stale and ignored.
+enum class ticket : std::uint64_t {};
+
+namespace event {
+
+/// `replicas`: addresses of those to freeze, healthy now; empty: do not freeze. `provable`: there is a role
+/// that can ask the primary.
+struct begin {
+    window_request request;
+    std::vector<std::string> replicas;
+    bool provable = true;
+};
+/// Ends a window, or cancels one that is being entered. `replicas`: the healthy ones, to be waited for.
+struct finish {
+    std::vector<std::string> replicas;
+};
+/// First event of a machine. `replicas`: all of the site; `provable` as in begin. `adopt_paused`: the record
+/// is a guess, because the file was lost: it says sealed, its epoch is of no account, and whichever replica
+/// is found paused is taken for ours.
+struct restart {
+    maintenance_record record;
+    std::vector<std::string> replicas;
+    bool provable = true;
+    bool adopt_paused = false;
+};
+struct tick {};
+struct persisted {};
+struct persist_failed {
+    std::string error;
+};
+/// The site as of now is in this snapshot and in all later ones.
+struct published {
+    std::uint64_t snapshot = 0;
+};
+struct worker_said {
+    std::size_t worker = 0;
+    std::uint64_t snapshot = 0;
+    std::size_t writers = 0;
+    std::vector<std::string> who;        // one line each, for the record
+    std::vector<broken_session> broken;  // since it last said something
+};
+struct primary_seen {
+    lull::routing::ticket ticket{};
+    lsn inserted{};  // without_page_header()
+    lsn flushed{};
+    std::vector<std::string> leftovers;  // only if asked: sessions from before that may still write
+    std::vector<broken_session> broken;  // of those asked about: who is still there
+    std::vector<std::string> outsiders;  // who writes past Lull; reported, not waited for
+    std::vector<std::string> bypassing;  // who else is in the databases without Lull; likewise
+};
+struct primary_failed {
+    lull::routing::ticket ticket{};
+    std::string error;
+};
+struct replica_seen {
+    std::string address;
+    lull::routing::ticket ticket{};
+    lsn replayed{};
+    pause_state state = pause_state::not_paused;
+};
+enum class failure : std::uint8_t {
+    unreachable,  // may pass
+    rights,       // will not pass by itself
+    gone,         // no longer in the configuration: forget it
+};
+struct replica_failed {
+    std::string address;
+    lull::routing::ticket ticket{};
+    std::string error;
+    std::string fix;  // may be empty
+    failure why = failure::unreachable;
+};
+
+}  // namespace event
+
+using maintenance_event =
+    std::variant<event::begin, event::finish, event::restart, event::tick, event::persisted,
+                 event::persist_failed, event::published, event::worker_said, event::primary_seen,
+                 event::primary_failed, event::replica_seen, event::replica_failed>;
+
+namespace effect {
+
+/// Write it durably, then answer persisted or persist_failed before anything else is fed in.
+struct persist {
+    maintenance_record record;
+};
+/// Build a snapshot with view() in it, post it to the workers, answer published.
+struct publish {};
+enum class session_end : std::uint8_t { no, cancel, terminate };
+struct ask_primary {
+    lull::routing::ticket ticket{};
+    /// Whether sessions of Lull's that began before this are still in the middle of something.
+    std::optional<instant> leftovers_before;
+    /// Whether these are still there.
+    std::vector<broken_session> broken;
+    session_end end_broken = session_end::no;
+    /// The end of the log is not flushed yet: have it flushed rather than wait for the next commit.
+    bool nudge = false;
+};
+struct ask_replica {
+    std::string address;
+    lull::routing::ticket ticket{};
+    replica_order order = replica_order::look;
+};
+struct end_writers {
+    bool terminate = false;  // else cancel
+};
+enum class loudness : std::uint8_t { info, notice, warning, error };
+/// For the log and the audit file.
+struct say {
+    loudness level = loudness::info;
+    std::string event;  // "sealed", "drain_deadline", ...
+    std::string text;
+};
+
+}  // namespace effect
+
+using maintenance_effect = std::variant<effect::persist, effect::publish, effect::ask_primary,
+                                        effect::ask_replica, effect::end_writers, effect::say>;
+
+}  // namespace lull::routing

@@ -1,0 +1,80 @@
+// Backends that may still write although nobody is connected to them any more: of connections that broke, and
+// of the process before this one. Sealing waits until the primary has none of them; the primary is watched
+// on.
+#include "routing/maintenance.hpp"
+
+#include <algorithm>
+
+namespace lull::routing {
+
+namespace {
+
+constexpr std::size_t max_waited_for = 50;
+constexpr std::size_t max_broken = 4096;
+
+}  // namespace
+
+void maintenance::take_broken(std::vector<broken_session> const& more) {
+    for (auto const& b : more) {
+        if (broken_.size() < max_broken) {
+            broken_.push_back(b);
+        } else {
+            // More than one keeps in mind: ask for all of them together, by their age.
+            leftovers_before_ = at_.now;
+            return;
+        }
+    }
+}
+
+void maintenance::wait_for(std::string const& who) {
+    auto& list = record_.waited_for;
+    if (list.size() < max_waited_for && std::find(list.begin(), list.end(), who) == list.end())
+        list.push_back(who);
+}
+
+bool maintenance::suspicious() const {
+    return provable_ && (!broken_.empty() || leftovers_before_);
+}
+
+/// One line each; empty also while nobody has looked yet.
+std::vector<std::string> maintenance::suspects() const {
+    std::vector<std::string> lines;
+    for (auto const& b : broken_) lines.push_back("its connection broke, the server still has it: " + b.who);
+    for (auto const& l : leftovers_) lines.push_back("left over from before the restart: " + l);
+    return lines;
+}
+
+void maintenance::ask_primary(bool nudge) {
+    primary_asked_ = ticket{++tickets_};
+    watch_at_ = at_.now + timing_.watch_primary;
+    broken_asked_ = broken_.size();
+    leftovers_asked_ = leftovers_before_;
+    effects_.push_back(effect::ask_primary{*primary_asked_, leftovers_before_, broken_, end_broken_, nudge});
+    end_broken_ = effect::session_end::no;
+}
+
+void maintenance::watch_primary() {
+    if (!provable_ || primary_asked_) return;
+    bool const waits = drained_ && suspicious() && phase_ == phase::draining;
+    if (waits || end_broken_ != effect::session_end::no || at_.now >= watch_at_) ask_primary(false);
+}
+
+void maintenance::suspects_seen(event::primary_seen const& s) {
+    std::vector<broken_session> left;
+    for (std::size_t i = 0; i < broken_.size(); ++i) {
+        if (i >= broken_asked_) {
+            left.push_back(std::move(broken_[i]));
+            continue;
+        }
+        auto const there = std::find_if(s.broken.begin(), s.broken.end(), [&](broken_session const& b) {
+            return b.pid == broken_[i].pid && b.at == broken_[i].at;
+        });
+        if (there != s.broken.end()) left.push_back(*there);
+    }
+    broken_ = std::move(left);
+    broken_asked_ = 0;
+    leftovers_ = s.leftovers;
+    if (leftovers_.empty() && leftovers_asked_ == leftovers_before_) leftovers_before_.reset();
+}
+
+}  // namespace lull::routing

@@ -1,0 +1,58 @@
+"""A TCP gate before a server: connections pass through it until one is cut, and the server does not learn of that."""
+import contextlib
+import select
+import socket
+import struct
+import threading
+
+from .ports import free_port
+
+
+class Gate:
+    def __init__(self, to_port):
+        self.to_port = to_port
+        self.port = free_port()
+        self._pairs = []  # [the side of the client, the side of the server]
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._stop = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while not self._stop:
+            with contextlib.suppress(OSError):
+                client, _ = self._listener.accept()
+                pair = [client, socket.create_connection(("127.0.0.1", self.to_port))]
+                self._pairs.append(pair)
+                threading.Thread(target=self._relay, args=(pair,), daemon=True).start()
+
+    def _relay(self, pair):
+        client, server = pair
+        with contextlib.suppress(OSError, ValueError):
+            while pair[0] is not None:
+                for one in select.select([client, server], [], [], 0.05)[0]:
+                    data = one.recv(65536)
+                    if not data:
+                        raise OSError("closed")
+                    (server if one is client else client).sendall(data)
+        if pair[0] is not None:  # not cut
+            client.close()
+            server.close()
+
+    def cut(self, server_port_of_backend):
+        """Resets the client's side of the connection that the backend sees come from that port; the server's side stays open."""
+        for pair in self._pairs:
+            with contextlib.suppress(OSError):
+                if pair[0] is not None and pair[1].getsockname()[1] == server_port_of_backend:
+                    client, pair[0] = pair[0], None
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.close()
+                    return pair[1]
+        raise AssertionError("no such connection")
+
+    def close(self):
+        self._stop = True
+        self._listener.close()
+        for pair in self._pairs:
+            for one in pair:
+                if one is not None:
+                    one.close()
