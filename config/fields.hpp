@@ -214,6 +214,23 @@ void visit_guard(Guard& g, V& v) {
                       "or signal others, are served while the site is sealed."});
 }
 
+template <class Hooks, class V>
+void visit_hooks(Hooks& h, V& v) {
+    v.field("on_enter", h.on_enter,
+            spec{.about = "The program, and its arguments, that is run when the site begins to close: quiet "
+                          "job schedulers here.",
+                 .example = "/usr/local/bin/quiet-jobs"});
+    v.field("on_sealed", h.on_sealed,
+            spec{.about = "Is run when the site is sealed.", .example = "/usr/local/bin/tell"});
+    v.field("on_exit", h.on_exit,
+            spec{.about = "Is run when the site is open again.", .example = "/usr/local/bin/start-jobs"});
+    v.field("on_overdue", h.on_overdue,
+            spec{.about = "Is run when a window is overdue, or its lease has ended.",
+                 .example = "/usr/local/bin/page-somebody"});
+    v.field("timeout", h.timeout,
+            spec{.about = "How long each of them may take before it is killed.", .least = 1, .most = day});
+}
+
 template <class Site, class V>
 void visit_site(Site& s, V& v) {
     v.field("cluster", s.cluster,
@@ -277,6 +294,11 @@ void visit_site(Site& s, V& v) {
             spec{.about = "How long proof, replicas and freezing may take once no writer is left.",
                  .least = 100,
                  .most = hour});
+    v.field("overdue_again", s.overdue_again,
+            spec{.about = "How often a window that is overdue, or whose lease has ended, is told of again.",
+                 .least = second,
+                 .most = day});
+    v.section("hooks", [&] { visit_hooks(s.hooks, v); });
     v.field("retry_after", s.retry_after,
             spec{.about = "What refused requests are told in Retry-After where no end is announced.",
                  .least = second,

@@ -112,6 +112,16 @@ struct guard {
     friend bool operator==(guard const&, guard const&) = default;
 };
 
+/// Commands for the turns of a window: a program and its arguments, no shell. Empty: none.
+struct window_hooks {
+    std::vector<std::string> on_enter;    // no new writes any more; writes in flight may go on
+    std::vector<std::string> on_sealed;
+    std::vector<std::string> on_exit;     // writes are open again, also where entering came to nothing
+    std::vector<std::string> on_overdue;  // past its expected end, or its lease has ended; again and again
+    milliseconds timeout{30'000};
+    friend bool operator==(window_hooks const&, window_hooks const&) = default;
+};
+
 struct site {
     std::string name;
     std::string cluster;
@@ -129,6 +139,8 @@ struct site {
     milliseconds drain_timeout{30'000};
     lull::config::on_deadline on_deadline = lull::config::on_deadline::wait;
     milliseconds seal_timeout{60'000};  // from drained to sealed: proof, replicas, freeze
+    milliseconds overdue_again{60'000};  // how often an overdue window is told of
+    window_hooks hooks;
     milliseconds retry_after{30'000};   // HTTP Retry-After where no end is announced
     friend bool operator==(site const&, site const&) = default;
 };

@@ -32,20 +32,27 @@ constexpr std::chrono::seconds patience{30};
 constexpr std::chrono::milliseconds look_again{50};
 constexpr long long longest_wait_ms = 24LL * 3600 * 1000;
 
-/// A query parameter that is a number, or nothing.
-std::optional<long long> number_of(std::string_view target, std::string_view name) {
+/// A query parameter as text, without percent-encoding: names need none.
+std::string text_in(std::string_view target, std::string_view name) {
     std::size_t at = target.find('?');
     while (at != std::string_view::npos) {
         std::string_view pair = target.substr(at + 1);
         at = target.find('&', at + 1);
         pair = pair.substr(0, pair.find('&'));
-        if (!pair.starts_with(name) || pair.size() <= name.size() || pair[name.size()] != '=') continue;
-        std::string_view const digits = pair.substr(name.size() + 1);
-        long long value = 0;
-        auto const [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-        if (error == std::errc{} && end == digits.data() + digits.size() && value >= 0) return value;
+        if (pair.starts_with(name) && pair.size() > name.size() && pair[name.size()] == '=')
+            return std::string(pair.substr(name.size() + 1));
     }
-    return std::nullopt;
+    return {};
+}
+
+/// A query parameter that is a number, or nothing.
+std::optional<long long> number_of(std::string_view target, std::string_view name) {
+    std::string const digits = text_in(target, name);
+    long long value = 0;
+    auto const [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size() || value < 0)
+        return std::nullopt;
+    return value;
 }
 
 bool is_over(std::string const& verb, nlohmann::json const& site) {
@@ -112,7 +119,9 @@ class session : public std::enable_shared_from_this<session> {
             if (what == "migration" && verb == "GET") return answer(desk_.migration(name), keep_alive_);
             if (what == "maintenance" && (verb == "PUT" || verb == "DELETE"))
                 return maintain(verb, name, target);
+            if (what == "lease" && verb == "PUT") return renew(name);
             if (what.empty() || what == "migration") return method_not_allowed("GET");
+            if (what == "lease") return method_not_allowed("PUT");
             if (what == "maintenance") return method_not_allowed("PUT, DELETE");
         } else if (path == "/status" || path == "/sites" || path == "/config" || path == "/version") {
             if (verb != "GET") return method_not_allowed("GET");
@@ -128,17 +137,28 @@ class session : public std::enable_shared_from_this<session> {
                keep_alive_);
     }
 
+    /// Discarded where it is no JSON.
+    nlohmann::json body() {
+        std::string const& text = parser_->get().body();
+        return text.empty() ? nlohmann::json::object() : nlohmann::json::parse(text, nullptr, false);
+    }
+    void no_object() {
+        answer(problem(400, "Bad Request", "the body must be a JSON object",
+                       "send {} or {\"reason\": \"...\"}"),
+               keep_alive_);
+    }
+    void renew(std::string const& name) {
+        nlohmann::json const request = body();
+        if (!request.is_object()) return no_object();
+        answer(desk_.renew(name, request), keep_alive_);
+    }
+
     void maintain(std::string const& verb, std::string const& name, std::string const& target) {
         std::optional<long long> wait_ms = number_of(target, "wait_ms");
         admin_answer first;
         if (verb == "PUT") {
-            std::string const& text = parser_->get().body();
-            nlohmann::json request =
-                text.empty() ? nlohmann::json::object() : nlohmann::json::parse(text, nullptr, false);
-            if (!request.is_object())
-                return answer(problem(400, "Bad Request", "the body must be a JSON object",
-                                      "send {} or {\"reason\": \"...\"}"),
-                              keep_alive_);
+            nlohmann::json request = body();
+            if (!request.is_object()) return no_object();
             if (auto const at = request.find("wait_ms"); at != request.end()) {
                 if (!at->is_number_unsigned())
                     return answer(problem(400, "Bad Request", "wait_ms must be a number of milliseconds"),
@@ -148,9 +168,9 @@ class session : public std::enable_shared_from_this<session> {
             }
             first = desk_.begin(name, request);
         } else {
-            first = desk_.finish(name);
+            first = desk_.finish(name, text_in(target, "as"), number_of(target, "all").value_or(0) != 0);
         }
-        if (!wait_ms || first.status >= 400 || is_over(verb, first.body))
+        if (!wait_ms || first.status != 202 || is_over(verb, first.body))
             return answer(std::move(first), keep_alive_);
         watch(verb, name,
               std::chrono::steady_clock::now() +

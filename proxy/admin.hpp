@@ -2,8 +2,12 @@
 // the control thread, as does everything it asks.
 //
 //   GET /status   GET /sites   GET /sites/SITE   GET /sites/SITE/migration   GET /config   GET /version
-//   PUT /sites/SITE/maintenance     begin; idempotent. ?wait_ms= or "wait_ms" in the body: answer when it is
-//   over DELETE /sites/SITE/maintenance  finish, or cancel; idempotent. ?wait_ms= likewise POST /reload
+//   PUT /sites/SITE/maintenance     begin, or one more reason; idempotent. ?wait_ms= or "wait_ms" in the body:
+//                                   answer when it is over
+//   DELETE /sites/SITE/maintenance  clear a reason (?as=NAME), or all (?all=1); the last one ends the window,
+//                                   or cancels its entering; idempotent. ?wait_ms= likewise
+//   PUT /sites/SITE/lease           the holder of a reason ({"as": NAME}) is alive
+//   POST /reload
 //
 // Errors are problem documents (RFC 9457) with `fix`: what to do.
 #pragma once
@@ -37,8 +41,10 @@ class admin_desk {
     /// `request` is an object, perhaps empty; unknown members are refused. 202 while entering, 200 when
     /// sealed.
     virtual admin_answer begin(std::string const& site, nlohmann::json const& request) = 0;
-    /// 202 while reopening, 200 when read_write.
-    virtual admin_answer finish(std::string const& site) = 0;
+    /// `as`: which reason to clear; empty: the only one, or the operator's. 202 while reopening, 200 when
+    /// read_write, and where other reasons keep the site closed.
+    virtual admin_answer finish(std::string const& site, std::string const& as, bool all) = 0;
+    virtual admin_answer renew(std::string const& site, nlohmann::json const& request) = 0;
     virtual admin_answer reload() = 0;
 
   protected:

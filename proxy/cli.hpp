@@ -19,18 +19,27 @@ inline constexpr int interrupted = 130;
 
 struct window_options {
     std::string site;
+    std::string as;            // the name of the reason; empty: the operator's
+    std::string lease;         // duration; empty: none
+    std::string on_lease_end;  // stay, reopen; empty: stay
     std::string reason;
     std::string eta;            // duration, as in the configuration
     std::string drain_timeout;  // duration
     std::string on_deadline;    // wait, cancel, terminate, abort; empty: the site's
     bool no_wait = false;
     bool no_freeze = false;
-    bool alone = false;  // refuse where another running command holds the window
 };
 
 int status(admin_client const& admin, std::string const& site, bool json);
 int maintenance_on(admin_client const& admin, window_options const& options);
-int maintenance_off(admin_client const& admin, std::string const& site, bool no_wait);
+struct end_options {
+    std::string site;
+    std::string as;  // which reason; empty: the only one, or the operator's
+    bool all = false;
+    bool no_wait = false;
+};
+int maintenance_off(admin_client const& admin, end_options const& options);
+int maintenance_renew(admin_client const& admin, std::string const& site, std::string const& as);
 int upgrade(admin_client const& admin, window_options const& options,
             std::vector<std::string> const& command);
 int reload(admin_client const& admin);
@@ -38,6 +47,8 @@ int check(std::string const& file, bool explain);
 
 /// Prints a problem document to stderr, in plain words; returns `failed`.
 int print_problem(admin_reply const& reply);
+/// What `lull maintenance on` and `lull upgrade` send. False: said on stderr.
+bool request_body(window_options const& options, nlohmann::json& body);
 /// Nothing where it is not a duration; said on stderr.
 std::optional<long long> milliseconds_of(std::string const& option, std::string const& duration);
 

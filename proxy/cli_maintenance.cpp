@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -31,18 +30,27 @@ std::string owner() {
     return fmt::format("{}@{} (pid {})", who ? who->pw_name : std::to_string(::getuid()), host, ::getpid());
 }
 
-/// Whether the command that owner() named, on this host, has not ended. Nobody can tell of another host's.
-bool still_runs(std::string const& holder) {
-    // Another user's command on this host is one as well.
-    auto host_of = [](std::string const& who) {
-        std::size_t const from = who.find('@'), to = who.rfind(" (pid ");
-        return from < to && to != std::string::npos ? who.substr(from, to - from) : std::string();
-    };
-    std::size_t const at = holder.rfind("(pid ");
-    if (at == std::string::npos || host_of(holder) != host_of(owner())) return false;
-    long const pid = std::strtol(holder.c_str() + at + 5, nullptr, 10);
-    return pid > 0 && (::kill(static_cast<pid_t>(pid), 0) == 0 || errno == EPERM);
+/// That reason's holder, or nothing.
+std::string holder_of(json const& site, std::string const& as) {
+    auto const reasons = site.find("reasons");
+    if (reasons == site.end() || !reasons->is_array()) return {};
+    for (json const& r : *reasons)
+        if (r.value("as", "") == as) return r.value("owner", "");
+    return {};
 }
+
+void print_last_error(json const& site) {
+    auto const error = site.find("error");
+    if (error == site.end() || error->is_null()) return;
+    if (error->is_string()) {
+        fmt::print(stderr, "  {}\n", error->get<std::string>());
+        return;
+    }
+    fmt::print(stderr, "  {}\n", error->value("text", ""));
+    if (auto const fix = error->value("fix", ""); !fix.empty()) fmt::print(stderr, "  to do: {}\n", fix);
+}
+
+}  // namespace
 
 bool request_body(window_options const& options, json& body) {
     body = {{"owner", owner()}};
@@ -59,21 +67,15 @@ bool request_body(window_options const& options, json& body) {
     }
     if (!options.on_deadline.empty()) body["on_deadline"] = options.on_deadline;
     if (options.no_freeze) body["freeze"] = false;
+    if (!options.as.empty()) body["as"] = options.as;
+    if (!options.on_lease_end.empty()) body["on_lease_end"] = options.on_lease_end;
+    if (!options.lease.empty()) {
+        auto const lease = milliseconds_of("--lease", options.lease);
+        if (!lease) return false;
+        body["lease_ms"] = *lease;
+    }
     return true;
 }
-
-void print_last_error(json const& site) {
-    auto const error = site.find("error");
-    if (error == site.end() || error->is_null()) return;
-    if (error->is_string()) {
-        fmt::print(stderr, "  {}\n", error->get<std::string>());
-        return;
-    }
-    fmt::print(stderr, "  {}\n", error->value("text", ""));
-    if (auto const fix = error->value("fix", ""); !fix.empty()) fmt::print(stderr, "  to do: {}\n", fix);
-}
-
-}  // namespace
 
 interrupt_guard::interrupt_guard() {
     if (guards++ == 0) interrupt_seen = 0;
@@ -112,15 +114,9 @@ int maintenance_on(admin_client const& admin, window_options const& options) {
     std::string const target = "/sites/" + options.site;
     admin_reply reply = admin.call("PUT", target + "/maintenance", body);
     if (!reply.ok()) return print_problem(reply);
-    std::string const holder = reply.body.value("owner", "");
+    std::string const as = options.as.empty() ? "operator" : options.as;
+    std::string const holder = holder_of(reply.body, as);
     bool const ours = holder == body["owner"].get<std::string>();
-    if (options.alone && !ours && still_runs(holder)) {
-        fmt::print(stderr,
-                   "lull: {} is in maintenance already, held by {}, which still runs.\n"
-                   "  to do: wait until it has ended, then run this again\n",
-                   options.site, holder);
-        return failed;
-    }
     if (options.no_wait) {
         fmt::print("{}: {}; watch it with `lull status {}`\n", options.site, reply.body.value("state", ""),
                    options.site);
@@ -136,18 +132,20 @@ int maintenance_on(admin_client const& admin, window_options const& options) {
                            options.site, holder);
                 return interrupted;
             }
-            admin.call("DELETE", target + "/maintenance");
-            fmt::print(stderr, "lull: interrupted; entering maintenance of {} was cancelled, writes go on.\n",
-                       options.site);
+            admin_reply const left = admin.call("DELETE", target + "/maintenance?as=" + as);
+            bool const others = left.ok() && !left.body.value("reasons", json::array()).empty();
+            fmt::print(stderr, "lull: interrupted; entering maintenance of {} was cancelled, {}.\n",
+                       options.site, others ? "it stays closed for other reasons" : "writes go on");
             return interrupted;
         }
         if (state == "sealed" || state == "frozen") {
             shown.end();
             fmt::print(
-                "{} is sealed at {}{}: nobody but the migration can write. `lull maintenance off {}` ends "
+                "{} is sealed at {}{}: nobody but the migration can write. `lull maintenance off {}{}` ends "
                 "it.\n",
                 options.site, reply.body.contains("sealed_lsn") ? text_of(reply.body["sealed_lsn"]) : "?",
-                state == "frozen" ? ", its replica is frozen there" : "", options.site);
+                state == "frozen" ? ", its replica is frozen there" : "", options.site,
+                options.as.empty() ? "" : " --as " + options.as);
             return 0;
         }
         if (state == "read_write") {
@@ -163,13 +161,23 @@ int maintenance_on(admin_client const& admin, window_options const& options) {
     }
 }
 
-int maintenance_off(admin_client const& admin, std::string const& site, bool no_wait) {
+int maintenance_off(admin_client const& admin, end_options const& options) {
     interrupt_guard const guard;
+    std::string const& site = options.site;
     std::string const target = "/sites/" + site;
-    admin_reply reply = admin.call("DELETE", target + "/maintenance");
+    admin_reply reply = admin.call("DELETE", target + "/maintenance" +
+                                                 (options.all          ? "?all=1"
+                                                  : options.as.empty() ? ""
+                                                                       : "?as=" + options.as));
     if (!reply.ok()) return print_problem(reply);
+    if (reply.status == 200 && reply.body.value("state", "") != "read_write") {
+        fmt::print("{} stays closed, for other reasons:\n", site);
+        for (json const& r : reply.body.value("reasons", json::array()))
+            fmt::print("  {}  {} {}\n", text_of(r["as"]), text_of(r["owner"]), text_of(r["reason"]));
+        return 0;
+    }
     progress shown;
-    while (!no_wait && reply.body.value("state", "") != "read_write") {
+    while (!options.no_wait && reply.body.value("state", "") != "read_write") {
         if (interrupt_guard::interrupted()) {
             shown.end();
             fmt::print(stderr, "lull: no longer waiting; {} goes on reopening, see `lull status {}`.\n", site,
@@ -189,7 +197,19 @@ int maintenance_off(admin_client const& admin, std::string const& site, bool no_
         }
     }
     shown.end();
-    fmt::print("{}: {}\n", site, no_wait ? reply.body.value("state", "") : std::string("open, writes go on"));
+    fmt::print("{}: {}\n", site,
+               options.no_wait ? reply.body.value("state", "") : std::string("open, writes go on"));
+    return 0;
+}
+
+int maintenance_renew(admin_client const& admin, std::string const& site, std::string const& as) {
+    json body = json::object();
+    if (!as.empty()) body["as"] = as;
+    admin_reply const reply = admin.call("PUT", "/sites/" + site + "/lease", body);
+    if (!reply.ok()) return print_problem(reply);
+    for (json const& r : reply.body.value("reasons", json::array()))
+        if (r.value("as", "") == (as.empty() ? "operator" : as))
+            fmt::print("{}: {} ms more for {}\n", site, text_of(r["lease_left_ms"]), text_of(r["as"]));
     return 0;
 }
 

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace lull::cli {
 
 namespace {
@@ -56,6 +58,34 @@ void print_catalogs(json const& site) {
     }
 }
 
+/// Where there is more to say than one reason without a lease.
+void print_reasons(json const& site) {
+    auto const reasons = site.find("reasons");
+    if (reasons == site.end() || !reasons->is_array()) return;
+    bool const leased = std::any_of(reasons->begin(), reasons->end(),
+                                    [](json const& r) { return !text(r, "lease_ms").empty(); });
+    if (reasons->size() < 2 && !leased) return;
+    fmt::print("  reasons:\n");
+    for (json const& r : *reasons) {
+        std::string lease;
+        if (r.value("lapsed", false))
+            lease = ", ITS LEASE HAS ENDED";
+        else if (!text(r, "lease_left_ms").empty())
+            lease = fmt::format(", lease for {} s more, then {}", r["lease_left_ms"].get<long long>() / 1000,
+                                text(r, "on_lease_end"));
+        fmt::print("    {} since {} by {}: {}{}\n", text(r, "as"), text(r, "since"), text(r, "owner", "-"),
+                   text(r, "reason", "-"), lease);
+    }
+}
+
+void print_hooks(json const& site) {
+    auto const hooks = site.find("hooks");
+    if (hooks == site.end() || !hooks->is_array()) return;
+    for (json const& h : *hooks)
+        fmt::print("  hook {:<8}{} {}, {}{}\n", text(h, "hook"), text(h, "program"), text(h, "text"),
+                   text(h, "at"), h.value("ok", false) ? "" : "  FAILED");
+}
+
 void print_site(json const& site) {
     std::string const state = text(site, "state");
     fmt::print("{}: {}\n", text(site, "site"), in_words(state));
@@ -66,11 +96,12 @@ void print_site(json const& site) {
     if (state != "read_write") {
         line("reason", text(site, "reason"));
         line("by", text(site, "owner"));
-        line("until", text(site, "until"));
+        line("until", text(site, "until") + (site.value("overdue", false) ? "  OVERDUE" : ""));
         line("sealed at", text(site, "sealed_lsn").empty()
                               ? ""
                               : text(site, "sealed_lsn") + ", " + text(site, "sealed_at"));
     }
+    print_reasons(site);
     line("epoch", text(site, "epoch"));
     line("clients", text(site, "clients"));
     if (auto const held = site.find("held");
@@ -98,6 +129,7 @@ void print_site(json const& site) {
     list("suspects", "nobody is connected to them any more, the server may go on");
     list("outsiders", "writing past Lull, not stopped by it");
     list("bypassing", "connected past Lull, could write");
+    print_hooks(site);
     auto const backends = site.find("backends");
     if (backends != site.end() && backends->is_array()) {
         fmt::print("  {:<24}{:<10}{:<12}{:<10}{}\n", "server", "role", "health", "lag", "replay");

@@ -5,10 +5,12 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 namespace lull::cli {
@@ -62,8 +64,30 @@ void set_environment(nlohmann::json const& target) {
     ::setenv("DATABASE_URL", url.c_str(), 1);
 }
 
+/// Says again and again that the command still runs, until it has ended. A lull that is away, as in a
+/// restart, is asked again: the window that it comes back with is this one.
+int wait_and_renew(admin_client const& admin, window_options const& options,
+                   std::chrono::milliseconds lease) {
+    constexpr std::chrono::milliseconds look_again{50};
+    auto renew_at = std::chrono::steady_clock::now() + lease / 3;
+    int status = 0;
+    for (;;) {
+        pid_t const gone = ::waitpid(child, &status, WNOHANG);
+        if (gone == child || (gone < 0 && errno != EINTR)) return status;
+        if (lease.count() > 0 && std::chrono::steady_clock::now() >= renew_at) {
+            renew_at = std::chrono::steady_clock::now() + lease / 3;
+            try {
+                admin.call("PUT", "/sites/" + options.site + "/lease", {{"as", options.as}});
+            } catch (admin_unreachable const&) {
+            }
+        }
+        std::this_thread::sleep_for(look_again);
+    }
+}
+
 /// The command's exit status, 128 + N where signal N ended it, 127 where it could not be started.
-int run(std::vector<std::string> const& command, nlohmann::json const& target) {
+int run(admin_client const& admin, window_options const& options, std::vector<std::string> const& command,
+        nlohmann::json const& target) {
     std::vector<char*> arguments;
     for (std::string const& a : command) arguments.push_back(const_cast<char*>(a.c_str()));
     arguments.push_back(nullptr);
@@ -86,9 +110,8 @@ int run(std::vector<std::string> const& command, nlohmann::json const& target) {
     hand_on.sa_handler = [](int signal) { ::kill(child, signal); };
     ::sigaction(SIGINT, &ignore, &old_int);
     ::sigaction(SIGTERM, &hand_on, &old_term);
-    int status = 0;
-    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
+    int const status = wait_and_renew(
+        admin, options, std::chrono::milliseconds(milliseconds_of("--lease", options.lease).value_or(0)));
     ::sigaction(SIGINT, &old_int, nullptr);
     ::sigaction(SIGTERM, &old_term, nullptr);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -100,21 +123,28 @@ int upgrade(admin_client const& admin, window_options const& options,
             std::vector<std::string> const& command) {
     admin_reply const target = admin.call("GET", "/sites/" + options.site + "/migration");
     if (!target.ok()) return print_problem(target);
-    window_options alone = options;
-    alone.alone = true;  // whoever ends first would open the site under the other's migration
+    // A reason of its own: two at once would open the site under each other's migration, and are refused.
     interrupt_guard const guard;
-    if (int const entered = maintenance_on(admin, alone); entered != 0) return entered;
+    if (int const entered = maintenance_on(admin, options); entered != 0) return entered;
     if (interrupt_guard::interrupted()) {
         interrupt_guard::forget();
-        maintenance_off(admin, options.site, false);
+        maintenance_off(admin, {.site = options.site, .as = options.as});
         return interrupted;
     }
     // Not on stdout: that belongs to the command.
     std::string shown;
     for (std::string const& word : command) shown += (shown.empty() ? "" : " ") + shell_quoted(word);
     fmt::print(stderr, "running: {}\n", shown);
-    int const status = run(command, target.body);
-    if (status == 0) return maintenance_off(admin, options.site, false);
+    int const status = run(admin, options, command, target.body);
+    if (status == 0) return maintenance_off(admin, {.site = options.site, .as = options.as});
+    // Whoever repairs it holds no lease: from now on it is closed until somebody opens it.
+    window_options kept = options;
+    kept.lease = "0ms";
+    try {
+        if (nlohmann::json body; request_body(kept, body))
+            admin.call("PUT", "/sites/" + options.site + "/maintenance", body);
+    } catch (admin_unreachable const&) {  // the lease ends, and what happened is said below all the same
+    }
     fmt::print(
         stderr,
         "lull: the command failed with status {}; {} STAYS SEALED: reads go on, writes do not.\n"

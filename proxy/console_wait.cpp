@@ -117,8 +117,13 @@ void console_desk::maintain(std::shared_ptr<job> const& j) {
     bool const on = j->what.verb == console_verb::maintenance_on;
     admin_answer const begun =
         on ? all_.desk().begin(j->what.name, {{"reason", j->what.reason}, {"owner", j->user}})
-           : all_.desk().finish(j->what.name);
+           : all_.desk().finish(j->what.name, {}, false);
     if (begun.status >= 400) return fail(*j, begun);
+    if (!on && begun.status == 200 && begun.body.value("mode", "") != "read_write") {
+        say(*j, "NOTICE", "site " + j->what.name + " stays closed, for other reasons",
+            begun.body.value("reasons", nlohmann::json::array()).dump());
+        return complete(*j, "MAINTENANCE");
+    }
     watch_site(j);
 }
 

@@ -66,16 +66,23 @@ void control::add_server(std::string const& cluster, config::endpoint const& whe
                                       [this, &s](server_look const& look) { looked(s, look); });
 }
 
+routing::maintenance::timing control::timing_of(config::site const& settings) {
+    routing::maintenance::timing timing;
+    timing.seal_timeout = settings.seal_timeout;
+    timing.shout_again = settings.overdue_again;
+    return timing;
+}
+
 control::managed_site& control::add_site(config::site const& settings) {
     auto made = std::make_unique<managed_site>();
     managed_site& s = *made;
     s.id = static_cast<routing::site_id>(sites_.size());
     s.name = settings.name;
     s.settings = std::make_shared<config::site const>(settings);
-    routing::maintenance::timing timing;
-    timing.seal_timeout = settings.seal_timeout;
-    s.machine = std::make_unique<routing::maintenance>(settings.name, workers_count_, timing);
+    s.machine = std::make_unique<routing::maintenance>(settings.name, workers_count_, timing_of(settings));
     s.loads.resize(workers_count_);
+    s.hooks = std::make_unique<hook_runner>(
+        io_, [this, &s](hook_outcome const& outcome) { hook_ended(s, outcome); });
     sites_.push_back(std::move(made));
     return s;
 }
@@ -117,6 +124,7 @@ void control::stop() {
     stopping_ = true;
     timer_.cancel();
     for (auto const& s : servers_) s->watch.reset();
+    for (auto const& s : sites_) s->hooks.reset();
     finders_.clear();
     catalog_watches_.clear();
 }
@@ -161,6 +169,10 @@ void control::carry_out(managed_site& s, routing::maintenance_effect const& effe
                            w->end_writers(s.id,
                                           e.terminate ? end_writers_how::terminate : end_writers_how::cancel);
                    },
+                   [&](routing::effect::let_go const& e) {
+                       s.events.push_back(routing::event::finish{healthy_replicas(s), e.as});
+                   },
+                   [&](routing::effect::tell const& e) { call_hook(s, e.turn); },
                    [&](routing::effect::say const& e) { say(s, e); },
                },
                effect);
@@ -215,6 +227,10 @@ void control::say(managed_site& s, routing::effect::say const& what) {
         if (w.finish_lsn) line["finish_lsn"] = routing::format_lsn(*w.finish_lsn);
     }
     if (what.event == "sealed") line["waited_for"] = record.waited_for;
+    audit(std::move(line));
+}
+
+void control::audit(nlohmann::json line) {
     std::string const error =
         state_.audit(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     if (!error.empty()) log::warning("audit: {}", error);
@@ -268,8 +284,7 @@ void control::ask_primary(managed_site& s, routing::effect::ask_primary const& w
     for (site_load const& load : s.loads)
         question.ours.insert(question.ours.end(), load.server_pids.begin(), load.server_pids.end());
     primary_of(s).watch->ask_primary(
-        std::move(question),
-        [this, &s, ticket = what.ticket](probe::primary_answer answer) {
+        std::move(question), [this, &s, ticket = what.ticket](probe::primary_answer answer) {
             if (auto* seen = std::get_if<routing::event::primary_seen>(&answer)) {
                 seen->ticket = ticket;
                 feed(s, std::move(*seen));

@@ -9,6 +9,7 @@
 
 #include "proxy/admin.hpp"
 #include "proxy/catalog_watch.hpp"
+#include "proxy/hooks.hpp"
 #include "proxy/ports.hpp"
 #include "proxy/probes.hpp"
 #include "proxy/secret_finder.hpp"
@@ -65,7 +66,8 @@ class control final : public control_port, public admin_desk {
     admin_answer migration(std::string const& site) override;
     admin_answer effective_config() override;
     admin_answer begin(std::string const& site, nlohmann::json const& request) override;
-    admin_answer finish(std::string const& site) override;
+    admin_answer finish(std::string const& site, std::string const& as, bool all) override;
+    admin_answer renew(std::string const& site, nlohmann::json const& request) override;
     admin_answer reload() override;
 
   private:
@@ -86,6 +88,8 @@ class control final : public control_port, public admin_desk {
         std::deque<routing::maintenance_event> events;
         bool feeding = false;
         std::map<std::string, std::shared_ptr<routing::catalog_facts const>> frozen_catalogs;  // by database
+        std::map<std::string, hook_outcome> hooked;  // by name: how the last call ended
+        std::unique_ptr<hook_runner> hooks;
     };
     struct known_catalog {
         catalog_look look;  // the last that found facts, with the trouble of the last
@@ -95,6 +99,7 @@ class control final : public control_port, public admin_desk {
     // control.cpp: machines and what they want
     void add_server(std::string const& cluster, config::endpoint const& where, routing::role role);
     managed_site& add_site(config::site const& settings);
+    static routing::maintenance::timing timing_of(config::site const& settings);
     void restart_site(managed_site& s, state_file::loaded const& stored);
     routing::moment now() const;
     void tick();
@@ -102,12 +107,16 @@ class control final : public control_port, public admin_desk {
     void carry_out(managed_site& s, routing::maintenance_effect const& effect);
     void persist(managed_site& s, routing::maintenance_record const& record);
     void say(managed_site& s, routing::effect::say const& what);
+    void audit(nlohmann::json line);
+    void call_hook(managed_site& s, routing::effect::turn turn);
+    void hook_ended(managed_site& s, hook_outcome const& outcome);
     void ask_primary(managed_site& s, routing::effect::ask_primary const& what);
     void ask_replica(managed_site& s, routing::effect::ask_replica const& what);
     server* find_server(std::string const& address);
     server& primary_of(managed_site const& s);
     bool provable(managed_site const& s) const;
     std::vector<std::string> freezable(managed_site const& s) const;
+    std::vector<std::string> healthy_replicas(managed_site const& s) const;
     // control_watch.cpp: servers, snapshots, workers
     void looked(server& s, server_look const& look);
     void judge(server& s);
@@ -120,9 +129,10 @@ class control final : public control_port, public admin_desk {
     void catalog_looked(catalog_look const& look);
     void add_catalogs(managed_site& s, routing::maintenance_view const& view, routing::snapshot& made);
     nlohmann::json describe_catalogs(managed_site const& s) const;
+    // control_window.cpp: windows begin, go on and end
+    std::string why_not_freezable(managed_site const& s) const;
     // control_desk.cpp: what operators ask
     managed_site* find_site(std::string const& name);
-    std::string why_not_freezable(managed_site const& s) const;
     admin_answer unknown_site(std::string const& name);
     nlohmann::json describe(managed_site const& s);
     admin_answer answer_for(managed_site& s, bool over);

@@ -5,7 +5,6 @@
 #include "proxy/version.hpp"
 
 #include <algorithm>
-#include <set>
 
 namespace lull {
 
@@ -65,37 +64,17 @@ json describe(writer const& w) {
             {"since", rfc3339(w.since)}};
 }
 
-/// A request's members, each of its type and within bounds; the first that is not is `wrong`.
-struct request_reader {
-    json const& in;
-    std::string wrong;
-    std::set<std::string> known;
-
-    json const* find(char const* key) {
-        known.insert(key);
-        auto const at = in.find(key);
-        return at == in.end() || at->is_null() ? nullptr : &*at;
-    }
-    void text(char const* key, std::string& to) {
-        if (json const* v = find(key)) {
-            if (!v->is_string() || v->get_ref<std::string const&>().size() > 1000)
-                wrong = std::string(key) + " must be a text of at most 1000 bytes";
-            else
-                to = v->get<std::string>();
-        }
-    }
-    std::optional<long long> number(char const* key, long long most) {
-        json const* v = find(key);
-        if (!v) return std::nullopt;
-        if (!v->is_number_integer() || v->get<long long>() < 0 || v->get<long long>() > most) {
-            wrong = std::string(key) + " must be a whole number from 0 to " + std::to_string(most);
-            return std::nullopt;
-        }
-        return v->get<long long>();
-    }
-};
-
-constexpr long long one_week_seconds = 7 * 24 * 3600;
+json describe(routing::claim_view const& c) {
+    return {{"as", c.claim.as},
+            {"reason", c.claim.reason},
+            {"owner", c.claim.owner},
+            {"since", rfc3339(c.claim.since)},
+            {"until", time_or_null(c.claim.until)},
+            {"lease_ms", c.lease_left ? json(c.claim.lease.count()) : json(nullptr)},
+            {"lease_left_ms", c.lease_left ? json(c.lease_left->count()) : json(nullptr)},
+            {"on_lease_end", c.claim.on_lease_end == routing::lease_end::stay ? "stay" : "reopen"},
+            {"lapsed", c.lapsed}};
+}
 
 }  // namespace
 
@@ -135,7 +114,10 @@ json control::describe(managed_site const& s) {
              {"seconds", std::chrono::duration<double>(std::chrono::system_clock::now() - record.since).count()},
              {"reason", open ? "" : record.request.reason},
              {"owner", open ? "" : record.request.owner},
-             {"until", open ? json(nullptr) : time_or_null(record.request.until)},
+             {"until", open ? json(nullptr) : time_or_null(routing::expected_end(record))},
+             {"overdue", s.machine->overdue(std::chrono::system_clock::now())},
+             {"reasons", json::array()},
+             {"hooks", json::array()},
              {"sealed_lsn", open ? json(nullptr) : lsn_or_null(record.sealed_lsn)},
              {"sealed_at", open ? json(nullptr) : time_or_null(record.sealed_at)},
              {"waited_for", record.waited_for},
@@ -145,6 +127,15 @@ json control::describe(managed_site const& s) {
              {"suspects", s.machine->suspects()},
              {"error", nullptr},
              {"last_window", nullptr}};
+    for (routing::claim_view const& c : s.machine->claims(std::chrono::steady_clock::now()))
+        out["reasons"].push_back(lull::describe(c));
+    for (auto const& [name, h] : s.hooked)
+        out["hooks"].push_back({{"hook", name},
+                                {"program", h.program},
+                                {"ok", h.ok},
+                                {"text", h.text},
+                                {"output", h.output},
+                                {"at", rfc3339(h.at)}});
     std::size_t clients = 0, writers = 0, held = 0, held_bytes = 0;
     std::uint64_t refused = 0;
     out["writers"] = json::array();
@@ -253,100 +244,6 @@ admin_answer control::migration(std::string const& name) {
 
 admin_answer control::answer_for(managed_site& s, bool over) {
     return {over ? 200 : 202, describe(s)};
-}
-
-/// Empty: the site has no replicas.
-std::string control::why_not_freezable(managed_site const& s) const {
-    std::string why;
-    for (auto const& server : servers_) {
-        if (server->value.cluster != s.settings->cluster || server->value.role != routing::role::replica)
-            continue;
-        std::string reason = server->trouble.empty() ? "it has not been reached yet" : server->trouble;
-        if (server->value.healthy) reason = "another site's window has it";
-        why += (why.empty() ? "" : "; ") + config::format_endpoint(server->value.address) + ": " + reason;
-    }
-    return why;
-}
-
-admin_answer control::begin(std::string const& name, json const& in) {
-    managed_site* const s = find_site(name);
-    if (!s) return unknown_site(name);
-    routing::event::begin event;
-    routing::window_request& request = event.request;
-    request.drain_timeout = s->settings->drain_timeout;
-    request.on_deadline = s->settings->on_deadline;
-    request.freeze = s->settings->freeze != config::freeze_policy::off;
-    request_reader reader{in, {}, {}};
-    reader.text("reason", request.reason);
-    reader.text("owner", request.owner);
-    if (auto const eta = reader.number("eta_seconds", one_week_seconds))
-        request.until = std::chrono::system_clock::now() + std::chrono::seconds(*eta);
-    if (auto const drain = reader.number("drain_timeout_ms", one_week_seconds * 1000))
-        request.drain_timeout = config::milliseconds(*drain);
-    std::string deadline;
-    reader.text("on_deadline", deadline);
-    if (deadline == "wait")
-        request.on_deadline = config::on_deadline::wait;
-    else if (deadline == "cancel")
-        request.on_deadline = config::on_deadline::cancel;
-    else if (deadline == "terminate")
-        request.on_deadline = config::on_deadline::terminate;
-    else if (deadline == "abort")
-        request.on_deadline = config::on_deadline::abort;
-    else if (!deadline.empty())
-        reader.wrong = "on_deadline must be wait, cancel, terminate or abort";
-    if (json const* freeze = reader.find("freeze")) {
-        if (!freeze->is_boolean())
-            reader.wrong = "freeze must be true or false";
-        else
-            request.freeze = freeze->get<bool>();
-    }
-    for (auto const& [key, value] : in.items())
-        if (!reader.known.contains(key)) reader.wrong = "\"" + key + "\" is not known";
-    if (!reader.wrong.empty())
-        return problem(400, "Bad request", reader.wrong,
-                       "known: reason, owner, eta_seconds, drain_timeout_ms, on_deadline, freeze, wait_ms");
-    if (s->settings->freeze == config::freeze_policy::off) request.freeze = false;
-    event.provable = provable(*s);
-    if (request.freeze) event.replicas = freezable(*s);
-    if (request.freeze && event.replicas.empty() && s->machine->view().phase == routing::phase::read_write) {
-        // Readers would wait for the migration's locks: that is for the operator to choose, and before
-        // anything is drained.
-        if (std::string const why = why_not_freezable(*s); !why.empty())
-            return problem(
-                409, "Maintenance was not entered", "no replica can be frozen now: " + why,
-                "repair that; or go without: `lull maintenance on " + name +
-                    " --no-freeze`, or `freeze: off` for the site (reads then go to the primary and "
-                    "wait for the migration's locks)");
-    }
-    std::uint64_t const errors = s->machine->error() ? s->machine->error()->number : 0;
-    feed(*s, std::move(event));
-    auto const phase = s->machine->view().phase;
-    if (phase == routing::phase::read_write || phase == routing::phase::reopening) {
-        auto const& error = s->machine->error();
-        bool const fresh = error && error->number != errors;
-        return problem(503, "Maintenance was not entered", fresh ? error->text : "the site is reopening",
-                       fresh ? error->fix : "wait until it is open, then ask again");
-    }
-    return answer_for(*s, phase == routing::phase::sealed);
-}
-
-admin_answer control::finish(std::string const& name) {
-    managed_site* const s = find_site(name);
-    if (!s) return unknown_site(name);
-    routing::event::finish event;
-    for (auto const& server : servers_)
-        if (server->value.cluster == s->settings->cluster && server->value.role == routing::role::replica &&
-            server->value.healthy)
-            event.replicas.push_back(config::format_endpoint(server->value.address));
-    std::uint64_t const errors = s->machine->error() ? s->machine->error()->number : 0;
-    feed(*s, std::move(event));
-    auto const phase = s->machine->view().phase;
-    auto const& error = s->machine->error();
-    if (phase != routing::phase::read_write && phase != routing::phase::reopening && error &&
-        error->number != errors)
-        return problem(503, "Maintenance goes on", error->text, error->fix);
-    return answer_for(*s, phase == routing::phase::read_write);
 }
 
 }  // namespace lull

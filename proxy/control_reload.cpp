@@ -93,9 +93,7 @@ admin_answer control::reload() {
     for (auto const& [name, settings] : config_->sites) {
         if (managed_site* const known = find_site(name)) {
             known->settings = std::make_shared<config::site const>(settings);
-            routing::maintenance::timing timing;
-            timing.seal_timeout = settings.seal_timeout;
-            known->machine->set_timing(timing);
+            known->machine->set_timing(timing_of(settings));
             continue;
         }
         state_file::loaded none;

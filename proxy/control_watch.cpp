@@ -92,7 +92,7 @@ std::shared_ptr<routing::snapshot const> control::build() {
         site.fresh_floor = view.fresh_floor;
         if (view.mode != routing::mode::read_write) {
             site.reason = record.request.reason;
-            site.until = record.request.until;
+            site.until = routing::expected_end(record);
         }
         for (auto const& server : servers_) {
             if (server->value.cluster != s->settings->cluster) continue;

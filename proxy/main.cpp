@@ -26,6 +26,15 @@ void add_window_options(CLI::App& verb, lull::cli::window_options& options) {
                     "What then: wait for them, cancel their statements, terminate their sessions, or abort "
                     "and reopen")
         ->check(CLI::IsMember({"wait", "cancel", "terminate", "abort"}));
+    verb.add_option("--as", options.as,
+                    "The name of this reason to be closed; each is set and cleared alone, and the site opens "
+                    "when none is left");
+    verb.add_option("--lease", options.lease,
+                    "Say again within this (60s) that the work goes on (lull maintenance renew), or "
+                    "--on-lease-end happens");
+    verb.add_option("--on-lease-end", options.on_lease_end,
+                    "What happens when nobody did: stay closed and shout (the default), or reopen")
+        ->check(CLI::IsMember({"stay", "reopen"}));
     verb.add_flag("--no-freeze", options.no_freeze,
                   "Do not pause replicas: readers follow the migration as it goes");
 }
@@ -85,10 +94,17 @@ int main(int argc, char** argv) {
                  "Return at once; --wait, the default, returns when it is sealed");
     add_socket(on);
     auto* off = maintenance->add_subcommand("off", "Reopen: replicas go on and catch up, then writes open");
-    off->add_option("SITE", window.site)->required();
-    off->add_flag("--no-wait,!--wait", window.no_wait,
+    cli::end_options ending;
+    off->add_option("SITE", ending.site)->required();
+    off->add_option("--as", ending.as, "Which reason to clear; else the only one, or the operator's");
+    off->add_flag("--all", ending.all, "Whatever the reasons are");
+    off->add_flag("--no-wait,!--wait", ending.no_wait,
                   "Return at once; --wait, the default, returns when writes are open");
     add_socket(off);
+    auto* renew = maintenance->add_subcommand("renew", "Say that the work goes on: the lease begins anew");
+    renew->add_option("SITE", window.site)->required();
+    renew->add_option("--as", window.as, "Whose lease; else the operator's");
+    add_socket(renew);
 
     // The command is not for the parser, which would take its brackets and options for its own.
     auto const dashes =
@@ -103,8 +119,11 @@ int main(int argc, char** argv) {
         "failure the site stays sealed,\n"
         "and the exit status is the command's.\n"
         "  lull upgrade shop --reason 'v2' --eta 10min -- psql -v ON_ERROR_STOP=1 -f migration.sql");
-    upgrade->add_option("SITE", window.site)->required();
-    add_window_options(*upgrade, window);
+    cli::window_options work;
+    work.as = "upgrade";
+    work.lease = "60s";
+    upgrade->add_option("SITE", work.site)->required();
+    add_window_options(*upgrade, work);
     add_socket(upgrade);
     upgrade->footer("Behind -- stands the command, with its arguments.");
 
@@ -121,15 +140,15 @@ int main(int argc, char** argv) {
         return code == 0 ? 0 : 2;
     }
 
-    cli::window_options const& w = window;
     admin_client const admin(socket);
     try {
         if (serve->parsed()) return lull::serve(config);
         if (check->parsed()) return cli::check(config, explain);
         if (status->parsed()) return cli::status(admin, site, json);
-        if (on->parsed()) return cli::maintenance_on(admin, w);
-        if (off->parsed()) return cli::maintenance_off(admin, w.site, w.no_wait);
-        if (upgrade->parsed()) return cli::upgrade(admin, w, command);
+        if (on->parsed()) return cli::maintenance_on(admin, window);
+        if (off->parsed()) return cli::maintenance_off(admin, ending);
+        if (renew->parsed()) return cli::maintenance_renew(admin, window.site, window.as);
+        if (upgrade->parsed()) return cli::upgrade(admin, work, command);
         if (reload->parsed()) return cli::reload(admin);
     } catch (admin_unreachable const& error) {
         fmt::print(stderr, "lull: {}\n  to do: {}\n", error.what(), error.fix);

@@ -1,4 +1,4 @@
-// The state file's text: JSON, version 1.
+// The state file's text: JSON, version 2. Version 1 knew one reason to be closed, without a name.
 #include "proxy/state_file.hpp"
 
 #include <nlohmann/json.hpp>
@@ -13,7 +13,8 @@ namespace {
 using nlohmann::json;
 using namespace routing;
 
-constexpr int version = 1;
+constexpr int version = 2;
+constexpr std::size_t most_claims = 64;
 // Bounds that leave room to count on: a damaged number must not overflow later.
 constexpr std::int64_t highest = std::int64_t{1} << 60;
 constexpr std::int64_t latest_micros = 9'000'000'000'000'000;              // the year 2255
@@ -29,6 +30,9 @@ constexpr std::array<std::pair<config::on_deadline, char const*>, 4> deadlines{
      {config::on_deadline::cancel, "cancel"},
      {config::on_deadline::terminate, "terminate"},
      {config::on_deadline::abort, "abort"}}};
+
+constexpr std::array<std::pair<lease_end, char const*>, 2> lease_ends{
+    {{lease_end::stay, "stay"}, {lease_end::reopen, "reopen"}}};
 
 struct bad_state {
     std::string why;
@@ -87,20 +91,46 @@ epoch epoch_in(json const& object, char const* key) {
     return epoch{static_cast<std::uint64_t>(number_in(object, key, highest))};
 }
 
+json write_request(window_request const& r) {
+    return {{"as", r.as},
+            {"reason", r.reason},
+            {"owner", r.owner},
+            {"since", micros(r.since)},
+            {"lease_ms", r.lease.count()},
+            {"on_lease_end", name_of(lease_ends, r.on_lease_end)},
+            {"until", optional_time(r.until)},
+            {"drain_timeout_ms", r.drain_timeout.count()},
+            {"on_deadline", name_of(deadlines, r.on_deadline)},
+            {"freeze", r.freeze}};
+}
+
+window_request read_request(json const& in, std::int64_t found_version) {
+    window_request r;
+    r.reason = in.at("reason").get<std::string>();
+    r.owner = in.at("owner").get<std::string>();
+    r.until = time_in(in, "until");
+    r.drain_timeout = config::milliseconds(number_in(in, "drain_timeout_ms", longest_drain));
+    r.on_deadline = value_of(deadlines, in.at("on_deadline").get<std::string>());
+    r.freeze = in.at("freeze").get<bool>();
+    if (found_version < 2) return r;
+    r.as = in.at("as").get<std::string>();
+    r.since = moment_in(in, "since");
+    r.lease = config::milliseconds(number_in(in, "lease_ms", longest_drain));
+    r.on_lease_end = value_of(lease_ends, in.at("on_lease_end").get<std::string>());
+    return r;
+}
+
 json write_record(maintenance_record const& r) {
+    json others = json::array();
+    for (window_request const& c : r.others) others.push_back(write_request(c));
     json replicas = json::array();
     for (paused_replica const& p : r.replicas)
         replicas.push_back({{"address", p.address}, {"at", optional_lsn(p.at)}});
     json out{{"phase", name_of(phases, r.phase)},
              {"epoch", static_cast<std::uint64_t>(r.epoch)},
              {"since", micros(r.since)},
-             {"request",
-              {{"reason", r.request.reason},
-               {"owner", r.request.owner},
-               {"until", optional_time(r.request.until)},
-               {"drain_timeout_ms", r.request.drain_timeout.count()},
-               {"on_deadline", name_of(deadlines, r.request.on_deadline)},
-               {"freeze", r.request.freeze}}},
+             {"request", write_request(r.request)},
+             {"others", others},
              {"sealed_lsn", optional_lsn(r.sealed_lsn)},
              {"sealed_at", optional_time(r.sealed_at)},
              {"sealed_epoch", static_cast<std::uint64_t>(r.sealed_epoch)},
@@ -121,18 +151,17 @@ json write_record(maintenance_record const& r) {
     return out;
 }
 
-maintenance_record read_record(json const& in) {
+maintenance_record read_record(json const& in, std::int64_t found_version) {
     maintenance_record r;
     r.phase = value_of(phases, in.at("phase").get<std::string>());
     r.epoch = epoch_in(in, "epoch");
     r.since = moment_in(in, "since");
-    json const& request = in.at("request");
-    r.request.reason = request.at("reason").get<std::string>();
-    r.request.owner = request.at("owner").get<std::string>();
-    r.request.until = time_in(request, "until");
-    r.request.drain_timeout = config::milliseconds(number_in(request, "drain_timeout_ms", longest_drain));
-    r.request.on_deadline = value_of(deadlines, request.at("on_deadline").get<std::string>());
-    r.request.freeze = request.at("freeze").get<bool>();
+    r.request = read_request(in.at("request"), found_version);
+    if (found_version >= 2) {
+        if (!in.at("others").is_array() || in.at("others").size() > most_claims)
+            throw bad_state{"others is out of range"};
+        for (json const& c : in.at("others")) r.others.push_back(read_request(c, found_version));
+    }
     r.sealed_lsn = lsn_in(in, "sealed_lsn");
     r.sealed_at = time_in(in, "sealed_at");
     r.sealed_epoch = epoch_in(in, "sealed_epoch");
@@ -181,9 +210,9 @@ std::variant<maintenance_records, std::string> parse_state(std::string_view text
         if (found > version)
             return "it was written by a newer lull (version " + std::to_string(found) + ", this one reads " +
                    std::to_string(version) + ")";
-        if (found != version) throw bad_state{"its version is not known"};
+        if (found < 1) throw bad_state{"its version is not known"};
         maintenance_records records;
-        for (auto const& [name, record] : in.at("sites").items()) records[name] = read_record(record);
+        for (auto const& [name, record] : in.at("sites").items()) records[name] = read_record(record, found);
         return records;
     } catch (json::exception const& e) {
         return std::string("it is not a state of lull: ") + e.what();

@@ -29,6 +29,7 @@ std::vector<maintenance_effect> maintenance::on(maintenance_event const& e, mome
     std::visit(overloaded{
                    [&](event::begin const& b) { begin(b); },
                    [&](event::finish const& f) { finish(f); },
+                   [&](event::renew const& r) { renew(r.as); },
                    [&](event::restart const& r) { restart(r); },
                    [&](event::tick const&) { tick(); },
                    [&](event::persisted const&) { persisted(); },
@@ -47,14 +48,16 @@ std::vector<maintenance_effect> maintenance::on(maintenance_event const& e, mome
 }
 
 void maintenance::begin(event::begin const& b) {
-    if (phase_ != phase::read_write || at_disk_) return;
+    if (at_disk_) return;
+    if (phase_ != phase::read_write) return claim(b.request);
     wanted_ = b.replicas;
     provable_ = b.provable;
     maintenance_record r = record_;
     r.phase = phase::draining;
     r.epoch = next_epoch();
     r.request = b.request;
-    r.since = at_.wall;
+    r.request.since = r.since = at_.wall;
+    r.others.clear();
     r.replicas = held_replicas();
     r.sealed_lsn.reset();
     r.sealed_at.reset();
@@ -64,7 +67,7 @@ void maintenance::begin(event::begin const& b) {
 }
 
 void maintenance::finish(event::finish const& f) {
-    if (at_disk_) return;
+    if (at_disk_ || drop_claim(f.as)) return;
     switch (phase_) {
         case phase::read_write:
         case phase::reopening:
@@ -139,6 +142,7 @@ void maintenance::restart(event::restart const& e) {
     }
     freezing_ = !replicas_.empty();
     after_restart_ = true;
+    keep_leases();
     say(effect::loudness::warning, "recovering",
         mode_ == mode::reopening
             ? "was being reopened when Lull stopped; goes on with it"
@@ -151,6 +155,7 @@ void maintenance::restart(event::restart const& e) {
 
 void maintenance::tick() {
     if (at_disk_) return;
+    watch_claims();
     if (pending_) {
         if (persist_at_ && at_.now >= *persist_at_) persist(std::move(pending_->record), pending_->then);
         return;
@@ -191,6 +196,9 @@ void maintenance::persisted() {
             return publish_mode();
         case then::entered:
             return entered();
+        case then::claims:
+            keep_leases();
+            return publish();
         case then::intend:
             intended_ = true;
             for (auto& r : replicas_) {
@@ -219,6 +227,9 @@ void maintenance::persist_failed(std::string const& error) {
         case then::reopen:
             pending_.reset();
             return fail(text + "; " + site_ + " stays closed", disk_fix);
+        case then::claims:
+            pending_.reset();
+            return fail(text + "; the reasons for " + site_ + " to be closed are as before", disk_fix);
         case then::intend:
         case then::seal:
             if (phase_ == phase::sealing) {

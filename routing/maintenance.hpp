@@ -45,6 +45,13 @@ struct replica_view {
     std::string note;  // why not, "waits for 0/3000148"
 };
 
+/// One reason for the site to be closed.
+struct claim_view {
+    window_request claim;
+    std::optional<config::milliseconds> lease_left;  // nothing: it has no lease
+    bool lapsed = false;                             // its lease has ended
+};
+
 struct maintenance_view {
     lull::routing::phase phase = phase::read_write;
     lull::routing::mode mode = mode::read_write;
@@ -68,8 +75,9 @@ class maintenance {
         config::milliseconds end_writers_again{5'000};
         config::milliseconds replica_patience{5'000};  // an unreachable replica is left out after this
         config::milliseconds persist_again{1'000};
-        config::milliseconds watch{200};  // how often a frozen replica is looked at
+        config::milliseconds watch{200};            // how often a frozen replica is looked at
         config::milliseconds watch_primary{1'000};  // how often one looks who else writes
+        config::milliseconds shout_again{60'000};   // how often an overdue window is told of
     };
 
     maintenance(std::string site, std::size_t workers, timing t);
@@ -85,6 +93,10 @@ class maintenance {
     [[nodiscard]] std::vector<std::string> const& bypassing() const { return bypassing_; }
     /// Backends that may write although nobody is connected to them any more, one line each.
     [[nodiscard]] std::vector<std::string> suspects() const;
+    /// Why the site is closed; empty where it is open.
+    [[nodiscard]] std::vector<claim_view> claims(instant now) const;
+    /// Past its expected end.
+    [[nodiscard]] bool overdue(wall_time now) const;
     void set_timing(timing t) { timing_ = t; }
 
   private:
@@ -111,7 +123,7 @@ class maintenance {
         bool hopeless = false;  // failed for want of rights: not waited for
         std::string note;
     };
-    enum class then : std::uint8_t { restarted, entered, intend, seal, reopen, open, forget_owed };
+    enum class then : std::uint8_t { restarted, entered, claims, intend, seal, reopen, open, forget_owed };
     struct pending {
         maintenance_record record;
         maintenance::then then = then::entered;
@@ -153,6 +165,13 @@ class maintenance {
     [[nodiscard]] bool drained() const;
     [[nodiscard]] std::size_t writers() const;
     [[nodiscard]] std::string named_writers() const;
+    // maintenance_claims.cpp: why it is closed, and who says so
+    void claim(window_request const&);
+    bool drop_claim(std::string const& as);
+    void renew(std::string const& as);
+    void keep_leases();
+    void watch_claims();
+    void tell(effect::turn);
     // maintenance_suspects.cpp: backends that nobody is connected to any more; watching the primary
     void take_broken(std::vector<broken_session> const&);
     void ask_primary(bool nudge);
@@ -207,6 +226,14 @@ class maintenance {
     effect::session_end end_broken_ = effect::session_end::no;  // goes with the next question
     instant watch_at_{};
     std::optional<maintenance_error> error_;
+
+    struct lease {
+        instant ends{};
+        instant shout_at{};
+        bool lapsed = false;
+    };
+    std::map<std::string, lease> leases_;  // by claim
+    std::optional<instant> shout_at_;      // overdue: not before
 
     std::vector<std::string> wanted_;  // replicas to freeze, or at the end to wait for
     bool provable_ = true;

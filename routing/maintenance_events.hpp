@@ -27,6 +27,7 @@ enum class ticket : std::uint64_t {};
 
 namespace event {
 
+/// Where the site is closed or closing already: one more reason, or a new holder of one that is there.
 /// `replicas`: addresses of those to freeze, healthy now; empty: do not freeze. `provable`: there is a role
 /// that can ask the primary.
 struct begin {
@@ -34,9 +35,15 @@ struct begin {
     std::vector<std::string> replicas;
     bool provable = true;
 };
-/// Ends a window, or cancels one that is being entered. `replicas`: the healthy ones, to be waited for.
+/// Ends a window, or cancels one that is being entered. `replicas`: the healthy ones, to be waited for. `as`:
+/// clears that reason alone; others keep the site closed. Empty: all of them.
 struct finish {
     std::vector<std::string> replicas;
+    std::string as;
+};
+/// The holder of that reason is alive.
+struct renew {
+    std::string as;
 };
 /// First event of a machine. `replicas`: all of the site; `provable` as in begin. `adopt_paused`: the record
 /// is a guess, because the file was lost: it says sealed, its epoch is of no account, and whichever replica
@@ -98,7 +105,7 @@ struct replica_failed {
 }  // namespace event
 
 using maintenance_event =
-    std::variant<event::begin, event::finish, event::restart, event::tick, event::persisted,
+    std::variant<event::begin, event::finish, event::renew, event::restart, event::tick, event::persisted,
                  event::persist_failed, event::published, event::worker_said, event::primary_seen,
                  event::primary_failed, event::replica_seen, event::replica_failed>;
 
@@ -129,6 +136,15 @@ struct ask_replica {
 struct end_writers {
     bool terminate = false;  // else cancel
 };
+/// A lease has ended, and its reason is to go: answer with finish.
+struct let_go {
+    std::string as;
+};
+/// Turns of a window that others are told of.
+enum class turn : std::uint8_t { entering, sealed, opened, overdue };
+struct tell {
+    effect::turn turn = turn::entering;
+};
 enum class loudness : std::uint8_t { info, notice, warning, error };
 /// For the log and the audit file.
 struct say {
@@ -139,7 +155,8 @@ struct say {
 
 }  // namespace effect
 
-using maintenance_effect = std::variant<effect::persist, effect::publish, effect::ask_primary,
-                                        effect::ask_replica, effect::end_writers, effect::say>;
+using maintenance_effect =
+    std::variant<effect::persist, effect::publish, effect::ask_primary, effect::ask_replica,
+                 effect::end_writers, effect::let_go, effect::tell, effect::say>;
 
 }  // namespace lull::routing

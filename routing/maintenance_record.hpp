@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lull::routing {
@@ -22,10 +23,22 @@ enum class phase : std::uint8_t {
     recovering,  // after a restart: closed, finding out what is true
 };
 
-/// What an operator asks for.
+/// What becomes of a reason to be closed whose lease nobody renews any more.
+enum class lease_end : std::uint8_t { stay, reopen };
+
+/// Who is not named says this.
+inline constexpr char default_claim[] = "operator";
+
+/// What an operator asks for: one reason for a site to be closed. Reasons have names and are set and cleared
+/// each for itself; a site is open when none is left.
 struct window_request {
+    std::string as = default_claim;
     std::string reason;
     std::string owner;
+    wall_time since;
+    /// 0: none. Otherwise whoever holds it has to say so again within this.
+    config::milliseconds lease{0};
+    lull::routing::lease_end on_lease_end = lease_end::stay;
     std::optional<wall_time> until;
     config::milliseconds drain_timeout{30'000};
     config::on_deadline on_deadline = config::on_deadline::wait;
@@ -56,8 +69,9 @@ struct past_window {
 struct maintenance_record {
     lull::routing::phase phase = phase::read_write;
     lull::routing::epoch epoch{};
-    window_request request;
-    wall_time since;  // of the phase's mode
+    window_request request;              // the foremost: it decides how the site is entered
+    std::vector<window_request> others;  // further reasons to be closed, in the order in which they came
+    wall_time since;                     // of the phase's mode
     std::optional<lsn> sealed_lsn;
     std::optional<wall_time> sealed_at;
     lull::routing::epoch sealed_epoch{};
@@ -66,5 +80,10 @@ struct maintenance_record {
     std::optional<past_window> last_window;
     friend bool operator==(maintenance_record const&, maintenance_record const&) = default;
 };
+
+/// When all reasons are expected to be gone; nothing where one of them does not say.
+[[nodiscard]] std::optional<wall_time> expected_end(maintenance_record const& r);
+/// Null: there is no reason of that name.
+[[nodiscard]] window_request const* find_claim(maintenance_record const& r, std::string_view as);
 
 }  // namespace lull::routing

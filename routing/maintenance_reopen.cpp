@@ -107,6 +107,7 @@ void maintenance::open() {
     r.epoch = next_epoch();
     r.since = at_.wall;
     r.request = {};
+    r.others.clear();
     r.sealed_lsn.reset();
     r.sealed_at.reset();
     r.sealed_epoch = {};
@@ -123,7 +124,9 @@ void maintenance::opened() {
     outsiders_.clear();
     bypassing_.clear();
     std::erase_if(replicas_, [](replica const& r) { return !r.touched; });
+    leases_.clear();
     publish_mode();
+    tell(effect::turn::opened);
     if (cancelled_) {
         say(effect::loudness::notice, "read_write", "writes are open again, as if nothing had happened");
     } else {

@@ -37,7 +37,10 @@ void maintenance::entered() {
     for (auto const& address : wanted_) at_hand(address, step::catching_up).step = step::catching_up;
     drain_deadline_ = at_.now + record_.request.drain_timeout;
     end_again_ = drain_deadline_;
+    shout_at_.reset();
+    keep_leases();
     publish_mode();
+    tell(effect::turn::entering);
     say(effect::loudness::notice, "draining",
         "no new writes; waiting for those in flight" +
             (record_.request.reason.empty() ? std::string() : " (" + record_.request.reason + ")"));
@@ -292,6 +295,7 @@ void maintenance::sealed() {
     mode_ = mode::sealed;
     error_.reset();
     publish_mode();
+    tell(effect::turn::sealed);
     std::size_t frozen = 0;
     for (auto const& r : replicas_) frozen += r.step == step::frozen;
     say(effect::loudness::notice, "sealed",

@@ -46,8 +46,18 @@ class desk final : public admin_desk {
         looks = 0;
         return {state == "sealed" ? 200 : 202, describe()};
     }
-    admin_answer finish(std::string const&) override {
+    std::string cleared, renewed;
+    bool all = false;
+    admin_answer renew(std::string const& name, json const& request) override {
+        if (name != "shop") return problem(404, "Unknown site", "there is no site " + name);
+        renewed = request.value("as", "");
+        return {200, describe()};
+    }
+    admin_answer finish(std::string const&, std::string const& as, bool everything) override {
         ++finished;
+        cleared = as;
+        all = everything;
+        if (as == "other") return {200, describe()};  // not the only reason
         state = "read_write";
         return {200, describe()};
     }
@@ -147,7 +157,14 @@ TEST_CASE("beginning answers at once, or when it is over") {
     auto const over = h.call("PUT", "/sites/shop/maintenance?wait_ms=5000");
     CHECK(over.status == 200);
     CHECK(over.body["state"] == "sealed");
-    CHECK(h.call("DELETE", "/sites/shop/maintenance").body["state"] == "read_write");
+    // A reason that was not the only one: nothing to wait for.
+    CHECK(h.call("DELETE", "/sites/shop/maintenance?as=other&wait_ms=60000").status == 200);
+    CHECK(h.at.cleared == "other");
+    CHECK(h.call("PUT", "/sites/shop/lease", {{"as", "upgrade"}}).status == 200);
+    CHECK(h.at.renewed == "upgrade");
+    CHECK(h.call("GET", "/sites/shop/lease").status == 405);
+    CHECK(h.call("DELETE", "/sites/shop/maintenance?all=1").body["state"] == "read_write");
+    CHECK(h.at.all);
     auto const by_body = h.call("PUT", "/sites/shop/maintenance", {{"wait_ms", 5000}});
     CHECK(by_body.status == 200);
     CHECK_FALSE(h.at.last_request.contains("wait_ms"));

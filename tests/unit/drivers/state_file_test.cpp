@@ -40,6 +40,12 @@ maintenance_record full() {
     r.request.drain_timeout = config::milliseconds(1500);
     r.request.on_deadline = config::on_deadline::terminate;
     r.request.freeze = false;
+    r.request.as = "schedule";
+    r.request.since = at(1'700'000'002);
+    r.request.lease = config::milliseconds(60'000);
+    r.request.on_lease_end = lease_end::reopen;
+    r.others = {r.request, r.request};
+    r.others[1].as = "operator";
     r.since = at(1'700'000'000);
     r.sealed_lsn = lsn{0x16B374D848};
     r.sealed_at = at(1'700'000'001);
@@ -79,6 +85,19 @@ TEST_CASE("a state is read as it was written") {
     CHECK(highest_epoch(records) == 41);
 }
 
+TEST_CASE("the state of an older Lull is taken over") {
+    auto const read = parse_state(
+        R"({"version":1,"epoch":5,"sites":{"shop":{"phase":"sealed","epoch":5,"since":1,"request":{"reason":"r",
+        "owner":"o","until":null,"drain_timeout_ms":1,"on_deadline":"wait","freeze":true},"sealed_lsn":"0/10",
+        "sealed_at":1,"sealed_epoch":4,"replicas":[],"waited_for":[],"last_window":null}}})");
+    REQUIRE(std::holds_alternative<maintenance_records>(read));
+    auto const& shop = std::get<maintenance_records>(read).at("shop");
+    CHECK(shop.phase == phase::sealed);
+    CHECK(shop.request.as == default_claim);
+    CHECK(shop.request.reason == "r");
+    CHECK(shop.others.empty());
+}
+
 TEST_CASE("bytes that are no UTF-8 do not keep a window from being recorded") {
     maintenance_records records{{"shop", full()}};
     records["shop"].request.reason = "caf\xe9";
@@ -103,7 +122,7 @@ TEST_CASE("what is not ours is refused with a sentence") {
         REQUIRE(std::holds_alternative<std::string>(read));
         CHECK_FALSE(std::get<std::string>(read).empty());
     }
-    auto const newer = parse_state(R"({"version":2,"sites":{}})");
+    auto const newer = parse_state(R"({"version":3,"sites":{}})");
     REQUIRE(std::holds_alternative<std::string>(newer));
     CHECK(std::get<std::string>(newer).find("newer") != std::string::npos);
     auto text = format_state({{"shop", full()}});

@@ -12,20 +12,31 @@ TEST_CASE("a walk through everything that may go wrong") {
         CAPTURE(seed);
         std::mt19937 dice(seed);
         auto const one_in = [&](unsigned n) { return dice() % n == 0; };
+        char const* const names[] = {"operator", "schedule", "upgrade"};
         world w;
         w.pass(milliseconds(100));
         for (int turn = 0; turn < 300; ++turn) {
             auto& replica = std::next(w.replicas.begin(), dice() % 2)->second;
             auto& worker = w.workers[dice() % 2];
-            switch (dice() % 26) {
+            switch (dice() % 29) {
                 case 0: {
                     window_request r;
                     r.drain_timeout = seconds(dice() % 5);
                     r.on_deadline = static_cast<config::on_deadline>(dice() % 4);
                     r.freeze = !one_in(4);
+                    r.as = names[dice() % 3];
+                    if (one_in(2)) r.lease = seconds(1 + dice() % 5);
+                    if (one_in(3)) r.on_lease_end = lease_end::reopen;
+                    if (one_in(3)) r.until = w.at().wall + seconds(dice() % 5);
                     w.begin(r);
                     break;
                 }
+                case 20:
+                    w.finish(names[dice() % 3]);
+                    break;
+                case 21:
+                    w.feed(event::renew{names[dice() % 3]});
+                    break;
                 case 1:
                     w.finish();
                     break;

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace world_test {
@@ -62,6 +63,7 @@ class world {
     std::vector<mode> modes;
     std::vector<effect::end_writers> ended;
     std::vector<std::string> said;
+    std::vector<effect::turn> told;
     instant now = instant{} + std::chrono::hours(1);
     std::deque<maintenance_event> answers;  // not delivered yet
     unsigned persists = 0;
@@ -105,6 +107,10 @@ class world {
             } else if (auto const* w = std::get_if<effect::end_writers>(&effect)) {
                 ended.push_back(*w);
                 for (auto& worker : workers) worker.writers = 0;
+            } else if (auto const* l = std::get_if<effect::let_go>(&effect)) {
+                take(machine->on(event::finish{healthy(), l->as}, at()));
+            } else if (auto const* t = std::get_if<effect::tell>(&effect)) {
+                told.push_back(t->turn);
             } else if (auto const* s = std::get_if<effect::say>(&effect)) {
                 said.push_back(s->event);
             }
@@ -241,7 +247,19 @@ class world {
     void begin(window_request request = {}) {
         feed(event::begin{request, request.freeze ? healthy() : std::vector<std::string>{}, provable});
     }
-    void finish() { feed(event::finish{healthy()}); }
+    void finish() { feed(event::finish{healthy(), ""}); }
+    /// Clears one reason. While there are others nothing opens.
+    void finish(std::string const& as) {
+        auto const before = machine->record();
+        bool const only = before.others.empty();
+        auto const was = machine->view().phase;
+        bool const closed = was != phase::read_write && was != phase::reopening;
+        feed(event::finish{healthy(), as});
+        if (!only && closed) {
+            CHECK(machine->view().phase != phase::reopening);
+            CHECK(machine->view().mode != mode::read_write);
+        }
+    }
 
     /// kill -9 and a new process that finds what is on the disk.
     void crash(bool adopt = false) {
