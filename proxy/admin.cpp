@@ -120,7 +120,13 @@ class session : public std::enable_shared_from_this<session> {
             if (what == "maintenance" && (verb == "PUT" || verb == "DELETE"))
                 return maintain(verb, name, target);
             if (what == "lease" && verb == "PUT") return renew(name);
-            if (what.empty() || what == "migration") return method_not_allowed("GET");
+            if (what == "verify" && verb == "GET") {
+                stream_.expires_never();
+                return desk_.verify(name, [self = shared_from_this()](admin_answer known) {
+                    self->answer(std::move(known), self->keep_alive_);
+                });
+            }
+            if (what.empty() || what == "migration" || what == "verify") return method_not_allowed("GET");
             if (what == "lease") return method_not_allowed("PUT");
             if (what == "maintenance") return method_not_allowed("PUT, DELETE");
         } else if (path == "/status" || path == "/sites" || path == "/config" || path == "/version") {

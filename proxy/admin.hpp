@@ -7,6 +7,7 @@
 //   DELETE /sites/SITE/maintenance  clear a reason (?as=NAME), or all (?all=1); the last one ends the window,
 //                                   or cancels its entering; idempotent. ?wait_ms= likewise
 //   PUT /sites/SITE/lease           the holder of a reason ({"as": NAME}) is alive
+//   GET /sites/SITE/verify          what the server says of the window that is open, or of the last
 //   POST /reload
 //
 // Errors are problem documents (RFC 9457) with `fix`: what to do.
@@ -16,6 +17,7 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <nlohmann/json.hpp>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -45,6 +47,8 @@ class admin_desk {
     /// read_write, and where other reasons keep the site closed.
     virtual admin_answer finish(std::string const& site, std::string const& as, bool all) = 0;
     virtual admin_answer renew(std::string const& site, nlohmann::json const& request) = 0;
+    /// `then` is called once, on the control thread, when the server has answered.
+    virtual void verify(std::string const& site, std::function<void(admin_answer)> then) = 0;
     virtual admin_answer reload() = 0;
 
   protected:

@@ -281,8 +281,11 @@ void control::ask_primary(managed_site& s, routing::effect::ask_primary const& w
     question.broken = what.broken;
     question.end_broken = what.end_broken;
     question.nudge = what.nudge;
-    for (site_load const& load : s.loads)
+    for (site_load const& load : s.loads) {
         question.ours.insert(question.ours.end(), load.server_pids.begin(), load.server_pids.end());
+        question.migration.insert(question.migration.end(), load.migration_pids.begin(),
+                                  load.migration_pids.end());
+    }
     primary_of(s).watch->ask_primary(
         std::move(question), [this, &s, ticket = what.ticket](probe::primary_answer answer) {
             if (auto* seen = std::get_if<routing::event::primary_seen>(&answer)) {

@@ -68,6 +68,7 @@ class control final : public control_port, public admin_desk {
     admin_answer begin(std::string const& site, nlohmann::json const& request) override;
     admin_answer finish(std::string const& site, std::string const& as, bool all) override;
     admin_answer renew(std::string const& site, nlohmann::json const& request) override;
+    void verify(std::string const& site, std::function<void(admin_answer)> then) override;
     admin_answer reload() override;
 
   private:

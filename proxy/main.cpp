@@ -51,7 +51,7 @@ int main(int argc, char** argv) {
         "  lull status                                   where things stand\n"};
     app.require_subcommand(1);
     app.set_version_flag("--version", "lull " + std::string(lull::version));
-    app.footer("Exit status: 0 done, 1 refused or failed, 2 bad usage, 3 no lull answers, 130 interrupted.");
+    app.footer("Exit status: 0 done, 1 refused or failed, 2 bad usage, 3 no lull answers, 4 not proved, 130 interrupted.");
 
     // Not CLI11's envname(): it would be applied for the verbs that were not given, too, and win.
     std::string socket = from_environment("LULL_SOCKET", "/run/lull/admin.sock");
@@ -127,6 +127,14 @@ int main(int argc, char** argv) {
     add_socket(upgrade);
     upgrade->footer("Behind -- stands the command, with its arguments.");
 
+    auto* verify = app.add_subcommand(
+        "verify",
+        "Hold the window that is open, or the last one, against the server's transactions: what committed in it?\n"
+        "Exit status: 0 nobody but the migration, 1 somebody else, 4 the server cannot tell");
+    verify->add_option("SITE", site)->required();
+    verify->add_flag("--json", json, "As the admin socket gives it");
+    add_socket(verify);
+
     auto* reload = app.add_subcommand("reload", "Read the configuration again; no connection is dropped");
     add_socket(reload);
 
@@ -149,6 +157,7 @@ int main(int argc, char** argv) {
         if (off->parsed()) return cli::maintenance_off(admin, ending);
         if (renew->parsed()) return cli::maintenance_renew(admin, window.site, window.as);
         if (upgrade->parsed()) return cli::upgrade(admin, work, command);
+        if (verify->parsed()) return cli::verify(admin, site, json);
         if (reload->parsed()) return cli::reload(admin);
     } catch (admin_unreachable const& error) {
         fmt::print(stderr, "lull: {}\n  to do: {}\n", error.what(), error.fix);

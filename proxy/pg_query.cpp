@@ -166,6 +166,20 @@ std::string pg_result::sqlstate() const {
     return code ? code : "";
 }
 
+std::string array_of(std::vector<std::string> const& texts) {
+    std::string out = "{";
+    for (std::string const& text : texts) {
+        if (out.size() > 1) out += ',';
+        out += '"';
+        for (char c : text) {
+            if (c == '"' || c == '\\') out += '\\';
+            out += c;
+        }
+        out += '"';
+    }
+    return out + "}";
+}
+
 pg_result pg_query(pg_conn* connection, char const* sql, std::vector<std::string> const& parameters,
                    std::chrono::milliseconds timeout) {
     std::vector<char const*> values;

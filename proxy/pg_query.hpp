@@ -40,6 +40,9 @@ class pg_result {
     std::string error_;
 };
 
+/// A text[] as a parameter.
+std::string array_of(std::vector<std::string> const& texts);
+
 /// Where no answer comes in time the connection is unusable afterwards, and PQstatus() says so.
 pg_result pg_query(pg_conn* connection, char const* sql, std::vector<std::string> const& parameters = {},
                    std::chrono::milliseconds timeout = std::chrono::seconds(6));

@@ -239,9 +239,12 @@ void pg_service::end_writers(routing::site_id site, end_writers_how how) {
 void pg_service::add_load(std::vector<site_load>& sites) {
     for (auto& [site, session] : std::exchange(broken_, {}))
         sites[static_cast<std::size_t>(site)].broken.push_back(std::move(session));
-    for (auto const& [key, pool] : pools_)
-        if (snapshot().of(key.backend).role == routing::role::primary)
-            pool->add_pids(sites[static_cast<std::size_t>(key.site)].server_pids);
+    for (auto const& [key, pool] : pools_) {
+        if (snapshot().of(key.backend).role != routing::role::primary) continue;
+        site_load& load = sites[static_cast<std::size_t>(key.site)];
+        pool->add_pids(load.server_pids);
+        if (key.use == pool_use::migration) pool->add_pids(load.migration_pids);
+    }
     for (auto const& [client, owner] : clients_) {
         pg_session_core const* session = client->session();
         if (!session) continue;

@@ -47,6 +47,7 @@ struct site_load {
     std::uint64_t refused = 0;    // since the process started
     std::vector<writer> longest;  // at most 50, oldest first
     std::vector<std::uint32_t> server_pids;       // of its connections to the primary, the migration's too
+    std::vector<std::uint32_t> migration_pids;    // of these, the migration's
     std::vector<routing::broken_session> broken;  // lost since the last report; told of once
 };
 

@@ -8,6 +8,7 @@
 #include "routing/lsn.hpp"
 #include "routing/maintenance.hpp"
 #include "routing/snapshot.hpp"
+#include "routing/window_proof.hpp"
 
 #include <boost/asio/io_context.hpp>
 
@@ -45,6 +46,7 @@ struct primary_question {
     std::vector<routing::broken_session> broken;
     routing::effect::session_end end_broken = routing::effect::session_end::no;
     std::vector<std::uint32_t> ours;  // backends that are Lull's connections: no outsiders
+    std::vector<std::uint32_t> migration;  // of these, the migration's
     bool nudge = false;               // have the log flushed
 };
 
@@ -70,6 +72,9 @@ class probe {
     /// Positions of the log, who else writes, and who still does though its connection is lost.
     void ask_primary(primary_question question, std::function<void(primary_answer)> then);
     void ask_replica(routing::replica_order order, std::function<void(replica_answer)> then);
+    /// What became of the transactions of a window.
+    void ask_window(std::vector<std::string> databases, routing::window_facts facts,
+                    std::function<void(routing::window_evidence)> then);
 
   private:
     using job = std::function<void()>;
@@ -80,6 +85,9 @@ class probe {
     primary_answer do_primary(primary_question const& question);
     std::string look_for_broken(primary_question const& question, routing::event::primary_seen& seen);
     std::string look_for_outsiders(primary_question const& question, routing::event::primary_seen& seen);
+    std::string look_for_xids(primary_question const& question, routing::event::primary_seen& seen);
+    routing::window_evidence do_window(std::vector<std::string> const& databases,
+                                       routing::window_facts const& facts);
     replica_answer do_replica(routing::replica_order order);
     order_failure failure(std::string const& what);
     void disconnect();

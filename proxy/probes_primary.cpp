@@ -14,7 +14,11 @@ namespace {
 constexpr char const* position_sql =
     "SELECT pg_is_in_recovery(),"
     " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END,"
-    " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END";
+    " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END,"
+    " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_snapshot()::text END,"
+    " a.commits, a.rows FROM (SELECT coalesce(sum(xact_commit), 0) AS commits,"
+    " coalesce(sum(tup_inserted + tup_updated + tup_deleted), 0) AS rows"
+    " FROM pg_stat_database WHERE datname = ANY ($1::text[])) a";
 
 // How one session is told of.
 #define LULL_SESSION                                                                        \
@@ -69,18 +73,26 @@ constexpr char const* terminate_broken_sql = "SELECT pg_terminate_backend(a.pid)
 constexpr char const* terminate_idle_sql =
     "SELECT pg_terminate_backend(a.pid)" LULL_BROKEN " WHERE a.state = 'idle'";
 
-std::string array_of(std::vector<std::string> const& names) {
-    std::string out = "{";
-    for (std::string const& name : names) {
-        if (out.size() > 1) out += ',';
-        out += '"';
-        for (char c : name) {
-            if (c == '"' || c == '\\') out += '\\';
-            out += c;
-        }
-        out += '"';
-    }
-    return out + "}";
+// Whose transaction ids are in use: the migration's ($2), Lull's other sessions' ($3) and all others.
+constexpr char const* xids_sql =
+    "SELECT a.backend_xid::text, a.pid = ANY ($2::int[]),"
+    " CASE WHEN a.pid = ANY ($3::int[]) THEN 'THROUGH LULL: ' ELSE '' END || " LULL_SESSION
+    " FROM pg_stat_activity a WHERE a.datname = ANY ($1::text[]) AND a.pid <> pg_backend_pid()"
+    " AND a.backend_xid IS NOT NULL AND a.backend_type <> 'autovacuum worker'"
+    " AND (a.pid = ANY ($2::int[]) OR a.pid = ANY ($3::int[])"
+    " OR NOT (a.client_addr IS NOT DISTINCT FROM inet_client_addr()"
+    " AND a.backend_start > clock_timestamp() - interval '2 seconds'))"
+    " UNION ALL SELECT p.transaction::text, false, format('prepared transaction %s of %s in %s', gid, owner, "
+    "database)"
+    " FROM pg_prepared_xacts p WHERE database = ANY ($1::text[]) LIMIT 200";
+
+/// A transaction id with its epoch: the one nearest to the horizon of `snapshot`, "xmin:xmax:...".
+std::uint64_t whole_xid(std::uint32_t xid, std::string const& snapshot) {
+    std::size_t const colon = snapshot.find(':');
+    if (colon == std::string::npos) return xid;
+    std::uint64_t const horizon = std::strtoull(snapshot.c_str() + colon + 1, nullptr, 10);
+    auto const away = static_cast<std::int32_t>(xid - static_cast<std::uint32_t>(horizon));
+    return horizon + static_cast<std::uint64_t>(static_cast<std::int64_t>(away));
 }
 
 std::string array_of(std::vector<std::uint32_t> const& numbers) {
@@ -116,8 +128,8 @@ std::string probe::look_for_broken(primary_question const& question, routing::ev
     auto const end = [&](char const* sql) {
         pg_result const ended = pg_query(connection_, sql, {pids, lost});
         if (ended.sqlstate() == "42501")
-            trouble = fmt::format(" (Lull may not end it: GRANT pg_signal_backend TO \"{}\", or end it yourself)",
-                                  role_->user);
+            trouble = fmt::format(
+                " (Lull may not end it: GRANT pg_signal_backend TO \"{}\", or end it yourself)", role_->user);
         return ended.ok() || !trouble.empty() ? std::string() : ended.error();
     };
     std::string failed;
@@ -158,6 +170,19 @@ std::string probe::look_for_outsiders(primary_question const& question, routing:
     return {};
 }
 
+std::string probe::look_for_xids(primary_question const& question, routing::event::primary_seen& seen) {
+    pg_result const r =
+        pg_query(connection_, xids_sql,
+                 {array_of(question.databases), array_of(question.migration), array_of(question.ours)});
+    if (!r.ok()) return r.error();
+    for (int i = 0; i < r.rows(); ++i)
+        seen.xids.push_back(
+            {whole_xid(static_cast<std::uint32_t>(std::strtoul(r.text(i, 0).c_str(), nullptr, 10)),
+                       seen.horizon.snapshot),
+             r.text(i, 1) == "t", r.text(i, 2)});
+    return {};
+}
+
 probe::primary_answer probe::do_primary(primary_question const& question) {
     std::string error;
     if (!role_) return failure("no control role is configured for the cluster");
@@ -181,11 +206,15 @@ probe::primary_answer probe::do_primary(primary_question const& question) {
     }
     if (std::string const why = look_for_broken(question, seen); !why.empty()) return failed(why);
     // The position after the look at who is left over: what they committed until then is below it.
-    pg_result const position = pg_query(connection_, position_sql);
+    pg_result const position = pg_query(connection_, position_sql, {array_of(question.databases)});
     if (position.rows() != 1) return failed(position.error());
     if (position.text(0, 0) == "t") return failure("the primary is in recovery: it is a standby");
     seen.inserted = routing::without_page_header(position.lsn(0, 1), segment_bytes_);
     seen.flushed = position.lsn(0, 2);
+    seen.horizon.snapshot = position.text(0, 3);
+    seen.horizon.activity = {std::strtoll(position.text(0, 4).c_str(), nullptr, 10),
+                             std::strtoll(position.text(0, 5).c_str(), nullptr, 10)};
+    if (std::string const why = look_for_xids(question, seen); !why.empty()) return failed(why);
     if (std::string const why = look_for_outsiders(question, seen); !why.empty()) return failed(why);
     return seen;
 }

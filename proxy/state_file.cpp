@@ -39,7 +39,8 @@ int flush_folder(std::string const& folder) {
 
 }  // namespace
 
-state_file::state_file(std::string folder) : folder_(std::move(folder)) {
+state_file::state_file(std::string folder, std::size_t longest_audit)
+    : folder_(std::move(folder)), longest_audit_(longest_audit) {
     std::error_code error;
     if (!std::filesystem::exists(folder_, error)) {
         std::filesystem::create_directories(std::filesystem::path(folder_).parent_path(), error);
@@ -78,8 +79,11 @@ state_file::loaded state_file::load() const {
     auto const size = std::filesystem::file_size(path, error);
     if (error == std::errc::no_such_file_or_directory) {
         // A window may have been open: the audit file, which only grows, tells whether there ever was one.
-        auto const audited = std::filesystem::file_size(folder_ + "/audit.jsonl", error);
-        if (error || audited == 0)
+        auto const exists = [&](char const* name) {
+            auto const size = std::filesystem::file_size(folder_ + name, error);
+            return !error && size > 0;
+        };
+        if (!exists("/audit.jsonl") && !exists("/audit.jsonl.1"))
             result.fresh = true;
         else
             result.problem = path + " is missing, although there were maintenance windows before";
@@ -133,7 +137,10 @@ std::string state_file::audit(std::string_view line) {
     int const fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0) return "cannot open " + path + ": " + std::strerror(errno);
     int const why = write_durably(fd, std::string(line) + "\n");
+    struct stat now {};
+    bool const full = ::fstat(fd, &now) == 0 && static_cast<std::size_t>(now.st_size) > longest_audit_;
     ::close(fd);
+    if (full && ::rename(path.c_str(), (path + ".1").c_str()) == 0) flush_folder(folder_);
     return why == 0 ? std::string() : "cannot write " + path + ": " + std::strerror(why);
 }
 

@@ -34,7 +34,8 @@ class state_file {
 
     /// Makes the folder (0700) if it is missing and locks it. Throws std::runtime_error: cannot, or another
     /// process has it (its pid is named).
-    explicit state_file(std::string folder);
+    /// `longest_audit`: the audit file is renamed to audit.jsonl.1, in place of the one before, when it is longer.
+    explicit state_file(std::string folder, std::size_t longest_audit = 64 * 1024 * 1024);
     ~state_file();
     state_file(state_file const&) = delete;
     state_file& operator=(state_file const&) = delete;
@@ -47,6 +48,7 @@ class state_file {
 
   private:
     std::string folder_;
+    std::size_t const longest_audit_;
     int lock_ = -1;
 };
 

@@ -15,6 +15,7 @@ using namespace routing;
 
 constexpr int version = 2;
 constexpr std::size_t most_claims = 64;
+constexpr std::size_t most_marks = 1000;
 // Bounds that leave room to count on: a damaged number must not overflow later.
 constexpr std::int64_t highest = std::int64_t{1} << 60;
 constexpr std::int64_t latest_micros = 9'000'000'000'000'000;              // the year 2255
@@ -120,6 +121,31 @@ window_request read_request(json const& in, std::int64_t found_version) {
     return r;
 }
 
+json write_horizon(horizon const& h) {
+    return {{"snapshot", h.snapshot}, {"commits", h.activity.commits}, {"rows", h.activity.rows}};
+}
+
+horizon read_horizon(json const& in) {
+    return {in.at("snapshot").get<std::string>(),
+            {number_in(in, "commits", highest), number_in(in, "rows", highest)}};
+}
+
+json write_marks(std::vector<xid_mark> const& marks) {
+    json out = json::array();
+    for (xid_mark const& m : marks)
+        out.push_back({{"xid", m.xid}, {"migration", m.migration}, {"who", m.who}});
+    return out;
+}
+
+std::vector<xid_mark> read_marks(json const& in) {
+    if (!in.is_array() || in.size() > most_marks) throw bad_state{"marks is out of range"};
+    std::vector<xid_mark> out;
+    for (json const& m : in)
+        out.push_back({static_cast<std::uint64_t>(number_in(m, "xid", highest)), m.at("migration").get<bool>(),
+                       m.at("who").get<std::string>()});
+    return out;
+}
+
 json write_record(maintenance_record const& r) {
     json others = json::array();
     for (window_request const& c : r.others) others.push_back(write_request(c));
@@ -136,6 +162,8 @@ json write_record(maintenance_record const& r) {
              {"sealed_epoch", static_cast<std::uint64_t>(r.sealed_epoch)},
              {"replicas", replicas},
              {"waited_for", r.waited_for},
+             {"at_sealing", write_horizon(r.at_sealing)},
+             {"marks", write_marks(r.marks)},
              {"last_window", nullptr}};
     if (r.last_window) {
         past_window const& w = *r.last_window;
@@ -146,7 +174,10 @@ json write_record(maintenance_record const& r) {
                               {"sealed_at", micros(w.sealed_at)},
                               {"finish_lsn", optional_lsn(w.finish_lsn)},
                               {"reopened_at", micros(w.reopened_at)},
-                              {"waited_for", w.waited_for}};
+                              {"waited_for", w.waited_for},
+                              {"at_sealing", write_horizon(w.at_sealing)},
+                              {"at_end", write_horizon(w.at_end)},
+                              {"marks", write_marks(w.marks)}};
     }
     return out;
 }
@@ -161,6 +192,8 @@ maintenance_record read_record(json const& in, std::int64_t found_version) {
         if (!in.at("others").is_array() || in.at("others").size() > most_claims)
             throw bad_state{"others is out of range"};
         for (json const& c : in.at("others")) r.others.push_back(read_request(c, found_version));
+        r.at_sealing = read_horizon(in.at("at_sealing"));
+        r.marks = read_marks(in.at("marks"));
     }
     r.sealed_lsn = lsn_in(in, "sealed_lsn");
     r.sealed_at = time_in(in, "sealed_at");
@@ -178,6 +211,11 @@ maintenance_record read_record(json const& in, std::int64_t found_version) {
         p.finish_lsn = lsn_in(w, "finish_lsn");
         p.reopened_at = moment_in(w, "reopened_at");
         p.waited_for = w.at("waited_for").get<std::vector<std::string>>();
+        if (found_version >= 2) {
+            p.at_sealing = read_horizon(w.at("at_sealing"));
+            p.at_end = read_horizon(w.at("at_end"));
+            p.marks = read_marks(w.at("marks"));
+        }
         r.last_window = std::move(p);
     }
     return r;

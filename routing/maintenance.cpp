@@ -63,6 +63,8 @@ void maintenance::begin(event::begin const& b) {
     r.sealed_at.reset();
     r.sealed_epoch = {};
     r.waited_for.clear();
+    r.at_sealing = {};
+    r.marks.clear();
     persist(std::move(r), then::entered);
 }
 
@@ -211,7 +213,7 @@ void maintenance::persisted() {
             return start_reopening();
         case then::open:
             return opened();
-        case then::forget_owed:
+        case then::nothing:
             return;
     }
 }
@@ -239,7 +241,7 @@ void maintenance::persist_failed(std::string const& error) {
             break;
         case then::restarted:
         case then::open:
-        case then::forget_owed:
+        case then::nothing:
             break;
     }
     // Nobody would repeat these; and until they are written nothing may open.
@@ -253,6 +255,7 @@ void maintenance::set_record(maintenance_record r) {
     r.waited_for = record_.phase == phase::read_write || r.phase == phase::read_write
                        ? std::move(r.waited_for)
                        : record_.waited_for;
+    if (r.phase == record_.phase) r.marks = record_.marks;
     record_ = std::move(r);
 }
 

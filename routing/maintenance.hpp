@@ -123,7 +123,7 @@ class maintenance {
         bool hopeless = false;  // failed for want of rights: not waited for
         std::string note;
     };
-    enum class then : std::uint8_t { restarted, entered, claims, intend, seal, reopen, open, forget_owed };
+    enum class then : std::uint8_t { restarted, entered, claims, intend, seal, reopen, open, nothing };
     struct pending {
         maintenance_record record;
         maintenance::then then = then::entered;
@@ -177,6 +177,7 @@ class maintenance {
     void ask_primary(bool nudge);
     void watch_primary();
     void suspects_seen(event::primary_seen const&);
+    void xids_seen(event::primary_seen const&);
     void wait_for(std::string const& who);
     [[nodiscard]] bool suspicious() const;
     // maintenance_replicas.cpp: one replica's way
@@ -248,6 +249,7 @@ class maintenance {
     bool writer_said_ = false;
     std::string freeze_problem_;  // the last reason why a replica was left out, and its repair
     std::string freeze_fix_;
+    horizon target_horizon_;     // of target_
     std::optional<lsn> target_;  // sealing: the sealed LSN to be; reopening: the finish LSN
     std::optional<ticket> primary_asked_;
     std::string primary_note_;

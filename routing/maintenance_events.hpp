@@ -78,6 +78,8 @@ struct primary_seen {
     std::vector<broken_session> broken;  // of those asked about: who is still there
     std::vector<std::string> outsiders;  // who writes past Lull; reported, not waited for
     std::vector<std::string> bypassing;  // who else is in the databases without Lull; likewise
+    lull::routing::horizon horizon;      // taken with `inserted`
+    std::vector<xid_mark> xids;          // in use now
 };
 struct primary_failed {
     lull::routing::ticket ticket{};

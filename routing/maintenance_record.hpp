@@ -53,6 +53,28 @@ struct paused_replica {
     friend bool operator==(paused_replica const&, paused_replica const&) = default;
 };
 
+/// A transaction id that was seen in use while the site was sealed: the migration's, or somebody's past Lull.
+struct xid_mark {
+    std::uint64_t xid = 0;
+    bool migration = false;
+    std::string who;  // past Lull: one line
+    friend bool operator==(xid_mark const&, xid_mark const&) = default;
+};
+
+/// pg_stat_database, the site's databases together: counters that only grow, a little behind the facts.
+struct database_activity {
+    std::int64_t commits = 0;  // of reads too
+    std::int64_t rows = 0;     // inserted, updated or deleted, in the catalog too
+    friend bool operator==(database_activity const&, database_activity const&) = default;
+};
+
+/// What the server said of its transactions at one moment.
+struct horizon {
+    std::string snapshot;  // pg_current_snapshot(), "xmin:xmax:xip,..."; empty: not known
+    database_activity activity;
+    friend bool operator==(horizon const&, horizon const&) = default;
+};
+
 struct past_window {
     lull::routing::epoch epoch{};  // of its sealing
     std::string reason;
@@ -62,6 +84,9 @@ struct past_window {
     std::optional<lsn> finish_lsn;
     wall_time reopened_at;
     std::vector<std::string> waited_for;
+    horizon at_sealing;
+    horizon at_end;
+    std::vector<xid_mark> marks;
     friend bool operator==(past_window const&, past_window const&) = default;
 };
 
@@ -77,6 +102,8 @@ struct maintenance_record {
     lull::routing::epoch sealed_epoch{};
     std::vector<paused_replica> replicas;  // in read_write: those whose resume is still owed
     std::vector<std::string> waited_for;   // at most 50
+    horizon at_sealing;                    // taken with sealed_lsn
+    std::vector<xid_mark> marks;           // at most 200 of each kind, in the order in which they were seen
     std::optional<past_window> last_window;
     friend bool operator==(maintenance_record const&, maintenance_record const&) = default;
 };

@@ -101,7 +101,10 @@ void maintenance::open() {
                                     .sealed_at = *r.sealed_at,
                                     .finish_lsn = cancelled_ ? std::nullopt : target_,
                                     .reopened_at = at_.wall,
-                                    .waited_for = r.waited_for};
+                                    .waited_for = r.waited_for,
+                                    .at_sealing = r.at_sealing,
+                                    .at_end = cancelled_ || !target_ ? horizon{} : target_horizon_,
+                                    .marks = r.marks};
     }
     r.phase = phase::read_write;
     r.epoch = next_epoch();
@@ -112,6 +115,8 @@ void maintenance::open() {
     r.sealed_at.reset();
     r.sealed_epoch = {};
     r.waited_for.clear();
+    r.at_sealing = {};
+    r.marks.clear();
     r.replicas = held_replicas();
     persist(std::move(r), then::open);
 }
@@ -147,7 +152,7 @@ void maintenance::owed_tick() {
     }
     maintenance_record r = record_;
     r.replicas = held_replicas();
-    if (r.replicas.size() != record_.replicas.size()) persist(std::move(r), then::forget_owed);
+    if (r.replicas.size() != record_.replicas.size()) persist(std::move(r), then::nothing);
 }
 
 }  // namespace lull::routing

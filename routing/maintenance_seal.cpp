@@ -188,8 +188,12 @@ void maintenance::primary_seen(event::primary_seen const& s) {
     outsiders_ = s.outsiders;
     bypassing_ = s.bypassing;
     suspects_seen(s);
+    if (phase_ == phase::sealed) return xids_seen(s);
     if (phase_ == phase::reopening) {
-        if (!target_) target_ = s.inserted;
+        if (!target_) {
+            target_ = s.inserted;
+            target_horizon_ = s.horizon;
+        }
         proved_ = s.flushed >= *target_;  // what is not flushed is not sent to replicas either
         return go_on_reopening();
     }
@@ -200,7 +204,10 @@ void maintenance::primary_seen(event::primary_seen const& s) {
         return;
     }
     if (phase_ == phase::draining) start_sealing();
-    if (!target_) target_ = s.inserted;
+    if (!target_) {
+        target_ = s.inserted;
+        target_horizon_ = s.horizon;
+    }
     if (s.flushed < *target_) {
         nudge_ = true;
         return;
@@ -280,7 +287,10 @@ void maintenance::seal() {
     // one.
     if (!r.sealed_at || record_.phase != phase::sealed) {
         // Where the record was lost, replicas may stand at a better position, which nobody knows any more.
-        if (!adopt_paused_) r.sealed_lsn = target_;
+        if (!adopt_paused_) {
+            r.sealed_lsn = target_;
+            r.at_sealing = provable_ ? target_horizon_ : horizon{};
+        }
         r.sealed_at = at_.wall;
         r.sealed_epoch = r.epoch;
     }

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t max_waited_for = 50;
 constexpr std::size_t max_broken = 4096;
+constexpr std::ptrdiff_t max_marks = 200;
 
 }  // namespace
 
@@ -75,6 +76,24 @@ void maintenance::suspects_seen(event::primary_seen const& s) {
     broken_asked_ = 0;
     leftovers_ = s.leftovers;
     if (leftovers_.empty() && leftovers_asked_ == leftovers_before_) leftovers_before_.reset();
+}
+
+/// While sealed: whose transaction ids are in use. What becomes of them can be asked later.
+void maintenance::xids_seen(event::primary_seen const& s) {
+    bool news = false;
+    for (auto const& seen : s.xids) {
+        auto& list = record_.marks;
+        auto const same = [&](xid_mark const& m) { return m.xid == seen.xid && m.migration == seen.migration; };
+        if (std::any_of(list.begin(), list.end(), same)) continue;
+        auto const kind = std::count_if(list.begin(), list.end(),
+                                        [&](xid_mark const& m) { return m.migration == seen.migration; });
+        if (kind >= max_marks) continue;
+        list.push_back(seen);
+        if (seen.migration) continue;
+        news = true;
+        say(effect::loudness::warning, "outsider", "somebody writes past Lull while it is sealed: " + seen.who);
+    }
+    if (news && !pending_) persist(record_, then::nothing);
 }
 
 }  // namespace lull::routing

@@ -52,6 +52,8 @@ maintenance_record full() {
     r.sealed_epoch = epoch{40};
     r.replicas = {{"10.0.0.2:5432", lsn{0x16B374D900}}, {"[::1]:5433", std::nullopt}};
     r.waited_for = {"pid 7"};
+    r.at_sealing = {"100:110:100,105", {7, 8}};
+    r.marks = {{110, true, ""}, {111, false, "pid 9"}};
     r.last_window = past_window{.epoch = epoch{36},
                                 .reason = "x",
                                 .owner = "y",
@@ -59,7 +61,10 @@ maintenance_record full() {
                                 .sealed_at = at(1),
                                 .finish_lsn = lsn{2},
                                 .reopened_at = at(2),
-                                .waited_for = {"z"}};
+                                .waited_for = {"z"},
+                                .at_sealing = {"1:2:", {3, 4}},
+                                .at_end = {"5:6:", {7, 8}},
+                                .marks = {{1, false, "w"}}};
     return r;
 }
 

@@ -1,0 +1,110 @@
+#include "routing/window_proof.hpp"
+
+#include <algorithm>
+
+namespace lull::routing {
+
+namespace {
+
+constexpr std::size_t most_named = 5;
+
+std::string count_of(std::size_t n, char const* one, char const* many) {
+    return std::to_string(n) + " " + (n == 1 ? one : many);
+}
+
+xid_mark const* mark_of(window_facts const& facts, std::uint64_t xid) {
+    auto const it =
+        std::find_if(facts.marks.begin(), facts.marks.end(), [&](xid_mark const& m) { return m.xid == xid; });
+    return it == facts.marks.end() ? nullptr : &*it;
+}
+
+std::string described(committed_xid const& c) {
+    return std::to_string(c.xid) + (c.at.empty() ? "" : " (committed " + c.at + ")");
+}
+
+void say_activity(window_facts const& facts, window_evidence const& evidence, window_verdict& out) {
+    if (facts.at_sealing.snapshot.empty()) return;
+    auto const end = facts.over ? facts.at_end.activity : evidence.activity.value_or(database_activity{});
+    auto const rows = end.rows - facts.at_sealing.activity.rows;
+    auto const commits = end.commits - facts.at_sealing.activity.commits;
+    if (rows < 0 || commits < 0) {
+        out.not_shown.push_back("pg_stat_database was reset in between: it tells nothing of this window");
+        return;
+    }
+    out.shown.push_back(
+        "pg_stat_database: " + std::to_string(rows) +
+        " rows changed in the site's databases, the migration's and the catalog's among them, and " +
+        std::to_string(commits) + " transactions, reads among them (counters are late by seconds)");
+}
+
+}  // namespace
+
+window_verdict judge(window_facts const& facts, window_evidence const& evidence) {
+    window_verdict out;
+    if (facts.at_sealing.snapshot.empty()) {
+        out.not_shown.push_back(
+            "nobody noted the server's transaction ids at sealing: without a `control` role, or with a state "
+            "file that was lost, nothing can be proved afterwards");
+        return out;
+    }
+    if (facts.over && facts.at_end.snapshot.empty()) {
+        out.not_shown.push_back(
+            "the primary could not be asked for its transaction ids when the window ended");
+        return out;
+    }
+    if (!evidence.trouble.empty()) {
+        out.not_shown.push_back("the primary cannot be asked: " + evidence.trouble);
+        return out;
+    }
+    std::string const span = facts.over ? "between sealing and reopening" : "from sealing until now";
+    if (evidence.too_many) {
+        out.not_shown.push_back(std::to_string(evidence.ids) + " transaction ids were used " + span +
+                                ": more than are looked at one by one");
+        return out;
+    }
+    std::size_t migration = 0;
+    std::vector<std::string> outsiders, others;
+    for (auto const& c : evidence.committed) {
+        auto const* const m = mark_of(facts, c.xid);
+        if (m && m->migration)
+            ++migration;
+        else if (m)
+            outsiders.push_back("transaction " + described(c) + ": " + m->who);
+        else
+            others.push_back(described(c));
+    }
+    out.shown.push_back(std::to_string(evidence.ids) + " transaction ids were used on the server " + span +
+                        "; " + std::to_string(evidence.committed.size()) + " of them committed");
+    if (migration > 0)
+        out.shown.push_back(count_of(migration, "commit was", "commits were") +
+                            " the migration's, seen on its port");
+    for (std::size_t i = 0; i < outsiders.size() && i < most_named; ++i)
+        out.shown.push_back("COMMITTED PAST LULL: " + outsiders[i]);
+    if (outsiders.size() > most_named)
+        out.shown.push_back(std::to_string(outsiders.size() - most_named) + " more committed past Lull");
+    if (!others.empty()) {
+        std::string names;
+        for (std::size_t i = 0; i < others.size() && i < most_named; ++i)
+            names += (names.empty() ? "" : ", ") + others[i];
+        out.not_shown.push_back(
+            count_of(others.size(), "commit was", "commits were") +
+            " too short to be seen at work: " + names + (others.size() > most_named ? ", ..." : "") +
+            ". They can be the migration's, autovacuum's, or of other databases of the server");
+    }
+    if (evidence.unknown > 0)
+        out.not_shown.push_back("the server has forgotten what became of " +
+                                count_of(evidence.unknown, "transaction", "transactions") +
+                                ": verify sooner after the window");
+    if (evidence.unfinished > 0)
+        out.shown.push_back(count_of(evidence.unfinished, "transaction was", "transactions were") +
+                            " not decided at the end: a prepared transaction, or somebody at work");
+    if (!evidence.timestamps && !others.empty())
+        out.not_shown.push_back("when they committed: track_commit_timestamp is off");
+    say_activity(facts, evidence, out);
+    out.proof = !outsiders.empty()                        ? proof::violated
+                : others.empty() && evidence.unknown == 0 ? proof::proved
+                                                          : proof::not_proved;
+    return out;
+}
+
+}  // namespace lull::routing

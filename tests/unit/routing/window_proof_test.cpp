@@ -1,0 +1,66 @@
+#include "routing/window_proof.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace lull::routing;
+
+namespace {
+
+window_facts past() {
+    window_facts f;
+    f.over = true;
+    f.at_sealing = {"100:100:", {10, 5}};
+    f.at_end = {"110:110:", {20, 7}};
+    f.marks = {{101, true, ""}, {102, false, "pid 9 cron@shop"}};
+    return f;
+}
+
+bool says(std::vector<std::string> const& lines, char const* text) {
+    for (auto const& l : lines)
+        if (l.find(text) != std::string::npos) return true;
+    return false;
+}
+
+}  // namespace
+
+TEST_CASE("a window in which nothing committed, or the migration alone, is proved") {
+    CHECK(judge(past(), {.ids = 3}).proof == proof::proved);
+    auto const v = judge(past(), {.ids = 3, .committed = {{101, "12:00"}}});
+    CHECK(v.proof == proof::proved);
+    CHECK(says(v.shown, "1 commit was the migration's"));
+    CHECK(says(v.shown, "2 rows changed"));
+    CHECK(v.not_shown.empty());
+}
+
+TEST_CASE("a commit past Lull is a violation, and is named") {
+    auto const v = judge(past(), {.ids = 3, .committed = {{101, ""}, {102, "12:01"}, {103, ""}}});
+    CHECK(v.proof == proof::violated);
+    CHECK(says(v.shown, "pid 9 cron@shop"));
+    CHECK(says(v.shown, "12:01"));
+}
+
+TEST_CASE("what nobody saw is not proved") {
+    CHECK(judge(past(), {.ids = 3, .committed = {{105, ""}}}).proof == proof::not_proved);
+    CHECK(says(judge(past(), {.ids = 3, .committed = {{105, ""}}}).not_shown, "track_commit_timestamp"));
+    CHECK(judge(past(), {.ids = 3, .unknown = 1}).proof == proof::not_proved);
+    CHECK(judge(past(), {.ids = 900'000, .too_many = true}).proof == proof::not_proved);
+    CHECK(judge(past(), {.trouble = "connection refused"}).proof == proof::not_proved);
+    auto f = past();
+    f.at_end.snapshot.clear();
+    CHECK(judge(f, {}).proof == proof::not_proved);
+    f = past();
+    f.at_sealing.snapshot.clear();
+    CHECK(judge(f, {}).proof == proof::not_proved);
+}
+
+TEST_CASE("an open prepared transaction is told of, and is no commit") {
+    auto const v = judge(past(), {.ids = 1, .unfinished = 1});
+    CHECK(v.proof == proof::proved);
+    CHECK(says(v.shown, "not decided"));
+}
+
+TEST_CASE("counters that went back tell nothing") {
+    auto f = past();
+    f.at_end.activity = {};
+    CHECK(says(judge(f, {.ids = 0}).not_shown, "reset"));
+}
