@@ -7,5 +7,8 @@ GRANT pg_monitor TO lull;
 -- Sealing is proved with an LSN that is flushed, which takes a record of one's own in the write-ahead log. Everybody may do
 -- this by default; the grant is for servers where PUBLIC has lost it.
 GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) TO lull;
+-- Optional: to end a backend whose connection to Lull broke in the middle of a write, and which sealing waits for. Without it such
+-- a one is waited for and named, and has to be ended by hand where it does not end by itself.
+-- GRANT pg_signal_backend TO lull;
 -- Freezing a replica for the length of a window.
 GRANT EXECUTE ON FUNCTION pg_wal_replay_pause(), pg_wal_replay_resume() TO lull;

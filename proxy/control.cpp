@@ -207,33 +207,7 @@ void control::say(managed_site& s, routing::effect::say const& what) {
             log::error("site {}: {}", s.name, what.text);
             break;
     }
-    auto const& record = s.machine->record();
-    nlohmann::json line{{"time", rfc3339(now().wall)},
-                        {"site", s.name},
-                        {"event", what.event},
-                        {"text", what.text},
-                        {"epoch", static_cast<std::uint64_t>(s.machine->view().epoch)},
-                        {"owner", record.request.owner},
-                        {"reason", record.request.reason}};
-    if (record.sealed_lsn) line["sealed_lsn"] = routing::format_lsn(*record.sealed_lsn);
-    if (what.event == "reopened" && record.last_window) {
-        // The record is that of the next window already.
-        routing::past_window const& w = *record.last_window;
-        line["owner"] = w.owner;
-        line["reason"] = w.reason;
-        line["sealed_at"] = rfc3339(w.sealed_at);
-        line["waited_for"] = w.waited_for;
-        if (w.sealed_lsn) line["sealed_lsn"] = routing::format_lsn(*w.sealed_lsn);
-        if (w.finish_lsn) line["finish_lsn"] = routing::format_lsn(*w.finish_lsn);
-    }
-    if (what.event == "sealed") line["waited_for"] = record.waited_for;
-    audit(std::move(line));
-}
-
-void control::audit(nlohmann::json line) {
-    std::string const error =
-        state_.audit(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-    if (!error.empty()) log::warning("audit: {}", error);
+    audit(audit_line(s, what));
 }
 
 control::server* control::find_server(std::string const& address) {

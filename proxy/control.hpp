@@ -89,6 +89,11 @@ class control final : public control_port, public admin_desk {
         std::deque<routing::maintenance_event> events;
         bool feeding = false;
         std::map<std::string, std::shared_ptr<routing::catalog_facts const>> frozen_catalogs;  // by database
+        struct {  // since the window began, or since this process did
+            std::uint64_t refused_before = 0;
+            std::size_t most_held = 0;
+            std::size_t writers_while_sealed = 0;  // of a worker, at most: there must be none
+        } counts;
         std::map<std::string, hook_outcome> hooked;  // by name: how the last call ended
         std::unique_ptr<hook_runner> hooks;
     };
@@ -108,6 +113,8 @@ class control final : public control_port, public admin_desk {
     void carry_out(managed_site& s, routing::maintenance_effect const& effect);
     void persist(managed_site& s, routing::maintenance_record const& record);
     void say(managed_site& s, routing::effect::say const& what);
+    // control_audit.cpp: the record for later
+    nlohmann::json audit_line(managed_site& s, routing::effect::say const& what);
     void audit(nlohmann::json line);
     void call_hook(managed_site& s, routing::effect::turn turn);
     void hook_ended(managed_site& s, hook_outcome const& outcome);

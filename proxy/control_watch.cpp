@@ -144,6 +144,11 @@ void control::take_report(worker_report const& r) {
         if (index >= sites_.size() || worker >= workers_count_) continue;
         managed_site& s = *sites_[index];
         s.loads[worker] = load;
+        std::size_t held = 0;
+        for (site_load const& each : s.loads) held += each.held;
+        s.counts.most_held = std::max(s.counts.most_held, held);
+        if (s.machine->view().phase == routing::phase::sealed)
+            s.counts.writers_while_sealed = std::max(s.counts.writers_while_sealed, load.writers);
         if (s.machine->view().phase == routing::phase::read_write && load.broken.empty()) continue;
         routing::event::worker_said said{worker, r.snapshot_number, load.writers, {}, load.broken};
         for (writer const& w : load.longest) said.who.push_back(one_line(w));

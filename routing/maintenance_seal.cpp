@@ -49,9 +49,9 @@ void maintenance::entered() {
 void maintenance::worker_said(event::worker_said const& w) {
     if (w.worker >= seats_.size()) return;
     auto& seat = seats_[w.worker];
+    take_broken(w.broken);
     if (w.snapshot < seat.snapshot) return;
     seat = {w.snapshot, w.writers, w.who};
-    take_broken(w.broken);
     if (!snapshot_ || w.snapshot < *snapshot_) return;  // speaks of an earlier mode
 
     switch (phase_) {

@@ -91,7 +91,7 @@ void maintenance::xids_seen(event::primary_seen const& s) {
         list.push_back(seen);
         if (seen.migration) continue;
         news = true;
-        say(effect::loudness::warning, "outsider", "somebody writes past Lull while it is sealed: " + seen.who);
+        say(effect::loudness::warning, "outsider", "in use past Lull while it is sealed: " + seen.who);
     }
     if (news && !pending_) persist(record_, then::nothing);
 }

@@ -90,6 +90,18 @@ TEST_CASE("a state is read as it was written") {
     CHECK(highest_epoch(records) == 41);
 }
 
+TEST_CASE("the audit file is bounded, and still tells that there were windows") {
+    folder f;
+    state_file state(f.path, 100);
+    for (int i = 0; i < 50; ++i) CHECK(state.audit("{\"line\": " + std::to_string(i) + "}").empty());
+    CHECK(fs::file_size(f.path + "/audit.jsonl.1") < 200);
+    CHECK(text_of(f.path + "/audit.jsonl.1").find("\"line\": 4") != std::string::npos);
+    fs::remove(f.path + "/audit.jsonl");
+    auto const loaded = state.load();
+    CHECK_FALSE(loaded.fresh);
+    CHECK(loaded.problem.find("missing") != std::string::npos);
+}
+
 TEST_CASE("the state of an older Lull is taken over") {
     auto const read = parse_state(
         R"({"version":1,"epoch":5,"sites":{"shop":{"phase":"sealed","epoch":5,"since":1,"request":{"reason":"r",

@@ -1,0 +1,60 @@
+// The audit file: a line for each turn of a window, for whoever asks later what happened.
+#include "proxy/control.hpp"
+#include "proxy/log.hpp"
+
+#include <numeric>
+
+namespace lull {
+
+nlohmann::json control::audit_line(managed_site& s, routing::effect::say const& what) {
+    auto const& record = s.machine->record();
+    nlohmann::json line{{"time", rfc3339(now().wall)},
+                        {"site", s.name},
+                        {"event", what.event},
+                        {"text", what.text},
+                        {"epoch", static_cast<std::uint64_t>(s.machine->view().epoch)},
+                        {"as", record.request.as},
+                        {"owner", record.request.owner},
+                        {"reason", record.request.reason}};
+    if (record.sealed_lsn) line["sealed_lsn"] = routing::format_lsn(*record.sealed_lsn);
+    std::uint64_t const refused =
+        std::accumulate(s.loads.begin(), s.loads.end(), std::uint64_t{0},
+                        [](std::uint64_t sum, site_load const& l) { return sum + l.refused; });
+    if (what.event == "draining") s.counts = {refused, 0, 0};
+    if (what.event == "sealed") {
+        line["waited_for"] = record.waited_for;
+        line["snapshot"] = record.at_sealing.snapshot;
+        line["outsiders"] = s.machine->outsiders();
+        line["bypassing"] = s.machine->bypassing();
+        if (auto const end = routing::expected_end(record)) line["until"] = rfc3339(*end);
+    }
+    if (what.event == "reopened" && record.last_window) {
+        // The record is that of the next window already.
+        routing::past_window const& w = *record.last_window;
+        line.erase("as");
+        line["owner"] = w.owner;
+        line["reason"] = w.reason;
+        line["sealed_at"] = rfc3339(w.sealed_at);
+        line["waited_for"] = w.waited_for;
+        if (w.sealed_lsn) line["sealed_lsn"] = routing::format_lsn(*w.sealed_lsn);
+        if (w.finish_lsn) line["finish_lsn"] = routing::format_lsn(*w.finish_lsn);
+        line["sealed_snapshot"] = w.at_sealing.snapshot;
+        line["snapshot"] = w.at_end.snapshot;
+        nlohmann::json past_lull = nlohmann::json::array();
+        for (routing::xid_mark const& m : w.marks)
+            if (!m.migration) past_lull.push_back({{"xid", m.xid}, {"who", m.who}});
+        line["wrote_past_lull"] = std::move(past_lull);
+        line["refused"] = refused - s.counts.refused_before;
+        line["most_held"] = s.counts.most_held;
+        line["writes_through_lull_while_sealed"] = s.counts.writers_while_sealed;
+    }
+    return line;
+}
+
+void control::audit(nlohmann::json line) {
+    std::string const error =
+        state_.audit(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    if (!error.empty()) log::warning("audit: {}", error);
+}
+
+}  // namespace lull
