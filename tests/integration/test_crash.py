@@ -203,7 +203,7 @@ def test_killed_again_and_again(make_lull, primary):
 
 # -- what lies in the state folder ---------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("what", ["torn", "empty", "newer", "nonsense"])
+@pytest.mark.parametrize("what", ["torn", "empty", "newer", "nonsense", "missing"])
 def test_a_state_file_that_cannot_be_read_means_closed(make_lull, what):
     lull = make_lull()
     lull.on()
@@ -213,8 +213,9 @@ def test_a_state_file_that_cannot_be_read_means_closed(make_lull, what):
     with open(path) as file:
         text = file.read()
     newer = dict(json.loads(text), version=999)
-    with open(path, "w") as file:
-        file.write({"torn": text[:len(text) // 2], "empty": "", "newer": json.dumps(newer), "nonsense": "\0\xff{]"}[what])
+    os.unlink(path)
+    with open(path if what != "missing" else os.devnull, "w") as file:
+        file.write({"missing": "", "torn": text[:len(text) // 2], "empty": "", "newer": json.dumps(newer), "nonsense": "\0\xff{]"}[what])
     lull.start(wait=False)
     wait_for(lambda: lull.admin("GET", "/status")[0] == 200, "it serves")
     for name in ("shop", "held"):
