@@ -158,6 +158,7 @@ admin_answer control::begin(std::string const& name, json const& in) {
                 409, name + " is in maintenance already", held_by(c),
                 "wait until that has ended; or close the site for a reason of your own: --as NAME");
     std::uint64_t const errors = s->machine->error() ? s->machine->error()->number : 0;
+    std::string const as = request.as;
     feed(*s, std::move(event));
     auto const phase = s->machine->view().phase;
     auto const& error = s->machine->error();
@@ -165,7 +166,7 @@ admin_answer control::begin(std::string const& name, json const& in) {
     if (phase == routing::phase::read_write || phase == routing::phase::reopening)
         return problem(503, "Maintenance was not entered", fresh ? error->text : "the site is reopening",
                        fresh ? error->fix : "wait until it is open, then ask again");
-    if (!routing::find_claim(s->machine->record(), request.as))
+    if (!routing::find_claim(s->machine->record(), as))
         return problem(503, "The reason was not recorded", fresh ? error->text : "the state file is busy",
                        fresh ? error->fix : "ask again");
     return answer_for(*s, phase == routing::phase::sealed);

@@ -28,12 +28,15 @@ constexpr char const* position_sql =
     "'HH24:MI:SS\"Z\"'),"                                                                   \
     " left(a.query, 80))"
 
-// Neither Lull's own nor one that it has just opened and not told of yet.
-#define LULL_NOT_OURS                                                                          \
+#define LULL_NOT_REPORTED                                                                      \
     " a.datname = ANY ($1::text[]) AND a.pid <> pg_backend_pid() AND a.pid <> ALL ($2::int[])" \
-    " AND a.backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')"         \
-    " AND NOT (a.client_addr IS NOT DISTINCT FROM inet_client_addr()"                          \
-    " AND a.backend_start > clock_timestamp() - interval '2 seconds')"
+    " AND a.backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')"
+
+// Neither Lull's own nor one that it has just opened and not told of yet.
+#define LULL_NOT_OURS                                                     \
+    LULL_NOT_REPORTED                                                     \
+        " AND NOT (a.client_addr IS NOT DISTINCT FROM inet_client_addr()" \
+        " AND a.backend_start > clock_timestamp() - interval '2 seconds')"
 
 // Who has a transaction id has written; who has such a lock is about to, or means to.
 #define LULL_WRITES                                                                                   \
@@ -54,9 +57,10 @@ constexpr char const* bypassing_sql =
     " GROUP BY a.usename, a.datname, coalesce(nullif(a.application_name, ''), a.backend_type) ORDER BY 1 "
     "LIMIT 20";
 
-// Of the process before: from the same address, and either at work or with something to commit.
+// Of the process before: from the same address, and either at work or with something to commit. However
+// young: what this process has opened began later.
 constexpr char const* leftovers_sql =
-    "SELECT " LULL_SESSION " FROM pg_stat_activity a WHERE" LULL_NOT_OURS
+    "SELECT " LULL_SESSION " FROM pg_stat_activity a WHERE" LULL_NOT_REPORTED
     " AND a.client_addr IS NOT DISTINCT FROM inet_client_addr()"
     " AND (a.state IN ('active', 'fastpath function call') OR a.backend_xid IS NOT NULL)"
     " AND a.backend_start < clock_timestamp() - $3::text::interval LIMIT 50";

@@ -167,7 +167,7 @@ def test_hooks_are_called_in_their_order(make_lull, tmp_path):
     assert lines[0].startswith("enter; true shop enter draining why $(not) 'so'")  # no shell has seen it
     assert lines[1] == f"sealed; true shop sealed sealed why $(not) 'so' {sealed['sealed_lsn']}"
     assert lines[2].startswith("exit; true shop exit read_write why $(not) 'so'")
-    assert [h["ok"] for h in lull.site()["hooks"]] == [True] * 3
+    wait_for(lambda: [h["ok"] for h in lull.site()["hooks"]] == [True] * 3, "all have ended well")
     assert sum(line["event"] == "hook" and line["ok"] for line in audit(lull)) == 3
 
 
