@@ -5,7 +5,8 @@ using std::chrono::seconds;
 
 namespace {
 
-window_request named(char const* as, milliseconds lease = milliseconds(0), lease_end end = lease_end::stay) {
+window_request claim_named(char const* as, milliseconds lease = milliseconds(0),
+                           lease_end end = lease_end::stay) {
     window_request r;
     r.as = as;
     r.owner = std::string("who ") + as;
@@ -31,10 +32,10 @@ std::vector<std::string> reasons(world const& w) {
 }  // namespace
 
 TEST_CASE("a site is open when no reason is left") {
-    world w = sealed_world(named("operator"));
+    world w = sealed_world(claim_named("operator"));
     auto const sealed = w.disk;
-    w.begin(named("schedule"));
-    w.begin(named("schedule"));
+    w.begin(claim_named("schedule"));
+    w.begin(claim_named("schedule"));
     CHECK(reasons(w) == std::vector<std::string>{"operator", "schedule"});
     CHECK(w.disk.others.size() == 1);
     CHECK(w.disk.epoch == sealed.epoch);
@@ -68,13 +69,13 @@ TEST_CASE("a site is open when no reason is left") {
     }
     SUBCASE("what cannot be recorded is no reason, and none is cleared") {
         w.disk_works = false;
-        w.begin(named("third"));
+        w.begin(claim_named("third"));
         CHECK(w.machine->error()->text.find("state file") != std::string::npos);
         w.finish("operator");
         CHECK(reasons(w) == std::vector<std::string>{"operator", "schedule"});
     }
     SUBCASE("there is an end to them") {
-        for (int i = 0; i < 100; ++i) w.begin(named(("r" + std::to_string(i)).c_str()));
+        for (int i = 0; i < 100; ++i) w.begin(claim_named(("r" + std::to_string(i)).c_str()));
         CHECK(reasons(w).size() == 16);
         CHECK(w.machine->error()->fix.find("--as") != std::string::npos);
     }
@@ -83,8 +84,8 @@ TEST_CASE("a site is open when no reason is left") {
 TEST_CASE("clearing one of two reasons while the site is being entered does not cancel it") {
     world w;
     w.workers[0].writers = 1;
-    w.begin(named("operator"));
-    w.begin(named("schedule"));
+    w.begin(claim_named("operator"));
+    w.begin(claim_named("schedule"));
     w.finish("operator");
     CHECK(w.state() == phase::draining);
     w.workers[0].writers = 0;
@@ -93,19 +94,19 @@ TEST_CASE("clearing one of two reasons while the site is being entered does not 
 }
 
 TEST_CASE("the expected end is that of the last reason, and unknown where one does not say") {
-    auto a = named("a"), b = named("b");
+    auto a = claim_named("a"), b = claim_named("b");
     a.until = wall_time{} + seconds(1'700'000'100) + std::chrono::hours(1);
     world w = sealed_world(a);
     CHECK(expected_end(w.disk) == a.until);
     b.until = *a.until + seconds(5);
     w.begin(b);
     CHECK(expected_end(w.disk) == b.until);
-    w.begin(named("c"));
+    w.begin(claim_named("c"));
     CHECK_FALSE(expected_end(w.disk));
 }
 
 TEST_CASE("a lease that is renewed goes on") {
-    world w = sealed_world(named("upgrade", seconds(5)));
+    world w = sealed_world(claim_named("upgrade", seconds(5)));
     for (int i = 0; i < 10; ++i) {
         w.pass(seconds(3));
         w.feed(event::renew{"upgrade"});
@@ -116,7 +117,7 @@ TEST_CASE("a lease that is renewed goes on") {
 
 TEST_CASE("a lease that nobody renews") {
     SUBCASE("stays closed, and shouts again and again") {
-        world w = sealed_world(named("upgrade", seconds(5)));
+        world w = sealed_world(claim_named("upgrade", seconds(5)));
         w.pass(seconds(6));
         CHECK(w.heard("lease_ended"));
         CHECK(w.machine->claims(w.now).front().lapsed);
@@ -129,14 +130,14 @@ TEST_CASE("a lease that nobody renews") {
         CHECK(w.heard("lease_renewed"));
     }
     SUBCASE("reopens, where that was chosen") {
-        world w = sealed_world(named("upgrade", seconds(5), lease_end::reopen));
+        world w = sealed_world(claim_named("upgrade", seconds(5), lease_end::reopen));
         w.pass(seconds(8));
         CHECK(w.state() == phase::read_write);
         CHECK(w.told.back() == effect::turn::opened);
     }
     SUBCASE("clears its own reason only") {
-        world w = sealed_world(named("operator"));
-        w.begin(named("upgrade", seconds(5), lease_end::reopen));
+        world w = sealed_world(claim_named("operator"));
+        w.begin(claim_named("upgrade", seconds(5), lease_end::reopen));
         w.pass(seconds(8));
         CHECK(w.state() == phase::sealed);
         CHECK(reasons(w) == std::vector<std::string>{"operator"});
@@ -144,12 +145,12 @@ TEST_CASE("a lease that nobody renews") {
     SUBCASE("cancels an entering, where that was chosen") {
         world w;
         w.workers[0].writers = 1;
-        w.begin(named("upgrade", seconds(5), lease_end::reopen));
+        w.begin(claim_named("upgrade", seconds(5), lease_end::reopen));
         w.pass(seconds(8));
         CHECK(w.state() == phase::read_write);
     }
     SUBCASE("begins anew after a crash") {
-        world w = sealed_world(named("upgrade", seconds(5), lease_end::reopen));
+        world w = sealed_world(claim_named("upgrade", seconds(5), lease_end::reopen));
         w.pass(seconds(3));
         w.crash();
         w.pass(seconds(3));
@@ -160,8 +161,8 @@ TEST_CASE("a lease that nobody renews") {
 }
 
 TEST_CASE("who holds a reason") {
-    world w = sealed_world(named("upgrade", seconds(5)));
-    auto other = named("upgrade", seconds(50));
+    world w = sealed_world(claim_named("upgrade", seconds(5)));
+    auto other = claim_named("upgrade", seconds(50));
     other.owner = "another";
     w.begin(other);
     CHECK(w.disk.request.owner == "who upgrade");  // is alive
@@ -179,7 +180,7 @@ TEST_CASE("who holds a reason") {
 }
 
 TEST_CASE("an overdue window is told of each minute until it ends") {
-    auto r = named("operator");
+    auto r = claim_named("operator");
     world w;
     r.until = w.at().wall + seconds(10);
     w.begin(r);
@@ -195,7 +196,7 @@ TEST_CASE("an overdue window is told of each minute until it ends") {
 }
 
 TEST_CASE("turns are told in their order") {
-    world w = sealed_world(named("operator"));
+    world w = sealed_world(claim_named("operator"));
     w.finish();
     w.pass(seconds(2));
     CHECK(w.told ==
