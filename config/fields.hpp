@@ -47,8 +47,6 @@ inline constexpr std::array<choice<auth_method>, 5> auth_methods{
      {"password", auth_method::password},
      {"cert", auth_method::cert},
      {"trust", auth_method::trust}}};
-inline constexpr std::array<choice<write_policy>, 2> write_policies{
-    {{"refuse", write_policy::refuse}, {"hold", write_policy::hold}}};
 inline constexpr std::array<choice<freeze_policy>, 2> freeze_policies{
     {{"auto", freeze_policy::automatic}, {"off", freeze_policy::off}}};
 inline constexpr std::array<choice<on_deadline>, 4> deadline_choices{{{"wait", on_deadline::wait},
@@ -73,9 +71,6 @@ inline constexpr std::array<choice<user_refusal_code>, 4> user_refusal_codes{
 
 constexpr auto const& choices_of(auth_method) {
     return auth_methods;
-}
-constexpr auto const& choices_of(write_policy) {
-    return write_policies;
 }
 constexpr auto const& choices_of(freeze_policy) {
     return freeze_policies;
@@ -107,6 +102,7 @@ inline constexpr std::size_t longest_name = 63;  // NAMEDATALEN - 1, in bytes
 
 #include "config/access_fields.hpp"
 #include "config/observe_fields.hpp"
+#include "config/write_fields.hpp"
 
 namespace lull::config {
 
@@ -254,22 +250,7 @@ void visit_site(Site& s, V& v) {
                      .longest = longest_name,
                      .note = "everyone who can log in"});
     });
-    v.field("writes", s.writes,
-            spec{.about = "What happens to a write while the site is sealed: an error at once, or waiting "
-                          "until it reopens."});
-    v.section("hold", [&] {
-        v.field("max_count", s.hold.max_count,
-                spec{.about = "Writes that may wait at one time; further ones are refused.",
-                     .least = 1,
-                     .most = 1'000'000});
-        v.field("max_bytes", s.hold.max_bytes,
-                spec{.about = "Memory for all waiting writes.",
-                     .least = kilobyte,
-                     .most = 64 * gigabyte,
-                     .bytes = true});
-        v.field("max_age", s.hold.max_age,
-                spec{.about = "A write that has waited this long is refused.", .least = 1, .most = day});
-    });
+    visit_writes(s, v);
     v.section("guard", [&] { visit_guard(s.guard, v); });
     v.field("refusal_sqlstate", s.refusal_sqlstate, spec{.about = "The SQLSTATE of refusals."});
     v.list("http_rules", s.http_rules,

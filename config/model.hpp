@@ -23,7 +23,10 @@ struct endpoint {
 };
 
 /// What happens to a write while its site is sealed.
-enum class write_policy : std::uint8_t { refuse, hold };
+///   discard  answered as if it had run, and dropped
+///   journal  answered as if it had run, kept on disk, and run when the window is over
+///   pass     run all the same: only what stores nothing
+enum class write_policy : std::uint8_t { refuse, hold, discard, journal, pass };
 
 /// What happens to transactions that still write when the drain timeout passes.
 enum class on_deadline : std::uint8_t { wait, cancel, terminate, abort };
@@ -95,10 +98,21 @@ struct http_rule {
     friend bool operator==(http_rule const&, http_rule const&) = default;
 };
 
+/// What happens to the writes that it fits; an empty matcher fits all. Of several the first that fits decides.
+struct write_rule {
+    std::vector<std::string> users;         // globs: `*` for anything
+    std::vector<std::string> applications;  // globs, of application_name
+    std::vector<std::string> statements;    // names of routing::statement_class
+    std::vector<std::string> tables;        // globs, of all tables that are written: "name" or "schema.name"
+    write_policy action = write_policy::refuse;
+    friend bool operator==(write_rule const&, write_rule const&) = default;
+};
+
 struct hold_limits {
     std::size_t max_count = 1000;
     std::size_t max_bytes = 64 * 1024 * 1024;
     milliseconds max_age{60'000};
+    std::size_t release_per_second = 200;  // when the window is over
     friend bool operator==(hold_limits const&, hold_limits const&) = default;
 };
 
@@ -122,6 +136,13 @@ struct window_hooks {
     friend bool operator==(window_hooks const&, window_hooks const&) = default;
 };
 
+struct journal_limits {
+    std::size_t max_count = 10'000;
+    std::size_t max_bytes = 64 * 1024 * 1024;  // of the file
+    milliseconds replay_timeout{300'000};      // then the site opens without the rest
+    friend bool operator==(journal_limits const&, journal_limits const&) = default;
+};
+
 struct site {
     std::string name;
     std::string cluster;
@@ -130,9 +151,11 @@ struct site {
     std::vector<endpoint> upstreams;
     std::vector<std::string> migration_users;  // who may use the migration port; empty: everyone who can log in
     write_policy writes = write_policy::refuse;
+    std::vector<write_rule> write_rules;
     hold_limits hold;
     lull::config::guard guard;
     lull::config::refusal_code refusal_sqlstate = refusal_code::read_only;
+    journal_limits journal;
     std::vector<http_rule> http_rules;
     freeze_policy freeze = freeze_policy::automatic;
     bool report_read_only = true;  // ParameterStatus default_transaction_read_only follows the mode

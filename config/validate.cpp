@@ -3,6 +3,7 @@
 #include "config/endpoint.hpp"
 #include "config/network.hpp"
 #include "config/validate_guard.hpp"
+#include "config/validate_writes.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -266,6 +267,9 @@ class judge {
                   "keep it in one site: two sites could not be sealed apart");
         judge_hosts(path, s);
         validate_guard(config_, s, path + ".guard", [&](std::string const& where, std::string what, std::string fix) {
+            refuse(where, std::move(what), std::move(fix));
+        });
+        validate_writes(s, path, [&](std::string const& where, std::string what, std::string fix) {
             refuse(where, std::move(what), std::move(fix));
         });
         for (std::size_t i = 0; i < s.http_rules.size(); ++i)

@@ -33,6 +33,7 @@ struct window_options {
 };
 
 int status(admin_client const& admin, std::string const& site, bool json);
+int journal(admin_client const& admin, std::string const& site, bool json);
 int maintenance_on(admin_client const& admin, window_options const& options);
 struct end_options {
     std::string site;

@@ -29,6 +29,7 @@ std::string in_words(std::string const& state) {
     if (state == "sealed") return "SEALED: reads only, nobody but the migration can write";
     if (state == "frozen") return "SEALED and FROZEN: reads come from a replica that stands still";
     if (state == "reopening") return "leaving maintenance: replicas catch up before writes open";
+    if (state == "replaying") return "leaving maintenance: journaled writes are run before writes open";
     if (state == "recovering") return "closed after a restart: finding out what is true";
     return state;
 }
@@ -108,6 +109,17 @@ void print_site(json const& site) {
         held != site.end() && held->is_object() && held->value("count", 0) > 0)
         line("held writes", text(*held, "count") + " (" + text(*held, "bytes") + " bytes)");
     if (text(site, "refused", "0") != "0") line("refused", text(site, "refused") + " writes");
+    if (text(site, "discarded", "0") != "0") line("discarded", text(site, "discarded") + " writes");
+    if (text(site, "journaled", "0") != "0") line("journaled", text(site, "journaled") + " writes");
+    if (text(site, "passed", "0") != "0") line("passed", text(site, "passed") + " NOTIFY and LISTEN, as write_rules say");
+    if (auto const journal = site.find("journal"); journal != site.end() && journal->is_object()) {
+        if (journal->value("pending", 0) > 0)
+            line("journal", text(*journal, "pending") + " writes to run (" + text(*journal, "bytes") + " bytes)");
+        line("journal", text(*journal, "problem"));
+        if (journal->value("kept", 0) > 0)
+            line("journal", text(*journal, "kept") + " file(s) with writes that were not done: see `lull journal " +
+                                text(site, "site") + "`");
+    }
     if (auto const error = site.find("error"); error != site.end() && !error->is_null()) {
         line("last error", error->is_object() ? text(*error, "text") : text(site, "error"));
         if (error->is_object()) line("to do", text(*error, "fix"));

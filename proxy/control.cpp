@@ -24,7 +24,12 @@ struct overloaded : Cases... {
 
 control::control(boost::asio::io_context& io, std::shared_ptr<config::config const> config,
                  std::size_t workers, state_file& state)
-    : io_(io), config_(std::move(config)), workers_count_(workers), state_(state), timer_(io) {
+    : io_(io),
+      config_(std::move(config)),
+      workers_count_(workers),
+      state_(state),
+      timer_(io),
+      journals_(config_->state_dir) {
     std::vector<tls_trouble> troubles;
     auto keyring = load_keyring(*config_, troubles);
     if (!keyring) throw std::runtime_error(troubles.front().what + "; " + troubles.front().fix);
@@ -46,6 +51,7 @@ control::control(boost::asio::io_context& io, std::shared_ptr<config::config con
             stored.problem);
     for (auto const& [name, settings] : config_->sites) restart_site(add_site(settings), stored);
     watch_catalogs();
+    share_settings();
 }
 
 control::~control() = default;
@@ -83,7 +89,9 @@ control::managed_site& control::add_site(config::site const& settings) {
     s.loads.resize(workers_count_);
     s.hooks = std::make_unique<hook_runner>(
         io_, [this, &s](hook_outcome const& outcome) { hook_ended(s, outcome); });
+    s.reported.resize(workers_count_);
     sites_.push_back(std::move(made));
+    load_journal(s);
     return s;
 }
 
@@ -123,6 +131,7 @@ void control::start(std::vector<std::unique_ptr<worker_port>>& workers) {
 void control::stop() {
     stopping_ = true;
     timer_.cancel();
+    for (auto const& s : sites_) s->journal.replay.reset();
     for (auto const& s : servers_) s->watch.reset();
     for (auto const& s : sites_) s->hooks.reset();
     finders_.clear();
@@ -191,8 +200,10 @@ void control::persist(managed_site& s, routing::maintenance_record const& record
     }
 }
 
-void control::say(managed_site& s, routing::effect::say const& what) {
+void control::say(managed_site& s, routing::effect::say const& said) {
     using routing::effect::loudness;
+    routing::effect::say what = said;
+    if (what.event == "reopened" && s.journal.replay) what.text += ", once journaled writes have been run";
     switch (what.level) {
         case loudness::info:
             log::info("site {}: {}", s.name, what.text);

@@ -10,6 +10,8 @@
 #include "proxy/admin.hpp"
 #include "proxy/catalog_watch.hpp"
 #include "proxy/hooks.hpp"
+#include "proxy/journal_replay.hpp"
+#include "proxy/journals.hpp"
 #include "proxy/ports.hpp"
 #include "proxy/probes.hpp"
 #include "proxy/secret_finder.hpp"
@@ -58,12 +60,17 @@ class control final : public control_port, public admin_desk {
     void log_statements(std::vector<finished_query> queries, std::size_t more) override;
     /// It outlives the running of the io_context.
     void set_console(console_desk& desk) { console_ = &desk; }
+    void keep(routing::site_id site, journal_entry entry, server_credentials const& credentials,
+              std::function<void(journal_outcome)> then) override;
+    void logged_in(routing::site_id site, std::string const& user,
+                   server_credentials const& credentials) override;
 
     // admin_desk: control thread
     admin_answer status() override;
     admin_answer sites() override;
     admin_answer site(std::string const& name) override;
     admin_answer migration(std::string const& site) override;
+    admin_answer journal(std::string const& site) override;
     admin_answer effective_config() override;
     admin_answer begin(std::string const& site, nlohmann::json const& request) override;
     admin_answer finish(std::string const& site, std::string const& as, bool all) override;
@@ -80,12 +87,21 @@ class control final : public control_port, public admin_desk {
         routing::freshness fresh;
         std::unique_ptr<probe> watch;
     };
+    enum class journal_state : std::uint8_t {
+        found,   // as a process before us left it
+        open,    // takes entries
+        closed,  // what it had is run
+    };
     struct managed_site {
         routing::site_id id{};
         std::string name;
         std::shared_ptr<config::site const> settings;
         std::unique_ptr<routing::maintenance> machine;
         std::vector<site_load> loads;  // by worker
+        std::vector<std::uint64_t> reported;  // by worker: the snapshot that its load is of
+        bool closed = false;
+        write_fates before;  // as the window began
+        std::optional<std::uint64_t> opened_by;  // the snapshot: its counts are still to be told
         std::deque<routing::maintenance_event> events;
         bool feeding = false;
         std::map<std::string, std::shared_ptr<routing::catalog_facts const>> frozen_catalogs;  // by database
@@ -96,6 +112,15 @@ class control final : public control_port, public admin_desk {
         } counts;
         std::map<std::string, hook_outcome> hooked;  // by name: how the last call ended
         std::unique_ptr<hook_runner> hooks;
+        struct {
+            journal_state what = journal_state::found;
+            std::unique_ptr<journal_replay> replay;  // the site stays closed while there is one
+            std::uint64_t replays = 0;
+            std::optional<replay_report> last;
+            std::string last_file;  // what of it is kept
+            routing::wall_time last_ended;
+            std::string problem;  // of the file
+        } journal;
     };
     struct known_catalog {
         catalog_look look;  // the last that found facts, with the trouble of the last
@@ -139,10 +164,21 @@ class control final : public control_port, public admin_desk {
     nlohmann::json describe_catalogs(managed_site const& s) const;
     // control_window.cpp: windows begin, go on and end
     std::string why_not_freezable(managed_site const& s) const;
+    // control_journal.cpp: when journals take entries, and their replay
+    void load_journal(managed_site& s);
+    void share_settings();
+    void settle_journals();
+    void start_replay(managed_site& s, journal_contents contents);
+    void replayed(managed_site& s, replay_report const& report);
+    std::optional<server_credentials> credentials_of(routing::site_id site, std::string const& user);
+    nlohmann::json describe_journal(managed_site& s);
+    write_fates fates_of(managed_site const& s) const;
+    void watch_window(managed_site& s);
+    void tell_fates(managed_site& s);
     // control_desk.cpp: what operators ask
     managed_site* find_site(std::string const& name);
     admin_answer unknown_site(std::string const& name);
-    nlohmann::json describe(managed_site const& s);
+    nlohmann::json describe(managed_site& s);
     admin_answer answer_for(managed_site& s, bool over);
 
     boost::asio::io_context& io_;
@@ -163,6 +199,13 @@ class control final : public control_port, public admin_desk {
     console_desk* console_ = nullptr;
     bool publish_due_ = false;
     bool stopping_ = false;
+    // Shared with workers and replays.
+    std::mutex shared_;
+    std::vector<std::string> site_names_;  // indexed by site_id
+    std::vector<std::shared_ptr<config::site const>> site_settings_;
+    std::map<std::pair<routing::site_id, std::string>, server_credentials> credentials_;
+    std::map<std::string, server_credentials> configured_;  // by user
+    journals journals_;  // last: nothing of the above may be gone when it calls back
 };
 
 /// RFC 3339, UTC, with milliseconds.

@@ -2,8 +2,6 @@
 #include "proxy/control.hpp"
 #include "proxy/log.hpp"
 
-#include <numeric>
-
 namespace lull {
 
 nlohmann::json control::audit_line(managed_site& s, routing::effect::say const& what) {
@@ -17,9 +15,7 @@ nlohmann::json control::audit_line(managed_site& s, routing::effect::say const& 
                         {"owner", record.request.owner},
                         {"reason", record.request.reason}};
     if (record.sealed_lsn) line["sealed_lsn"] = routing::format_lsn(*record.sealed_lsn);
-    std::uint64_t const refused =
-        std::accumulate(s.loads.begin(), s.loads.end(), std::uint64_t{0},
-                        [](std::uint64_t sum, site_load const& l) { return sum + l.refused; });
+    std::uint64_t const refused = fates_of(s).refused;
     if (what.event == "draining") s.counts = {refused, 0, 0};
     if (what.event == "sealed") {
         line["waited_for"] = record.waited_for;

@@ -102,7 +102,7 @@ admin_answer control::unknown_site(std::string const& name) {
     return problem(404, "Unknown site", "there is no site \"" + name + "\"; there are: " + names);
 }
 
-json control::describe(managed_site const& s) {
+json control::describe(managed_site& s) {
     routing::maintenance_view const view = s.machine->view();
     routing::maintenance_record const& record = s.machine->record();
     bool const open = view.phase == routing::phase::read_write;
@@ -136,21 +136,28 @@ json control::describe(managed_site const& s) {
                                 {"text", h.text},
                                 {"output", h.output},
                                 {"at", rfc3339(h.at)}});
+    if (s.journal.replay && view.phase == routing::phase::read_write) {
+        out["mode"] = name_of(routing::mode::reopening);
+        out["state"] = "replaying";
+    }
     std::size_t clients = 0, writers = 0, held = 0, held_bytes = 0;
-    std::uint64_t refused = 0;
     out["writers"] = json::array();
     for (site_load const& load : s.loads) {
         clients += load.clients;
         writers += load.writers;
         held += load.held;
         held_bytes += load.held_bytes;
-        refused += load.refused;
         for (writer const& w : load.longest) out["writers"].push_back(lull::describe(w));
     }
     out["clients"] = clients;
     out["writing"] = writers;
-    out["held"] = {{"count", held}, {"bytes", held_bytes}};
-    out["refused"] = refused;
+    write_fates const fates = fates_of(s);
+    out["held"] = {{"count", held}, {"bytes", held_bytes}, {"total", fates.held}};
+    out["refused"] = fates.refused;
+    out["discarded"] = fates.discarded;
+    out["journaled"] = fates.journaled;
+    out["passed"] = fates.passed;
+    out["journal"] = describe_journal(s);
     if (auto const& error = s.machine->error()) out["error"] = {{"text", error->text}, {"fix", error->fix}};
     if (auto const& w = record.last_window)
         out["last_window"] = {{"epoch", static_cast<std::uint64_t>(w->epoch)},

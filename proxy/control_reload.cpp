@@ -101,6 +101,7 @@ admin_answer control::reload() {
         restart_site(add_site(settings), none);
     }
     watch_catalogs();
+    share_settings();
     publish();
     log::notice("reload: {} change{}", changes.size(), changes.size() == 1 ? "" : "s");
     return {200, {{"changes", std::move(changes)}}};

@@ -80,7 +80,9 @@ std::shared_ptr<routing::snapshot const> control::build() {
         made->backends.back().frozen_for.reset();
     }
     for (auto const& s : sites_) {
-        routing::maintenance_view const view = s->machine->view();
+        routing::maintenance_view view = s->machine->view();
+        bool const replaying = s->journal.replay && view.mode == routing::mode::read_write;
+        if (replaying) view.mode = routing::mode::reopening;
         routing::maintenance_record const& record = s->machine->record();
         routing::site site;
         site.id = s->id;
@@ -90,7 +92,9 @@ std::shared_ptr<routing::snapshot const> control::build() {
         site.generation = view.generation;
         site.frozen = view.frozen;
         site.fresh_floor = view.fresh_floor;
-        if (view.mode != routing::mode::read_write) {
+        if (replaying) {
+            site.reason = "the maintenance is over, and writes that were put off are being made";
+        } else if (view.mode != routing::mode::read_write) {
             site.reason = record.request.reason;
             site.until = routing::expected_end(record);
         }
@@ -118,6 +122,7 @@ std::shared_ptr<routing::snapshot const> control::build() {
 
 std::uint64_t control::publish() {
     publish_due_ = false;
+    settle_journals();
     snapshot_ = build();
     if (workers_)
         for (auto const& w : *workers_) w->publish(snapshot_);
@@ -149,6 +154,8 @@ void control::take_report(worker_report const& r) {
         s.counts.most_held = std::max(s.counts.most_held, held);
         if (s.machine->view().phase == routing::phase::sealed)
             s.counts.writers_while_sealed = std::max(s.counts.writers_while_sealed, load.writers);
+        s.reported[worker] = r.snapshot_number;
+        tell_fates(s);
         if (s.machine->view().phase == routing::phase::read_write && load.broken.empty()) continue;
         routing::event::worker_said said{worker, r.snapshot_number, load.writers, {}, load.broken};
         for (writer const& w : load.longest) said.who.push_back(one_line(w));

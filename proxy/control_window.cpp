@@ -140,6 +140,10 @@ admin_answer control::begin(std::string const& name, json const& in) {
                        "on_deadline, freeze, wait_ms");
     if (s->settings->freeze == config::freeze_policy::off) request.freeze = false;
     event.provable = provable(*s);
+    if (s->journal.replay)
+        return problem(409, "Maintenance was not entered",
+                       "the journal of the last window is being replayed, which writes",
+                       "wait until it is done: `lull journal " + name + "` shows how far it is");
     if (request.freeze) event.replicas = freezable(*s);
     bool const open = s->machine->view().phase == routing::phase::read_write;
     if (request.freeze && event.replicas.empty() && open) {

@@ -81,6 +81,12 @@ int main(int argc, char** argv) {
     status->add_flag("--json", json, "As the admin socket gives it");
     add_socket(status);
 
+    auto* journal = app.add_subcommand(
+        "journal", "Show what is in a site's journal of writes, how its replay goes, and which were not done");
+    journal->add_option("SITE", site)->required();
+    journal->add_flag("--json", json, "As the admin socket gives it");
+    add_socket(journal);
+
     cli::window_options window;
     auto* maintenance = app.add_subcommand("maintenance", "Take a site into maintenance, or out of it");
     maintenance->require_subcommand(1);
@@ -153,6 +159,7 @@ int main(int argc, char** argv) {
         if (serve->parsed()) return lull::serve(config);
         if (check->parsed()) return cli::check(config, explain);
         if (status->parsed()) return cli::status(admin, site, json);
+        if (journal->parsed()) return cli::journal(admin, site, json);
         if (on->parsed()) return cli::maintenance_on(admin, window);
         if (off->parsed()) return cli::maintenance_off(admin, ending);
         if (renew->parsed()) return cli::maintenance_renew(admin, window.site, window.as);

@@ -129,11 +129,17 @@ class writer_of_metrics {
         each(counter("lull_server_errors_total", "Errors of servers that were passed on."),
              [](database_stats const& d) { return d.errors; });
         each(counter("lull_refused_writes_total", "Statements refused by Lull because of the site's mode."),
-             [](database_stats const& d) { return d.refused; });
+             [](database_stats const& d) { return d.writes.refused; });
         each(counter("lull_slow_queries_total", "Queries that took log.slow_query or longer."),
              [](database_stats const& d) { return d.slow; });
         each(counter("lull_held_writes_total", "Writes that were made to wait for the end of a maintenance."),
-             [](database_stats const& d) { return d.held; });
+             [](database_stats const& d) { return d.writes.held; });
+        each(counter("lull_discarded_writes_total", "Writes that were answered and dropped, as a rule says."),
+             [](database_stats const& d) { return d.writes.discarded; });
+        each(counter("lull_journaled_writes_total", "Writes that were answered and kept to be run afterwards."),
+             [](database_stats const& d) { return d.writes.journaled; });
+        each(counter("lull_passed_writes_total", "NOTIFY and LISTEN that a rule let through."),
+             [](database_stats const& d) { return d.writes.passed; });
     }
 
     void statements() {

@@ -87,6 +87,7 @@ void pg_client::follow(session_step& step) {
     if (session_->finished()) return finish();
     if (waiting_in_ && (!session_->waits_for_server() || step.want)) drop_wish();
     if (step.want) acquire(*step.want);
+    if (step.journal) keep(std::move(*step.journal));
     if (step.retry_input) pump();
     if (stop_when_idle_ && session_ && session_->idle() && !closing_) {
         std::string text;
@@ -310,6 +311,7 @@ std::size_t pg_client::on_server_bytes(std::span<std::byte const> in) {
     pending_.close_client |= step.close_client;
     pending_.retry_input |= step.retry_input;
     if (step.want) pending_.want = step.want;
+    if (step.journal) pending_.journal = std::move(step.journal);
     return used;
 }
 
@@ -321,6 +323,7 @@ void pg_client::after_server_bytes() {
     step.close_client = pending_.close_client;
     step.retry_input = pending_.retry_input;
     step.want = pending_.want;
+    step.journal = std::move(pending_.journal);
     pending_ = {};
     follow(step);
 }
@@ -393,6 +396,19 @@ void pg_client::tick() {
         return flush_text(out);
     }
     if (session_ && session_->held()) event([&](session_step& step) { session_->on_tick(step); });
+}
+
+void pg_client::release_held() {
+    if (!session_ || finished_) return;
+    event([&](session_step& step) { session_->on_release(step); });
+}
+
+void pg_client::keep(journal_entry entry) {
+    service_.keep(session_->identity().site, std::move(entry), credentials_,
+                  [this, alive = std::weak_ptr<bool>(alive_)](journal_outcome outcome) {
+                      if (!alive.lock() || finished_) return;
+                      event([&](session_step& step) { session_->on_journaled(outcome, step); });
+                  });
 }
 
 /// An end that came together with bytes made no edge of its own.

@@ -50,6 +50,8 @@ class pg_client final : public socket_events {
     void kill();
     void snapshot_changed();
     void tick();
+    /// Its held write may run now.
+    void release_held();
     void look_for_end();
     void cancel();
     void end_writing(end_writers_how how);
@@ -92,6 +94,7 @@ class pg_client final : public socket_events {
     void acquire(server_wish const& wish);
     void drop_wish();
     void note_writer();
+    void keep(journal_entry entry);
     void flush_text(std::string& text);
     outbox::result put(gather& bytes);
     // pg_client_tls.cpp
@@ -136,6 +139,7 @@ class pg_client final : public socket_events {
         bool release = false, discard = false, cancel_server = false, close_client = false,
              retry_input = false;
         std::optional<server_wish> want;
+        std::optional<journal_entry> journal;
     } pending_;
 };
 

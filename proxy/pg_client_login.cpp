@@ -127,6 +127,8 @@ void pg_client::begin_session() {
     who.key_pid = key_pid_;
     who.key_secret = key_secret_;
     ++service_.context().stats.sessions;
+    // The replay of a journal, after a restart, has no other way to know.
+    service_.control().logged_in(who.site, who.user, credentials_);
     session_.emplace(service_.context(), std::move(who));
     start_session();
 }

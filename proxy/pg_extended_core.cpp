@@ -68,10 +68,20 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     if (!server_ && is_local(in, plan)) return extended_locally(plan, step);
 
     routing::verdict verdict = plan.verdict;
-    if (verdict == routing::verdict::hold) {
+    if (verdict == routing::verdict::refuse && plan.offender) {
         std::size_t const size = plan.messages.back().offset + plan.messages.back().size;
-        if (plan.closed && hold(size, true, step)) return 0;
-        verdict = routing::verdict::refuse;
+        auto const judged = judge(plan.offender->operation);
+        switch (instead_of({*judged, plan.offender->text, size, plan.closed, &plan}, in, step)) {
+            case instead::refuse:
+                break;
+            case instead::later:
+                return 0;
+            case instead::answered:
+                return size;
+            case instead::pass:
+                verdict = routing::verdict::to_primary;
+                break;
+        }
     }
     if (verdict == routing::verdict::refuse)
         verdict = routing::verdict::to_reader;  // its error is made there
@@ -86,8 +96,9 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     aside_ = aside_ || prepares_aside(plan);
     if (!aside_ && plan.verdict != routing::verdict::refuse && opens_guard_first(strictest, step)) return 0;
     bool const idle = server_->status == 'I' && server_->owed.empty() && !segment_open_;
+    if (passing_) count(&write_fates::passed);
     prologue(step);
-    if (idle && !block_guarded_ && guard_needed()) {
+    if (idle && !block_guarded_ && guard_needed() && !passing_) {
         block_options_ = {};
         if (auto const* first = only_statement(plan.messages.front().statement);
             first && first->kind == statement_kind::begin)
@@ -102,7 +113,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         if (!forward_extended(in, m, step)) return in.size();
         used = std::min(in.size(), m.offset + m.size);
     }
-    hold_exhausted_ = false;
+    forget_refusal();
     return used;
 }
 
@@ -329,14 +340,14 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
     bool const dead_block = in_failed_block();
     routing::decision const d = routing::decide(op, facts(), site());
-    bool const refused = d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold;
+    bool const refused = d.verdict == routing::verdict::refuse && !passing_;
     routing::statement const* only = only_statement(m.statement);
     bool const ends_guard =
         in_guard() && (guard_ended_ || (op.transaction_control && (!only || only->chain)));
     // A segment that was begun before the flip has nothing of ours around it.
-    bool const naked = guard_needed() && !in_guard() && may_call_anything(op);
+    bool const naked = guard_needed() && !in_guard() && !passing_ && may_call_anything(op);
     if ((refused || ends_guard || naked) && !dead_block) {
-        count_refused();
+        count(&write_fates::refused);
         fail_extended(ends_guard && !refused ? transaction_control_refusal(site(), refusal_code())
                                              : refusal(&op, d.offender),
                       step);
@@ -384,12 +395,12 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         routing::decision const d = routing::decide(op, facts(), site());
         auto const portal = portals_.find(m.name);
         bool const bound_here = portal != portals_.end() && portal->second.guarded;
-        bool const refused = d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold;
+        bool const refused = d.verdict == routing::verdict::refuse && !passing_;
         bool const ends_guard = in_guard() && op.transaction_control && !bound_here;
-        bool const naked = guard_needed() && !in_guard() && may_call_anything(op);
+        bool const naked = guard_needed() && !in_guard() && !passing_ && may_call_anything(op);
         if ((refused || ends_guard || naked) && !dead_block) {
             // A portal from before the flip; where Bind was refused this is never reached.
-            count_refused();
+            count(&write_fates::refused);
             fail_extended(ends_guard && !refused ? transaction_control_refusal(site(), refusal_code())
                                                  : refusal(&op, d.offender),
                           step);

@@ -13,7 +13,7 @@ std::string_view pg_session_core::refusal_code() const {
 /// A NOTIFY that is answered and goes nowhere. (One of a transaction that may still write is sent.)
 bool pg_session_core::discards_notify(routing::operation const& op) const {
     return op.statements.size() == 1 && op.statements.front().kind == statement_kind::notify &&
-           !identity_.migration && !may_write_ && (!read_write() || in_guard());
+           !identity_.migration && !may_write_ && !passing_ && (!read_write() || in_guard());
 }
 
 std::string pg_session_core::refusal(routing::operation const* op, routing::statement const* offender) const {

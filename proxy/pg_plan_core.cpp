@@ -141,8 +141,11 @@ pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
         if (judged && m.statement) {
             routing::decision const d = routing::decide(*judge(m.statement->operation), facts(), site());
             bool const parse_only = m.type == pg::frontend::parse;
-            if (d.verdict == routing::verdict::refuse || d.verdict == routing::verdict::hold) {
-                if (!parse_only && plan.verdict != routing::verdict::refuse) plan.verdict = d.verdict;
+            if (d.verdict == routing::verdict::refuse) {
+                if (!parse_only && plan.verdict != routing::verdict::refuse) {
+                    plan.verdict = d.verdict;
+                    plan.offender = m.statement;
+                }
             } else if (d.verdict == routing::verdict::to_primary &&
                        plan.verdict == routing::verdict::to_reader) {
                 plan.verdict = d.verdict;

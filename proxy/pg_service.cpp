@@ -49,19 +49,25 @@ pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
       id_(id),
       control_(control),
       shared_(shared),
+      door_(std::make_shared<door>()),
       resolver_(mail),
       classifier_(classifier_limits_of(initial->config->limits)),
       context_{initial,  std::chrono::steady_clock::now(), classifier_, statements_, settings_, shared.holds,
                welcomes_},
       block_(block_bytes),
       writers_(initial->sites.size()),
-      refused_gone_(initial->sites.size()) {
+      past_(initial->sites.size()) {
+    door_->mail = &mail;
     entropy_.process_secret = process_secret();
     context_.avoid_until.resize(initial->backends.size());
     watch_statements();
 }
 
 pg_service::~pg_service() {
+    {
+        std::lock_guard const lock(door_->mutex);
+        door_->mail = nullptr;
+    }
     on_drained = nullptr;
     clients_.clear();  // before what they still refer to
 }
@@ -100,7 +106,7 @@ void pg_service::remove(pg_client& client) {
     if (at == clients_.end()) return;
     if (client.key() != 0) by_key_.erase(client.key());
     if (auto const* session = client.session()) {
-        refused_gone_[static_cast<std::size_t>(session->identity().site)] += session->refused();
+        past_[static_cast<std::size_t>(session->identity().site)] += session->fates();
     } else if (client.key() == 0) {
         ++context_.stats.without_session;
     }
@@ -156,6 +162,19 @@ void pg_service::cancel(std::int32_t pid, std::string const& secret) {
     at->second->cancel();
 }
 
+void pg_service::keep(routing::site_id site, journal_entry entry, server_credentials const& credentials,
+                      std::function<void(journal_outcome)> then) {
+    control_.keep(site, std::move(entry), credentials,
+                  [this, door = door_, then = std::move(then)](journal_outcome outcome) {
+                      std::lock_guard const lock(door->mutex);
+                      if (!door->mail) return;
+                      door->mail->post([this, then, outcome] {
+                          touch_clock();
+                          then(outcome);
+                      });
+                  });
+}
+
 void pg_service::writer_changed(routing::site_id site, bool writes) {
     auto const index = static_cast<std::size_t>(site);
     if (index >= writers_.size()) writers_.resize(index + 1);
@@ -183,7 +202,7 @@ void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
         for (auto const& [key, pool] : pools_) pool->count_most();
     }
     if (writers_.size() < now.sites.size()) writers_.resize(now.sites.size());
-    if (refused_gone_.size() < now.sites.size()) refused_gone_.resize(now.sites.size());
+    if (past_.size() < now.sites.size()) past_.resize(now.sites.size());
     if (context_.avoid_until.size() < now.backends.size()) context_.avoid_until.resize(now.backends.size());
     auto const changed = [&](routing::site_id id) {
         auto const i = static_cast<std::size_t>(id);
@@ -197,14 +216,25 @@ void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
     for (std::size_t i = 0; i < now.sites.size(); ++i) any = any || changed(now.sites[i].id);
     if (!any) return;
     for (auto const& [key, pool] : pools_) pool->set_snapshot();
-    // Held writes go on in the order in which they came.
-    std::sort(told.begin(), told.end(), [](pg_client const* a, pg_client const* b) {
-        bool const x = a->session()->held();
-        bool const y = b->session()->held();
-        return x != y ? x : x && a->session()->held_since() < b->session()->held_since();
-    });
     for (pg_client* client : told)
         if (clients_.contains(client)) client->snapshot_changed();
+    release_held();
+}
+
+/// Where sites are open: those that have waited longest, as many as the pace allows, all workers together.
+void pg_service::release_held() {
+    std::vector<pg_client*> due;
+    for (auto const& [client, owner] : clients_)
+        if (client->session() && client->session()->releasable()) due.push_back(client);
+    std::sort(due.begin(), due.end(), [](pg_client const* a, pg_client const* b) {
+        return a->session()->held_since() < b->session()->held_since();
+    });
+    for (pg_client* client : due) {
+        if (!clients_.contains(client) || !client->session() || !client->session()->releasable()) continue;
+        routing::site_id const site = client->session()->identity().site;
+        std::size_t const pace = snapshot().of(site).settings->hold.release_per_second;
+        if (shared_.holds.may_release(static_cast<std::size_t>(site), context_.now, pace)) client->release_held();
+    }
 }
 
 void pg_service::tick(routing::instant now) {
@@ -215,6 +245,7 @@ void pg_service::tick(routing::instant now) {
         if (!client->session() || client->session()->held()) all.push_back(client);
     for (pg_client* client : all)
         if (clients_.contains(client)) client->tick();
+    if (!all.empty()) release_held();
     all.clear();
     ++ticks_;
     for (auto const& [client, owner] : clients_)
@@ -250,7 +281,7 @@ void pg_service::add_load(std::vector<site_load>& sites) {
         if (!session) continue;
         site_load& load = sites[static_cast<std::size_t>(session->identity().site)];
         ++load.clients;
-        load.refused += session->refused();
+        load.fates += session->fates();
         if (session->held()) {
             ++load.held;
             load.held_bytes += session->held_bytes();
@@ -259,8 +290,7 @@ void pg_service::add_load(std::vector<site_load>& sites) {
         ++load.writers;
         if (load.longest.size() < most_listed) load.longest.push_back(client->describe());
     }
-    for (std::size_t i = 0; i < sites.size() && i < refused_gone_.size(); ++i)
-        sites[i].refused += refused_gone_[i];
+    for (std::size_t i = 0; i < sites.size() && i < past_.size(); ++i) sites[i].fates += past_[i];
 }
 
 void pg_service::close_all(bool graceful) {

@@ -15,6 +15,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <unordered_map>
 #include <vector>
@@ -100,6 +101,9 @@ class pg_service final : private login_guard {
     std::uint64_t ask_console(pg_client& client, console_command question, std::string user);
     void cancel_console(std::uint64_t request);
     std::uint64_t ask_secret(pg_client& client, std::string cluster, std::string user);
+    /// Has the entry written to its site's journal; `then` is called on this thread.
+    void keep(routing::site_id site, journal_entry entry, server_credentials const& credentials,
+              std::function<void(journal_outcome)> then);
     void writer_changed(routing::site_id site, bool writes);
     /// The connection is lost, and the server may go on with what it was told: sealing has to know before it
     /// hears that the writer is gone.
@@ -122,6 +126,7 @@ class pg_service final : private login_guard {
 
   private:
     static constexpr int worker_shift = 22;
+    void release_held();
 
     login_limits guard_limits() const {
         auto const& l = limits();
@@ -141,6 +146,12 @@ class pg_service final : private login_guard {
     worker_id const id_;
     control_port& control_;
     shared_limits& shared_;
+    /// How the journals' thread reaches this worker, which may have ended by then.
+    struct door {
+        std::mutex mutex;
+        mailbox* mail;
+    };
+    std::shared_ptr<door> const door_;
     host_resolver resolver_;
     routing::sql_classifier classifier_;
     prepared_store statements_;
@@ -160,7 +171,7 @@ class pg_service final : private login_guard {
     std::map<pool_key, std::unique_ptr<pg_pool>> pools_;
     std::vector<std::size_t> writers_;
     std::vector<std::pair<routing::site_id, routing::broken_session>> broken_;  // not reported yet
-    std::vector<std::uint64_t> refused_gone_;  // by site: of sessions that have ended
+    std::vector<write_fates> past_;  // by site: of sessions that have ended
     std::uint64_t next_request_ = 1;
     std::int32_t next_key_ = 0;
     std::size_t waiting_ = 0;

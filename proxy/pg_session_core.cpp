@@ -85,7 +85,6 @@ routing::session_facts pg_session_core::facts() const {
     f.nothing_sent = !server_ || (!segment_open_ && (server_->clean() || in_flight));
     f.deferred_block = deferred_.has_value();
     f.read_only_block = deferred_ && deferred_->read_only.value_or(false);
-    f.hold_exhausted = hold_exhausted_;
     f.guarded = in_guard();
     f.privileged = superuser_ || privileged_role_;
     return f;
@@ -137,7 +136,8 @@ void pg_session_core::want(routing::verdict verdict, session_step& step) {
     if (index < context_.avoid_until.size() && context_.now < context_.avoid_until[index])
         backend = site().primary;
     bool const primary = context_.snapshot->of(backend).role == routing::role::primary;
-    wish_ = {backend, primary && !read_write() && !identity_.migration};
+    // What listens is not taken from the guarded ones: it stays there, also when the site is open again.
+    wish_ = {backend, primary && !read_write() && !identity_.migration && !passing_};
     step.want = wish_;
     blocked_ = blocked::server;
     if (waits_since_ == routing::instant{}) waits_since_ = context_.now;
@@ -162,6 +162,7 @@ bool pg_session_core::matches(routing::verdict verdict) const {
         return read_write() && server_->role == routing::role::primary && !wish_.guarded;
     if (read_write() && wish_.guarded) return false;
     bool const primary = server_->role == routing::role::primary;
+    if (passing_) return primary && !wish_.guarded;
     return verdict == routing::verdict::to_primary ? primary && !wish_.guarded
                                                    : !primary || wish_.guarded || read_write();
 }
@@ -312,7 +313,8 @@ std::string pg_session_core::begin_sql(bool read_only, bool with_snapshot) const
 /// A statement that may write is not sent along with the BEGIN that is to keep it from writing: that could
 /// fail alone. True: our READ ONLY transaction is being opened, and the unit comes again when it is.
 bool pg_session_core::opens_guard_first(routing::access access, session_step& step) {
-    if (access < routing::access::unknown || segment_open_ || in_guard() || !guard_needed()) return false;
+    if (access < routing::access::unknown || segment_open_ || in_guard() || !guard_needed() || passing_)
+        return false;
     if (server_->status != 'I' || !server_->owed.empty() || (client_status_ == 'E' && !deferred_))
         return false;
     block_options_ = deferred_.value_or(routing::begin_options{});
@@ -367,38 +369,6 @@ bool pg_session_core::began_writing(routing::access access) {
         return false;
     if (!may_write_) writes_since_ = context_.now;
     return may_write_ = true;
-}
-
-bool pg_session_core::hold(std::size_t bytes, bool whole, session_step& step) {
-    if (server_ && !server_->clean()) {
-        blocked_ = blocked::barrier;
-        return true;
-    }
-    if (whole && !context_.holds.add(static_cast<std::size_t>(identity_.site), bytes, site().settings->hold))
-        return false;
-    if (!whole) return false;  // longer than a block: it cannot be kept without reading on
-    blocked_ = blocked::held;
-    held_since_ = context_.now;
-    held_bytes_ = bytes;
-    ++stats_.held;
-    if (server_ && !pinned_) {
-        unlink();
-        step.release = true;
-    }
-    step.client.write([&](std::string& out) {
-        pg::write_notice_response(out, {.severity = "NOTICE",
-                                        .sqlstate = "00000",
-                                        .message = "this write is held until the maintenance of site \"" +
-                                                   site().settings->name + "\" ends"});
-    });
-    return true;
-}
-
-void pg_session_core::leave_hold() {
-    if (blocked_ != blocked::held) return;
-    context_.holds.remove(static_cast<std::size_t>(identity_.site), held_bytes_);
-    held_bytes_ = 0;
-    blocked_ = blocked::no;
 }
 
 void pg_session_core::on_no_server(std::string error, session_step& step) {

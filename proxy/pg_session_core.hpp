@@ -16,6 +16,7 @@
 #include "protocol/pg/frame.hpp"
 #include "proxy/gather.hpp"
 #include "proxy/hold_ledger.hpp"
+#include "proxy/journal_entry.hpp"
 #include "proxy/pg_server_state.hpp"
 #include "proxy/statement_watch.hpp"
 #include "proxy/stats.hpp"
@@ -75,6 +76,7 @@ struct session_step {
     bool discard = false;        // the server connection cannot be used again: close it
     bool cancel_server = false;  // send it a cancel request
     std::optional<server_wish> want;
+    std::optional<journal_entry> journal;  // to be kept on disk; on_journaled() must follow
     bool close_client = false;
     bool retry_input = false;  // input that waited may go on: feed it again
 };
@@ -101,6 +103,10 @@ class pg_session_core {
     /// Another snapshot is in the context.
     void on_snapshot(session_step& step);
     void on_tick(session_step& step);
+    /// Held writes go on when the site is open, at the pace that the driver gives them.
+    void on_release(session_step& step);
+    /// What became of session_step::journal.
+    void on_journaled(journal_outcome outcome, session_step& step);
     /// A CancelRequest with our key.
     void on_cancel(session_step& step);
     /// The drain deadline has passed: end what this session still writes.
@@ -110,6 +116,7 @@ class pg_session_core {
     bool takes_input() const { return blocked_ == blocked::no && !closing_; }
     bool held() const { return blocked_ == blocked::held; }
     routing::instant held_since() const { return held_since_; }
+    bool releasable() const { return held() && read_write(); }
     bool waits_for_server() const { return blocked_ == blocked::server || blocked_ == blocked::welcome; }
     bool linked() const { return server_ != nullptr; }
     /// Has begun what may write and has not ended it.
@@ -121,7 +128,7 @@ class pg_session_core {
     session_identity const& identity() const { return identity_; }
     std::string_view last_statement() const { return last_statement_; }
     std::string application_name() const;
-    std::uint64_t refused() const { return refused_; }
+    write_fates const& fates() const { return fates_; }
     std::size_t held_bytes() const { return held_bytes_; }
     bool pinned() const { return pinned_; }
     char status() const { return client_status_; }
@@ -132,7 +139,7 @@ class pg_session_core {
     routing::instant asked() const { return asked_; }
 
   private:
-    enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held };
+    enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held, journal };
     struct pending_setting {
         enum class what : std::uint8_t {
             make,
@@ -174,6 +181,21 @@ class pg_session_core {
         bool closed = false;  // ends with Sync or Flush
         bool wait = false;    // more bytes must come before it can be placed
         routing::verdict verdict = routing::verdict::to_reader;
+        prepared offender;  // of the first write that may not run
+    };
+    /// What happens to a unit that may not run.
+    enum class instead : std::uint8_t {
+        refuse,
+        later,     // it waits, and is judged again
+        answered,  // consumed, without a server
+        pass,      // it runs all the same, alone and outside of any transaction
+    };
+    struct refused_unit {
+        routing::operation const& what;
+        std::string_view text;  // empty: not all of it is here
+        std::size_t bytes;      // of the unit
+        bool whole;
+        unit_plan const* segment = nullptr;  // of the extended protocol
     };
 
     routing::site const& site() const { return context_.snapshot->of(identity_.site); }
@@ -202,8 +224,16 @@ class pg_session_core {
     void forget_statements();
     void apply_settings(bool to_server);
     bool began_writing(routing::access access);
+    // pg_instead_core.cpp: writes that are held, discarded or kept for later
+    instead instead_of(refused_unit const& unit, pg::bytes in, session_step& step);
     bool hold(std::size_t bytes, bool whole, session_step& step);
     void leave_hold();
+    bool is_autocommit() const;
+    bool is_single_write(unit_plan const& plan) const;
+    instead keep(refused_unit const& unit, pg::bytes in, std::string tag, session_step& step);
+    void answer_instead(unit_plan const* segment, std::string_view tag, session_step& step);
+    void forget_refusal();
+    std::size_t finish_journaled(pg::bytes in, session_step& step);
     void tell_reported(session_step& step);
     void welcome(session_step& step);
     void remember_welcome();
@@ -283,7 +313,7 @@ class pg_session_core {
     void count_answered();
     owed_reply& count_executed(routing::access said, owed_reply& owed);
     void count_error(std::optional<pg::error_fields> const& fields, owed_reply const& owed);
-    void count_refused();
+    void count(std::uint64_t write_fates::*what);
     void watch(std::chrono::nanoseconds took);
 
     session_context& context_;
@@ -346,7 +376,12 @@ class pg_session_core {
     routing::instant held_since_{};
     std::size_t held_bytes_ = 0;
     bool hold_exhausted_ = false;
-    std::uint64_t refused_ = 0;
+    bool passing_ = false;  // the unit in hand runs although it may not: it stores nothing
+    std::string journal_tag_;       // of the unit that is being kept, or was
+    bool journal_done_ = false;     // it is on the disk: whatever the site is by now, it is only answered
+    bool journal_refused_ = false;  // it could not be kept
+    bool journal_closed_ = false;   // it came too late for that: it waits as a held one
+    write_fates fates_;
     routing::instant began_{};  // the query that is under way
     routing::instant transaction_began_{};
     routing::instant waits_since_{};

@@ -137,10 +137,6 @@ void pg_session_core::report_mode(session_step& step) {
 void pg_session_core::on_snapshot(session_step& step) {
     if (client_gone_) return;
     report_mode(step);
-    if (blocked_ == blocked::held && read_write()) {
-        leave_hold();
-        step.retry_input = true;
-    }
     if (blocked_ == blocked::server && started_) {
         // What it waits for was chosen under another mode; choose again. The driver drops the old wish.
         blocked_ = blocked::no;
@@ -160,7 +156,9 @@ void pg_session_core::on_choose_again(session_step& step) {
 }
 
 void pg_session_core::on_tick(session_step& step) {
-    if (blocked_ == blocked::held && context_.now - held_since_ > site().settings->hold.max_age) {
+    // Where the site is open its turn comes.
+    if (blocked_ == blocked::held && !read_write() &&
+        context_.now - held_since_ > site().settings->hold.max_age) {
         leave_hold();
         hold_exhausted_ = true;
         step.retry_input = true;
@@ -259,6 +257,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     discarding_ = segment;
     if (owes || segment || in_block || ahead) client_status_ = status;
     if (!owes && !segment && status == 'E') fail_next_ = std::move(error);
+    if (blocked_ == blocked::journal) return;  // what is on its way to the disk needs no server
     blocked_ = blocked::no;
     step.retry_input = true;
 }

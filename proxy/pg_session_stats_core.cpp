@@ -83,9 +83,9 @@ void pg_session_core::watch(std::chrono::nanoseconds took) {
     context_.watch.found.push_back(std::move(q));
 }
 
-void pg_session_core::count_refused() {
-    ++refused_;
-    ++stats_.refused;
+void pg_session_core::count(std::uint64_t write_fates::*what) {
+    ++(fates_.*what);
+    ++(stats_.writes.*what);
 }
 
 }  // namespace lull

@@ -28,21 +28,6 @@ routing::operation const& unread_operation() {
 }
 
 constexpr std::size_t longest_remembered_statement = 200;
-// Settings and savepoints of one transaction that are kept count of.
-constexpr std::size_t most_pending = 1000;
-// Settings of one client, and the longest of them, in bytes.
-constexpr std::size_t most_settings = 500;
-constexpr std::size_t longest_setting = 16 * 1024;
-
-/// Of a text that was not understood: does it have a word that could leave something behind in its session?
-bool guess_leaves_state(std::string_view text, bool whole) {
-    if (!whole) return true;
-    std::string const lower = ascii_lower(text);
-    for (std::string_view word :
-         {"set", "temp", "listen", "prepare", "lock", "load", "discard", "deallocate"})
-        if (lower.find(word) != std::string::npos) return true;
-    return false;
-}
 
 }  // namespace
 
@@ -58,7 +43,9 @@ std::size_t pg_session_core::unit(pg::bytes in, session_step& step) {
         return in.size();
     }
     judged_text const again = std::exchange(waiting_, {});  // whatever comes now, what waited has had its turn
+    passing_ = false;
     if (!fail_next_.empty()) return fail_unit(in, *header, step);
+    if (journal_done_) return finish_journaled(in, step);
     switch (header->type) {
         case pg::frontend::terminate:
             closing_ = step.close_client = true;
@@ -133,9 +120,18 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
 
     routing::decision decision = routing::decide(op, facts(), site());
     if (op.access == routing::access::read && broken("failed_read", 10)) decision.verdict = routing::verdict::refuse;
-    if (decision.verdict == routing::verdict::hold) {
-        if (hold(size, whole, step)) return later();
-        decision.verdict = routing::verdict::refuse;
+    if (decision.verdict == routing::verdict::refuse) {
+        switch (instead_of({op, whole ? text : std::string_view{}, size, whole}, in, step)) {
+            case instead::refuse:
+                break;
+            case instead::later:
+                return later();
+            case instead::answered:
+                return drop(in, size);
+            case instead::pass:
+                decision.verdict = routing::verdict::to_primary;
+                break;
+        }
     }
     bool const failed = in_failed_block();
     // What was not understood may have a ROLLBACK in it, and what stands behind that would run.
@@ -155,7 +151,8 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     if (guard && subtransactions && op.statements.size() > 1)
         return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
     if (!discards_notify(op) && opens_guard_first(op.access, step)) return later();
-    hold_exhausted_ = false;
+    forget_refusal();
+    if (passing_) count(&write_fates::passed);
     prologue(step);
     taint_by(op, text, whole);
     forward_simple(in, size, whole ? text : std::string_view{}, op, step);
@@ -186,8 +183,8 @@ bool pg_session_core::fits_segment(session_step& step) {
 
 std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::string error,
                                            session_step& step) {
-    count_refused();
-    hold_exhausted_ = false;
+    count(&write_fates::refused);
+    forget_refusal();
     unnamed_ = nullptr;
     if (server_ && (!server_->owed.empty() || server_->status != 'I')) {
         // The server must see what the client sees: this statement fails there too, and with it the block.
@@ -260,7 +257,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     // Settings have to outlive our ROLLBACK, so they are made outside; so is what only the session knows.
     bool const alone =
         only && (only->kind == statement_kind::set || only->kind == statement_kind::reset ||
-                 only->kind == statement_kind::discard || only->kind == statement_kind::deallocate);
+                 only->kind == statement_kind::discard || only->kind == statement_kind::deallocate || passing_);
     bool const opened = wrap_open_ && !segment_open_;  // by opens_guard_first()
     bool const wrap = opened || (guard && idle && !alone);
     if (wrap && !opened) {
@@ -293,75 +290,6 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     wrap_open_ = false;
 }
 
-/// What a text leaves in the session, and nobody can tell, must not meet another client.
-void pg_session_core::taint_by(routing::operation const& op, std::string_view text, bool whole) {
-    using enum statement_kind;
-    bool makes = false;
-    for (routing::statement const& s : op.statements) {
-        makes = makes || s.kind == set || s.kind == reset || s.kind == discard;
-        if (s.kind == deallocate && s.name.starts_with("lull_")) server_->tainted = true;
-        if (s.kind != unknown || !guess_leaves_state(text, whole)) continue;
-        server_->tainted = true;
-    }
-    if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
-}
-
-/// What a text does to settings, to be applied if its transaction commits. How many were recorded.
-std::uint16_t pg_session_core::record_settings(routing::operation const& op, std::string_view text) {
-    using what = pending_setting::what;
-    std::uint16_t count = 0;
-    auto record = [&](what kind, std::string const& name, std::string sql = {}) {
-        std::size_t const known = wanted_->size() + pending_.size();
-        if (pending_.size() >= most_pending || sql.size() > longest_setting ||
-            (kind == what::make && known >= most_settings)) {
-            // Too much to carry from server to server: it stays where it is, and so does the client.
-            pinned_ = server_->tainted = true;
-            return;
-        }
-        pending_.push_back({kind, name, std::move(sql)});
-        wiping_ = wiping_ || kind == what::discard_all || kind == what::deallocate_all;
-        ++count;
-    };
-    for (routing::statement const& s : op.statements) {
-        bool const makes = s.kind == statement_kind::set || s.kind == statement_kind::reset ||
-                           s.kind == statement_kind::discard;
-        if (makes && (s.name.empty() || s.name == "ALL" || decides_literals(s.name))) reads_differently_ = true;
-        switch (s.kind) {
-            case statement_kind::set:
-                if (s.local) break;
-                if (s.to_default) {
-                    record(what::reset, s.name);
-                } else {
-                    std::string_view const slice =
-                        s.length ? text.substr(std::min<std::size_t>(s.offset, text.size()), s.length) : text;
-                    record(what::make, s.name, std::string(slice));
-                }
-                break;
-            case statement_kind::reset:
-                record(s.name.empty() ? what::reset_all : what::reset, s.name);
-                break;
-            case statement_kind::discard:
-                if (s.name == "ALL") record(what::discard_all, {});
-                break;
-            case statement_kind::deallocate:
-                if (s.name.empty()) record(what::deallocate_all, {});
-                break;
-            case statement_kind::savepoint:
-                record(what::savepoint, s.name);
-                break;
-            case statement_kind::release:
-                record(what::release, s.name);
-                break;
-            case statement_kind::rollback_to:
-                record(what::rollback_to, s.name);
-                break;
-            default:
-                break;
-        }
-    }
-    return count;
-}
-
 /// Fastpath: a function by its OID, which nobody can judge here; so a write.
 std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header, session_step& step) {
     std::size_t const size = pg::header_bytes + header.body_bytes;
@@ -373,7 +301,7 @@ std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header
         return drop(in, size);
     }
     routing::decision const decision = routing::decide(unread_operation(), facts(), site());
-    if (decision.verdict == routing::verdict::refuse || decision.verdict == routing::verdict::hold)
+    if (decision.verdict == routing::verdict::refuse)
         return refuse_simple(in, size, refusal(&unread_operation(), decision.offender), step);
     if (!place(routing::verdict::to_primary, step)) return 0;
     prologue(step);

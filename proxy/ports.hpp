@@ -3,8 +3,10 @@
 #pragma once
 
 #include "proxy/console_command_core.hpp"
+#include "proxy/journal_entry.hpp"
 #include "proxy/statement_watch.hpp"
 #include "proxy/survey.hpp"
+#include "proxy/write_fates.hpp"
 #include "routing/maintenance_events.hpp"
 #include "routing/snapshot.hpp"
 
@@ -18,6 +20,7 @@
 
 namespace lull {
 
+struct server_credentials;
 struct tls_keyring;
 
 enum class worker_id : std::uint16_t {};
@@ -44,7 +47,7 @@ struct site_load {
     std::size_t writers = 0;  // all of them
     std::size_t held = 0;
     std::size_t held_bytes = 0;
-    std::uint64_t refused = 0;    // since the process started
+    write_fates fates;
     std::vector<writer> longest;  // at most 50, oldest first
     std::vector<std::uint32_t> server_pids;       // of its connections to the primary, the migration's too
     std::vector<std::uint32_t> migration_pids;    // of these, the migration's
@@ -108,6 +111,12 @@ class control_port {
     virtual void cancel_console(worker_id, std::uint64_t request) = 0;
     /// Statements worth a line in the log, and how many more there were.
     virtual void log_statements(std::vector<finished_query>, std::size_t more) = 0;
+    /// Write it to the journal of its site; `then` is called on some thread. Whoever replays it logs in with
+    /// `credentials`.
+    virtual void keep(routing::site_id, journal_entry, server_credentials const& credentials,
+                      std::function<void(journal_outcome)> then) = 0;
+    /// Somebody has, and that is how a server can be told of it.
+    virtual void logged_in(routing::site_id, std::string const& user, server_credentials const& credentials) = 0;
     /// A connection to it failed or was lost: probe it now rather than at the next interval.
     virtual void suspect(routing::backend_id) = 0;
     /// Certificates in force; the one call that does not post but answers.

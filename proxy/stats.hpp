@@ -5,6 +5,7 @@
 #pragma once
 
 #include "proxy/http_stats.hpp"
+#include "proxy/write_fates.hpp"
 #include "routing/operation.hpp"
 #include "routing/snapshot.hpp"
 #include "routing/sql_classifier.hpp"
@@ -68,8 +69,7 @@ struct database_stats {
     /// Errors of servers, and of these 25006 by what the classifier had said of the statement.
     std::uint64_t errors = 0;
     std::array<std::uint64_t, access_kinds> refused_by_server{};
-    std::uint64_t refused = 0;  // by Lull, because of a site's mode
-    std::uint64_t held = 0;
+    write_fates writes;  // that did not run because of a site's mode
     std::uint64_t slow = 0;  // queries of log.slow_query and longer
 
     void add(database_stats const& other) {
@@ -84,8 +84,7 @@ struct database_stats {
             for (std::size_t a = 0; a < access_kinds; ++a) executed[r][a] += other.executed[r][a];
         errors += other.errors;
         for (std::size_t a = 0; a < access_kinds; ++a) refused_by_server[a] += other.refused_by_server[a];
-        refused += other.refused;
-        held += other.held;
+        writes += other.writes;
         slow += other.slow;
     }
 };

@@ -114,9 +114,7 @@ decision decide(operation const& what, session_facts const& facts, site const& s
     statement const* offender =
         what.access == access::unknown && what.statements.empty() ? nullptr : first_refused(what, guard);
     if (!offender && !what.statements.empty()) return {verdict::to_reader};
-    bool const hold =
-        site.settings->writes == config::write_policy::hold && facts.nothing_sent && !facts.hold_exhausted;
-    return {hold ? verdict::hold : verdict::refuse, offender};
+    return {verdict::refuse, offender};
 }
 
 }  // namespace lull::routing

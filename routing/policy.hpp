@@ -1,4 +1,4 @@
-// What is to become of a statement: where it goes, or that it is refused or held. Pure and total; decided
+// What is to become of a statement: where it goes, or that it may not run. Pure and total; decided
 // from the snapshot of the moment at which it would be executed, so a statement prepared yesterday is judged
 // today.
 #pragma once
@@ -19,20 +19,18 @@ struct session_facts {
     bool read_only_block = false;  // BEGIN READ ONLY
     bool deferred_block = false;   // BEGIN was answered, nothing else yet
     bool guarded = false;          // a READ ONLY transaction of ours is around it, also beyond the window
-    bool hold_exhausted = false;   // it was held as long as it may be
     bool privileged = false;       // its role has rights that no READ ONLY transaction stops
 };
 
 enum class verdict : std::uint8_t {
     to_reader,  // a replica if one is fresh enough, else the primary
     to_primary,
-    refuse,
-    hold,
+    refuse,  // it may not run now; what happens instead say the site's rules (write_rules.hpp)
 };
 
 struct decision {
     lull::routing::verdict verdict = verdict::refuse;
-    statement const* offender = nullptr;  // for refuse and hold: the first statement that may not run
+    statement const* offender = nullptr;  // for refuse: the first statement that may not run
 };
 
 /// The migration, and transactions that already write, are not subject to the mode; everybody else is.

@@ -243,7 +243,8 @@ def test_socket_files_come_and_go(make_lull, tmp_path):
 
 
 def test_a_server_behind_a_unix_socket(make_lull, primary):
-    lull = make_lull({"clusters": {"main": {"primary": f"{primary.root}:{primary.port}"}}}, start=False)
+    lull = make_lull({"clusters": {"main": {"primary": f"{primary.root}:{primary.port}"}},
+                      "sites": {"shop": {"writes": "journal"}}}, start=False)
     before = open(os.path.join(primary.data, "pg_hba.conf")).read()
     primary._write("pg_hba.conf", before + "local all all scram-sha-256\n")
     try:
@@ -255,7 +256,10 @@ def test_a_server_behind_a_unix_socket(make_lull, primary):
                 connection.execute("INSERT INTO log (who, what) VALUES ('app', 'local')")
                 assert connection.execute("SELECT client_addr FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone() == (None,)
         lull.on()
+        with lull.connect() as connection:
+            connection.execute("INSERT INTO log (who, what) VALUES ('app', 'later')")
         lull.off()
+        assert primary.one("SELECT count(*) FROM log WHERE what = 'later'", db="shop") == 1
     finally:
         primary._write("pg_hba.conf", before)
         primary.sql("SELECT pg_reload_conf()")

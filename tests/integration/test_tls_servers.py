@@ -119,6 +119,20 @@ def test_cancel(with_tls, good):
         connection.execute("SELECT pg_sleep(20)")
 
 
+def test_the_journal_is_replayed_over_tls(make_lull, servers, good, authority):
+    """To a server that lets nobody in without."""
+    # Lull's own connections and the harness's come as other users.
+    servers.use(good, "hostssl all app 127.0.0.1/32 scram-sha-256\nhost all app all reject\n" + servers.hba)
+    lull = make_lull({"clusters": {"main": {"tls": {"mode": "verify-full", "ca": authority.ca}}},
+                      "sites": {"shop": {"writes": "journal"}}})
+    lull.on()
+    with lull.connect() as connection:
+        assert connection.execute("INSERT INTO log (who, what) VALUES ('app', 'later')").rowcount == 1
+    lull.off()
+    assert servers.each[0].one("SELECT count(*) FROM log WHERE what = 'later'", db="shop") == 1
+    assert lull.site()["journal"]["last"]["done"] == 1
+
+
 def test_maintenance(with_tls, good, authority):
     lull = with_tls(good, mode="verify-full", ca=authority.ca)
     with lull.connect() as connection:

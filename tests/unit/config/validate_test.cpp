@@ -214,3 +214,32 @@ TEST_CASE("a guard that nobody could serve, and lists of functions") {
     CHECK(c.sites.at("shop").guard.functions == function_policy::refuse);
     CHECK(c.sites.at("shop").guard.allow_functions == std::vector<std::string>{"f", "api.*"});
 }
+
+TEST_CASE("rules for writes: what passes can store nothing, and only what can be made up is answered") {
+    auto const path_of = [](std::string const& site) {
+        auto const issues = bad(with_sites("  shop: {cluster: main, " + site + "}\n"));
+        REQUIRE(issues.size() == 1);
+        CHECK_FALSE(issues[0].fix.empty());
+        return issues[0].path;
+    };
+    CHECK(path_of("writes: pass") == "sites.shop.writes");
+    CHECK(path_of("writes: forget") == "sites.shop.writes");
+    CHECK(path_of("write_rules: [{action: pass}]") == "sites.shop.write_rules[0].action");
+    CHECK(path_of("write_rules: [{users: [app]}]") == "sites.shop.write_rules[0].action");
+    CHECK(path_of("write_rules: [{statements: [notify, insert], action: pass}]") ==
+          "sites.shop.write_rules[0].statements[1]");
+    CHECK(path_of("write_rules: [{action: hold}, {statements: [ddl], action: discard}]") ==
+          "sites.shop.write_rules[1].statements[0]");
+    CHECK(path_of("write_rules: [{statements: [copy], action: journal}]") ==
+          "sites.shop.write_rules[0].statements[0]");
+    CHECK(path_of("write_rules: [{statements: [inserts], action: hold}]") ==
+          "sites.shop.write_rules[0].statements[0]");
+    CHECK(path_of("hold: {release_per_second: 0}") == "sites.shop.hold.release_per_second");
+    CHECK(path_of("journal: {max_count: 0}") == "sites.shop.journal.max_count");
+    auto const c = good(with_sites("  shop: {cluster: main, writes: journal, write_rules: [{statements: [notify, listen], "
+                                   "action: pass}, {applications: ['w*'], tables: [a.b], action: hold}]}\n"));
+    auto const& rules = c.sites.at("shop").write_rules;
+    REQUIRE(rules.size() == 2);
+    CHECK(rules[0].action == write_policy::pass);
+    CHECK(rules[1].tables == std::vector<std::string>{"a.b"});
+}

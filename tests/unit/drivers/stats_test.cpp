@@ -40,7 +40,7 @@ overview some_overview() {
         d.wait.add(0us);
         d.executed[0][3] = 2;
         d.refused_by_server[0] = 1;
-        d.refused = 5;
+        d.writes.refused = 5;
         w.classifier.exact_hits = 6;
         w.pg.of(routing::backend_id{1}).connect.add(3ms);
         w.pools.push_back({.database = "shop",

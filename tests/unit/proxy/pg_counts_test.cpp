@@ -94,7 +94,7 @@ TEST_CASE("what the server says against the classifier is counted, what Lull ref
     c.world.flip(routing::mode::sealed);
     c.driver.snapshot();
     c.driver.client(query("update t set a = 1"));
-    CHECK(c.stats().refused == 1);
+    CHECK(c.stats().writes.refused == 1);
     CHECK(c.stats().refused_by_server[writes] == 0);
     CHECK(c.stats().queries == 4);
 }

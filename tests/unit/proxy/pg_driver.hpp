@@ -68,9 +68,17 @@ class pg_driver {
     }
     void snapshot() {
         event([&](session_step& step) { core_.on_snapshot(step); });
+        if (core_.releasable()) event([&](session_step& step) { core_.on_release(step); });
     }
     void tick() {
         event([&](session_step& step) { core_.on_tick(step); });
+    }
+    /// The journal has answered.
+    void kept(journal_outcome outcome) {
+        if (!keeping) return;
+        if (outcome == journal_outcome::kept) watch_.kept(keeping->text);
+        keeping.reset();
+        event([&](session_step& step) { core_.on_journaled(outcome, step); });
     }
     void cancel() {
         event([&](session_step& step) { core_.on_cancel(step); });
@@ -89,6 +97,7 @@ class pg_driver {
 
     // What has happened; taken by who looks.
     std::string to_client;
+    std::optional<journal_entry> keeping;  // on its way to the disk
     std::vector<test_server*> released;
     std::vector<test_server*> discarded;
     int cancels = 0;
@@ -131,6 +140,10 @@ class pg_driver {
         }
         if (wish_ && (!core_.waits_for_server() || step.want)) wish_.reset();
         if (step.want) wish_ = step.want;
+        if (step.journal) {
+            if (keeping) watch_violation("two entries are kept at a time");
+            keeping = std::move(step.journal);
+        }
         if (step.retry_input) pump();
     }
 

@@ -5,6 +5,7 @@
 #include "proxy/pg_session_core.hpp"
 #include "routing/maintenance.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -28,6 +29,12 @@ class pg_world {
     config::config& configured() { return config_; }
     config::site& site() { return site_; }
     session_context& context() { return context_; }
+    /// A rule by which something passes while the site is closed.
+    bool lets_pass() const {
+        return std::ranges::any_of(site_.write_rules, [](config::write_rule const& r) {
+            return r.action == config::write_policy::pass;
+        });
+    }
     routing::mode mode() const { return mode_; }
     bool read_write() const { return mode_ == routing::mode::read_write; }
     routing::site const& current() const { return context_.snapshot->sites.front(); }

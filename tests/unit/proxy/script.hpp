@@ -96,7 +96,10 @@ class scene {
             return;
         }
         auto const refuse = [&] {
-            for (int i = 0; driver.wish() && i < 100; ++i) driver.no_server(error("08001", "no server"));
+            for (int i = 0; (driver.wish() || driver.keeping) && i < 100; ++i) {
+                driver.kept(journal_outcome::kept);
+                if (driver.wish()) driver.no_server(error("08001", "no server"));
+            }
         };
         refuse();
         if (driver.core().held()) flip(routing::mode::read_write);

@@ -1,0 +1,236 @@
+// When journals take entries, and what happens to these when a window is over: the site stays closed to
+// clients until they have run, so that no later write is overtaken by an earlier one; then held writes go on.
+#include "protocol/pg/md5.hpp"
+#include "protocol/pg/scram.hpp"
+#include "proxy/control.hpp"
+#include "proxy/journal_show.hpp"
+#include "proxy/log.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+
+namespace lull {
+
+namespace {
+
+constexpr std::size_t most_credentials = 10'000;
+
+}  // namespace
+
+/// Before anything is decided about it: what a process before us left.
+void control::load_journal(managed_site& s) {
+    {
+        std::lock_guard const lock(shared_);
+        site_names_.push_back(s.name);
+        site_settings_.push_back(s.settings);
+    }
+    journals::loaded const found = journals_.load(s.name);
+    s.journal.problem = found.problem;
+    if (!found.problem.empty()) log::error("site {}: {}", s.name, found.problem);
+    if (!found.notice.empty()) log::notice("site {}: {}", s.name, found.notice);
+}
+
+/// What workers and replays may know of a configuration that is new.
+void control::share_settings() {
+    std::lock_guard const lock(shared_);
+    for (auto const& s : sites_) site_settings_[static_cast<std::size_t>(s->id)] = s->settings;
+    configured_.clear();
+    for (auto const& [name, user] : config_->users) {
+        server_credentials c;
+        if (!user.server_password.empty())
+            c.password = user.server_password;
+        else if (pg::is_md5_hash(user.password))
+            c.md5_hash = user.password;
+        else if (!pg::is_scram_verifier(user.password))
+            c.password = user.password;
+        bool const enough =
+            !c.password.empty() || !c.md5_hash.empty() || config_->auth == config::auth_method::trust;
+        if (enough) configured_[name] = c;
+    }
+}
+
+void control::keep(routing::site_id site, journal_entry entry, server_credentials const& credentials,
+                   std::function<void(journal_outcome)> then) {
+    std::string name;
+    config::journal_limits limits;
+    {
+        std::lock_guard const lock(shared_);
+        auto const index = static_cast<std::size_t>(site);
+        name = site_names_[index];
+        limits = site_settings_[index]->journal;
+        credentials_[{site, entry.user}] = credentials;
+    }
+    journals_.append(name, limits, std::move(entry), std::move(then));
+}
+
+void control::logged_in(routing::site_id site, std::string const& user,
+                        server_credentials const& credentials) {
+    std::lock_guard const lock(shared_);
+    if (credentials_.size() < most_credentials) credentials_[{site, user}] = credentials;
+}
+
+/// Nothing: neither the configuration nor a login has told.
+std::optional<server_credentials> control::credentials_of(routing::site_id site, std::string const& user) {
+    std::lock_guard const lock(shared_);
+    if (auto const at = configured_.find(user); at != configured_.end()) return at->second;
+    if (auto const at = credentials_.find({site, user}); at != credentials_.end()) return at->second;
+    return std::nullopt;
+}
+
+/// Before each snapshot: entries are taken from before the first worker hears that the site is closed, and no
+/// more from before the first hears that it is open.
+void control::settle_journals() {
+    for (auto const& s : sites_) {
+        bool const open = s->machine->view().mode == routing::mode::read_write;
+        if (!open && s->journal.replay) {
+            // Nobody writes in a window, our own replay included; what is not done stays where it is.
+            s->journal.replay.reset();
+            s->journal.problem = journals_.load(s->name).problem;
+        }
+        if (!open && s->journal.what != journal_state::open) {
+            journals_.open(s->name);
+            s->journal.what = journal_state::open;
+        } else if (open && s->journal.what != journal_state::closed && !s->journal.replay) {
+            s->journal.what = journal_state::closed;
+            journal_contents contents = journals_.close(s->name);
+            if (!contents.entries.empty()) start_replay(*s, std::move(contents));
+        }
+        watch_window(*s);
+    }
+}
+
+void control::start_replay(managed_site& s, journal_contents contents) {
+    journal_replay::job job;
+    job.site = s.name;
+    auto const cluster = config_->clusters.find(s.settings->cluster);
+    auto const keyring = tls_.get();
+    auto const tls = keyring->servers.find(s.settings->cluster);
+    job.primary.where = primary_of(s).value.address;
+    if (cluster != config_->clusters.end()) job.primary.tls_settings = cluster->second.tls;
+    if (tls != keyring->servers.end()) job.primary.tls = tls->second;
+    job.timeout = s.settings->journal.replay_timeout;
+    job.credentials = [this, id = s.id](std::string const& user) { return credentials_of(id, user); };
+    log::notice("site {}: {} journaled writes are run before writes open", s.name, contents.pending());
+    audit({{"time", rfc3339(now().wall)},
+           {"site", s.name},
+           {"event", "replay_begins"},
+           {"entries", contents.pending()}});
+    job.contents = std::move(contents);
+    std::uint64_t const number = ++s.journal.replays;
+    s.journal.replay = std::make_unique<journal_replay>(
+        journals_, std::move(job), [this, &s, number](replay_report const& report) {
+            boost::asio::post(io_, [this, &s, number, report] {
+                // Of one that was stopped meanwhile the journal goes on.
+                if (!stopping_ && s.journal.replay && s.journal.replays == number) replayed(s, report);
+            });
+        });
+}
+
+void control::replayed(managed_site& s, replay_report const& report) {
+    s.journal.replay.reset();
+    bool const clean = report.differs + report.failed + report.unknown + report.left == 0;
+    s.journal.last = report;
+    s.journal.last_ended = now().wall;
+    s.journal.last_file = journals_.retire(s.name, !clean);
+    std::string const text =
+        std::to_string(report.done) + " journaled writes were run (" + std::to_string(report.differs) +
+        " with another number of rows than was answered), " + std::to_string(report.failed) + " failed, " +
+        std::to_string(report.unknown) + " may or may not have been committed, " +
+        std::to_string(report.left) + " were not run";
+    if (clean)
+        log::notice("site {}: {}", s.name, text);
+    else
+        log::error("site {}: {}{}. They are kept in {}; `lull journal {}` shows them", s.name, text,
+                   report.problem.empty() ? "" : " (" + report.problem + ")", s.journal.last_file, s.name);
+    audit({{"time", rfc3339(now().wall)},
+           {"site", s.name},
+           {"event", "journal_replayed"},
+           {"text", text},
+           {"done", report.done},
+           {"differs", report.differs},
+           {"failed", report.failed},
+           {"unknown", report.unknown},
+           {"left", report.left},
+           {"problem", report.problem},
+           {"file", s.journal.last_file}});
+    publish();
+}
+
+write_fates control::fates_of(managed_site const& s) const {
+    write_fates sum;
+    for (site_load const& load : s.loads) sum += load.fates;
+    return sum;
+}
+
+/// Before each snapshot: what was counted before a window and after it.
+void control::watch_window(managed_site& s) {
+    bool const open = s.machine->view().mode == routing::mode::read_write && !s.journal.replay;
+    if (open != s.closed) return;
+    s.closed = !open;
+    if (open)
+        s.opened_by = snapshot_number_ + 1;
+    else
+        s.before = fates_of(s);
+}
+
+/// Once every worker has counted all of a window: refused and so on in it, by this process.
+void control::tell_fates(managed_site& s) {
+    if (!s.opened_by) return;
+    for (std::uint64_t const number : s.reported)
+        if (number < *s.opened_by) return;
+    s.opened_by.reset();
+    write_fates const in_it = fates_of(s) - s.before;
+    audit({{"time", rfc3339(now().wall)},
+           {"site", s.name},
+           {"event", "writes"},
+           {"text", "what became of the writes that the window kept from running"},
+           {"refused", in_it.refused},
+           {"held", in_it.held},
+           {"discarded", in_it.discarded},
+           {"journaled", in_it.journaled},
+           {"passed", in_it.passed}});
+}
+
+/// The short form, for the status.
+nlohmann::json control::describe_journal(managed_site& s) {
+    journals::counts const c = journals_.count(s.name);
+    std::size_t pending = c.pending;
+    std::string problem = !c.problem.empty() ? c.problem : s.journal.problem;
+    if (s.journal.replay) {
+        replay_report const r = s.journal.replay->progress();
+        pending = r.left;
+        problem = r.problem;
+    }
+    nlohmann::json out{{"pending", pending},
+                       {"bytes", c.bytes},
+                       {"replaying", s.journal.replay != nullptr},
+                       {"problem", problem},
+                       {"kept", journals_.kept_files(s.name).size()},
+                       {"last", nullptr}};
+    if (auto const& r = s.journal.last)
+        out["last"] = {{"done", r->done},
+                       {"differs", r->differs},
+                       {"failed", r->failed},
+                       {"unknown", r->unknown},
+                       {"left", r->left},
+                       {"problem", r->problem},
+                       {"file", s.journal.last_file},
+                       {"ended", rfc3339(s.journal.last_ended)}};
+    return out;
+}
+
+admin_answer control::journal(std::string const& name) {
+    managed_site* const s = find_site(name);
+    if (!s) return unknown_site(name);
+    nlohmann::json out = describe_journal(*s);
+    out["site"] = name;
+    out["file"] = journals_.path_of(name);
+    out["entries"] = show_journal(journals_.path_of(name), shown_entries::all);
+    out["not_done"] = nlohmann::json::array();
+    for (std::string const& file : journals_.kept_files(name))
+        out["not_done"].push_back({{"file", file}, {"entries", show_journal(file, shown_entries::not_done)}});
+    return {200, std::move(out)};
+}
+
+}  // namespace lull

@@ -1,0 +1,102 @@
+// What the text of a simple or prepared statement leaves behind in its session: settings, savepoints, and
+// what nobody can tell.
+#include "proxy/pg_session_core.hpp"
+#include "proxy/pg_settings_core.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+using routing::statement_kind;
+
+namespace {
+
+// Settings and savepoints of one transaction that are kept count of.
+constexpr std::size_t most_pending = 1000;
+// Settings of one client, and the longest of them, in bytes.
+constexpr std::size_t most_settings = 500;
+constexpr std::size_t longest_setting = 16 * 1024;
+
+/// Of a text that was not understood: does it have a word that could leave something behind in its session?
+bool guess_leaves_state(std::string_view text, bool whole) {
+    if (!whole) return true;
+    std::string const lower = ascii_lower(text);
+    for (std::string_view word :
+         {"set", "temp", "listen", "prepare", "lock", "load", "discard", "deallocate"})
+        if (lower.find(word) != std::string::npos) return true;
+    return false;
+}
+
+}  // namespace
+
+/// What a text leaves in the session, and nobody can tell, must not meet another client.
+void pg_session_core::taint_by(routing::operation const& op, std::string_view text, bool whole) {
+    using enum statement_kind;
+    bool makes = false;
+    for (routing::statement const& s : op.statements) {
+        makes = makes || s.kind == set || s.kind == reset || s.kind == discard;
+        if (s.kind == deallocate && s.name.starts_with("lull_")) server_->tainted = true;
+        if (s.kind != unknown || !guess_leaves_state(text, whole)) continue;
+        server_->tainted = true;
+    }
+    if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
+}
+
+/// What a text does to settings, to be applied if its transaction commits. How many were recorded.
+std::uint16_t pg_session_core::record_settings(routing::operation const& op, std::string_view text) {
+    using what = pending_setting::what;
+    std::uint16_t count = 0;
+    auto record = [&](what kind, std::string const& name, std::string sql = {}) {
+        std::size_t const known = wanted_->size() + pending_.size();
+        if (pending_.size() >= most_pending || sql.size() > longest_setting ||
+            (kind == what::make && known >= most_settings)) {
+            // Too much to carry from server to server: it stays where it is, and so does the client.
+            pinned_ = server_->tainted = true;
+            return;
+        }
+        pending_.push_back({kind, name, std::move(sql)});
+        wiping_ = wiping_ || kind == what::discard_all || kind == what::deallocate_all;
+        ++count;
+    };
+    for (routing::statement const& s : op.statements) {
+        bool const makes = s.kind == statement_kind::set || s.kind == statement_kind::reset ||
+                           s.kind == statement_kind::discard;
+        if (makes && (s.name.empty() || s.name == "ALL" || decides_literals(s.name)))
+            reads_differently_ = true;
+        switch (s.kind) {
+            case statement_kind::set:
+                if (s.local) break;
+                if (s.to_default) {
+                    record(what::reset, s.name);
+                } else {
+                    std::string_view const slice =
+                        s.length ? text.substr(std::min<std::size_t>(s.offset, text.size()), s.length) : text;
+                    record(what::make, s.name, std::string(slice));
+                }
+                break;
+            case statement_kind::reset:
+                record(s.name.empty() ? what::reset_all : what::reset, s.name);
+                break;
+            case statement_kind::discard:
+                if (s.name == "ALL") record(what::discard_all, {});
+                break;
+            case statement_kind::deallocate:
+                if (s.name.empty()) record(what::deallocate_all, {});
+                break;
+            case statement_kind::savepoint:
+                record(what::savepoint, s.name);
+                break;
+            case statement_kind::release:
+                record(what::release, s.name);
+                break;
+            case statement_kind::rollback_to:
+                record(what::rollback_to, s.name);
+                break;
+            default:
+                break;
+        }
+    }
+    return count;
+}
+
+}  // namespace lull
