@@ -1,4 +1,4 @@
-"""100 clients of seven kinds while the site is closed and opened and everything is killed: the promises, judged by the server
+"""100 clients of eight kinds while the site is closed and opened and everything is killed: the promises, judged by the server
 alone (see torture/). And the judge is shown to notice when each of them is broken on purpose.
 
 The seed is printed and a run with it plays the same plan: LULL_TORTURE_SEED=N, or for long `tests/torture.sh`.
@@ -46,6 +46,7 @@ def test_nothing_is_broken_whatever_dies(servers, standby):
 BROKEN = [
     ("late_seal,sent_twice,lost_write,failed_read", [], {"committed while sealed", "lost", "doubled", "failed read"}),
     ("commit_guard", [], {"committed while sealed"}),
+    ("early_answer,replayed_twice", [], {"lost", "doubled"}),
     ("crash_reopens", ["kill lull"], {"reopened by itself"}),
 ]
 

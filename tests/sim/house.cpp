@@ -56,9 +56,14 @@ void house::boot() {
     }
     feed(event);
     for (auto& w : process_->workers) {
-        w = std::make_unique<sim_worker>(book_, dice_, names_, how_, violations_);
+        w = std::make_unique<sim_worker>(book_, journal_, dice_, names_, how_, violations_);
         w->world().pass(std::chrono::duration_cast<milliseconds>(now_ - w->world().context().now));
-        w->world().adopt(process_->machine->view());
+    }
+    settle_journal();
+    for (auto& w : process_->workers) {
+        maintenance_view seen = process_->machine->view();
+        if (process_->replaying) seen.mode = mode::reopening;
+        w->world().adopt(seen);
     }
     // Its first snapshot is there before anybody can connect.
     for (std::size_t i = 0; i < 2; ++i) {
@@ -77,6 +82,10 @@ void house::crash() {
     effects_to_live_ = 0;
     for (auto& job : process_->jobs)
         if (dice_.one_in(2)) job();
+    std::vector<journal_entry> under_way;
+    for (auto& w : process_->workers)
+        for (auto& e : w->being_kept()) under_way.push_back(std::move(e));
+    journal_.crash(under_way.empty() ? nullptr : &under_way[dice_.roll(under_way.size())], book_, dice_);
     for (auto& w : process_->workers)
         for (auto& s : w->take_servers()) orphans_.push_back(std::move(s));
     if (!disk_.empty() && dice_.one_in(30)) {
@@ -155,10 +164,39 @@ void house::persist(maintenance_record const& record) {
     process_->events.push_front(event::persisted{});
 }
 
+/// As control does: entries are taken from before the first worker hears that the site is closed, and no more from
+/// before the first hears that it is open; and it is not open before they have run.
+void house::settle_journal() {
+    process& p = *process_;
+    if (p.machine->view().mode != mode::read_write) {
+        p.replaying = false;
+        if (!p.journal_open) journal_.open();
+        p.journal_open = true;
+        return;
+    }
+    if (p.replaying) return;
+    p.journal_open = false;
+    journal_.close();
+    p.replaying = journal_.pending();
+}
+
+void house::run_journal() {
+    process& p = *process_;
+    if (!p.replaying || !primary_up_) return;
+    journal_.replay(book_);
+    if (journal_.pending()) return;
+    say("the journal has run");
+    p.replaying = false;
+    publish();
+}
+
 std::uint64_t house::publish() {
+    settle_journal();
     std::uint64_t const number = ++process_->snapshots;
+    maintenance_view seen = process_->machine->view();
+    if (process_->replaying) seen.mode = mode::reopening;
     for (std::size_t i = 0; i < 2; ++i)
-        process_->mail[i].push_back([this, number, view = process_->machine->view()](std::size_t w) {
+        process_->mail[i].push_back([this, number, view = seen](std::size_t w) {
             process_->taken[w] = number;
             if (!broken("deaf_worker")) process_->workers[w]->world().adopt(view);
             process_->workers[w]->tell_snapshot();
@@ -235,6 +273,7 @@ void house::pass(milliseconds time) {
 void house::operate() {
     switch (process_->machine->view().phase) {
         case phase::read_write: {
+            if (process_->replaying) return;  // it is told that the journal writes
             window_request request;
             request.reason = "simulated";
             request.drain_timeout = milliseconds(dice_.roll(20'000));
@@ -313,6 +352,9 @@ void house::step() {
             return;
         case 18:
             return replay();
+        case 19:
+        case 20:
+            return run_journal();
         default:
             return worker.step();
     }
@@ -328,7 +370,10 @@ void house::finish() {
         auto const now = process_->machine->view();
         bool const quiet = process_->jobs.empty() && process_->arrived.empty() && process_->mail[0].empty() &&
                            process_->mail[1].empty();
-        if (now.phase == phase::read_write && standby_.state == pause_state::not_paused && quiet) break;
+        if (now.phase == phase::read_write && standby_.state == pause_state::not_paused && quiet &&
+            !process_->replaying)
+            break;
+        run_journal();
         if (now.phase != phase::read_write && now.phase != phase::reopening && turn % 20 == 0) operate();
         for (std::size_t i = 0; i < 2; ++i) {
             while (!process_->mail[i].empty()) read_mail(i);
@@ -346,6 +391,7 @@ void house::finish() {
         violations_.push_back("the site cannot be opened");
     if (standby_.state != pause_state::not_paused) violations_.push_back("the standby stands still for ever");
     for (auto& w : process_->workers) w->run_out();
+    judge_journal(book_, violations_);
 }
 
 std::string house::run() {

@@ -46,6 +46,8 @@ class house {
         std::deque<std::function<void()>> jobs;                            // at the servers
         std::uint64_t snapshots = 0;
         bool feeding = false;
+        bool journal_open = false;
+        bool replaying = false;  // the site stays closed meanwhile
     };
 
     void step();
@@ -64,6 +66,8 @@ class house {
     void finish();
     void pass(std::chrono::milliseconds time);
     void replay();
+    void settle_journal();
+    void run_journal();
     void look();
     std::vector<std::string> leftovers() const;
     routing::moment now() const;
@@ -76,6 +80,7 @@ class house {
     std::vector<std::string> violations_;
     int names_ = 0;
     std::string disk_;
+    sim_journal journal_;
     bool disk_works_ = true;
     bool primary_up_ = true;
     standby standby_;

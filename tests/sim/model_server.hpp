@@ -26,6 +26,9 @@ namespace lull::sim {
 struct ledger {
     std::map<std::string, int> executed;
     std::set<std::string> committed;
+    std::set<std::string> journaled;     // on Lull's disk, and so to be committed
+    std::set<std::string> discarded;     // answered by rule, and never to be executed
+    std::set<std::string> transactions;  // of the replay: those that were committed
     bool sealed = false;
     std::uint64_t commits = 0;  // of writes: where the log of the primary ends
     std::vector<std::string> violations;

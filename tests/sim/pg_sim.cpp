@@ -5,7 +5,7 @@
 namespace lull::sim {
 
 simulation::simulation(std::uint64_t seed, options how)
-    : dice_(seed), how_{how}, worker_(book_, dice_, names_, how_, violations_) {
+    : dice_(seed), how_{how}, worker_(book_, journal_, dice_, names_, how_, violations_) {
     clients_to_come_ = 2 + dice_.roll(6);
 }
 
@@ -34,6 +34,13 @@ void simulation::flip() {
     }
     worker_.say("flip to " + std::to_string(static_cast<int>(to)));
     book_.sealed = to == mode::sealed || to == mode::reopening;
+    // From before the first hears that the site is closed to before it hears that it is open.
+    if (to == mode::read_write) {
+        journal_.close();
+        while (journal_.pending()) journal_.replay(book_);
+    } else if (mode_ == mode::read_write) {
+        journal_.open();
+    }
     mode_ = to;
     if (how_.broken == sabotage::stale_snapshot) return;
     worker_.world().flip(to);
@@ -72,6 +79,7 @@ void simulation::finish() {
         flip();
     }
     worker_.run_out();
+    judge_journal(book_, violations_);
 }
 
 std::string simulation::run() {

@@ -22,6 +22,7 @@ class simulation {
     ledger book_;
     std::vector<std::string> violations_;
     int names_ = 0;
+    sim_journal journal_;
     sim_worker worker_;
     std::size_t clients_to_come_ = 0;
     routing::mode mode_ = routing::mode::read_write;  // what the sessions should know

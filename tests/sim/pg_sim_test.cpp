@@ -77,7 +77,8 @@ int breaks() {
         std::string_view as;
     } const points[] = {{"late_seal", sealed},    {"deaf_worker", sealed},
                         {"commit_guard", sealed}, {"crash_reopens", sealed},
-                        {"sent_twice", "twice"},  {"lost_write", "acknowledged and lost"}};
+                        {"sent_twice", "twice"},  {"lost_write", "acknowledged and lost"},
+                        {"early_answer", "acknowledged and lost"}, {"blind_replay", "twice"}};
     bool all = true;
     for (auto const& [point, as] : points) {
         lull::broken_points() = "," + std::string(point) + ",";

@@ -17,7 +17,7 @@ std::string debts(sim_client& c) {
                       std::to_string(c.driver.waiting_input()) + " bytes not taken, " +
                       std::to_string(c.unsent.size() + c.operations_left) + " to come" +
                       (c.driver.wish() ? ", wants a server" : "") + (c.driver.core().held() ? ", held" : "") +
-                      (c.driver.is_gone() ? ", gone" : "") + "; ";
+                      (c.driver.keeping ? ", journaled" : "") + (c.driver.is_gone() ? ", gone" : "") + "; ";
     if (!c.driver.linked()) return out + "no server";
     pg_server_state& s = c.driver.linked()->state;
     out += std::string("server ") + s.status + (s.copy_in ? " in copy" : "") + " owes";
@@ -29,7 +29,7 @@ std::string debts(sim_client& c) {
 
 }  // namespace
 
-void sim_client::hear(ledger const& book, std::vector<std::string>& violations) {
+void sim_client::hear(ledger& book, std::vector<std::string>& violations) {
     heard += std::exchange(driver.to_client, {});
     for (raw_message const& m : take_messages(heard)) {
         std::size_t at = 0;
@@ -70,9 +70,15 @@ void sim_client::hear(ledger const& book, std::vector<std::string>& violations) 
                 if (status == 'E') unclear = true;
                 if (status == 'I') {
                     bool const kept = !unclear && !failed && last_tag != "ROLLBACK";
-                    for (auto const& w : acknowledged)
-                        if (kept && !book.committed.contains(w))
-                            violations.push_back("acknowledged and lost: " + w);
+                    for (auto const& w : acknowledged) {
+                        if (!kept || book.committed.contains(w) || book.journaled.contains(w)) continue;
+                        if (discarded < driver.core().fates().discarded) {
+                            ++discarded;
+                            book.discarded.insert(w);
+                            continue;
+                        }
+                        violations.push_back("acknowledged and lost: " + w);
+                    }
                     acknowledged.clear();
                     unclear = false;
                 }
@@ -89,10 +95,20 @@ void sim_client::hear(ledger const& book, std::vector<std::string>& violations) 
     }
 }
 
-sim_worker::sim_worker(ledger& book, dice& d, int& names, options const& how,
+void judge_journal(ledger const& book, std::vector<std::string>& violations) {
+    for (auto const& w : book.journaled)
+        if (!book.committed.contains(w)) violations.push_back("journaled and lost: " + w);
+    for (auto const& w : book.discarded)
+        if (book.executed.contains(w)) violations.push_back("discarded and executed: " + w);
+}
+
+sim_worker::sim_worker(ledger& book, sim_journal& journal, dice& d, int& names, options const& how,
                        std::vector<std::string>& violations)
-    : book_(book), dice_(d), names_(names), how_(how), violations_(violations) {
-    world_.site().writes = dice_.one_in(2) ? config::write_policy::hold : config::write_policy::refuse;
+    : book_(book), journal_(journal), dice_(d), names_(names), how_(how), violations_(violations) {
+    using config::write_policy;
+    static constexpr write_policy policies[] = {write_policy::refuse, write_policy::hold, write_policy::discard,
+                                                write_policy::journal, write_policy::journal};
+    world_.site().writes = policies[dice_.roll(std::size(policies))];
     world_.configured().limits.max_server_prepared_statements = 4;
     world_.configured().limits.max_prepared_statements = 3;
     if (dice_.one_in(4)) world_.configured().limits.max_pipeline = 6;
@@ -204,6 +220,15 @@ void sim_worker::grant(sim_client& c) {
     settle(c);
 }
 
+/// What is to be journaled comes to the disk, or not.
+void sim_worker::keep(sim_client& c) {
+    if (!c.driver.keeping) return;
+    journal_outcome const outcome = journal_.keep(*c.driver.keeping, book_, dice_);
+    say("journal " + std::to_string(static_cast<int>(outcome)) + " " + c.driver.keeping->text, &c);
+    c.driver.kept(outcome);
+    settle(c);
+}
+
 /// Some of what was sent to a server arrives.
 void sim_worker::carry(sim_server& s, std::size_t most) {
     std::string now = s.received.substr(0, most);
@@ -296,7 +321,9 @@ void sim_worker::step() {
         default:
             break;
     }
-    switch (dice_.roll(4)) {
+    switch (dice_.roll(5)) {
+        case 4:
+            return keep(*c);
         case 0:
             return c->driver.closed() || c->driver.is_gone() ? void() : send(*c);
         case 1:
@@ -320,6 +347,13 @@ void sim_worker::pass(std::chrono::milliseconds time) {
         each->driver.tick();
         settle(*each);
     }
+}
+
+std::vector<journal_entry> sim_worker::being_kept() const {
+    std::vector<journal_entry> out;
+    for (auto const& c : clients_)
+        if (c->driver.keeping) out.push_back(*c->driver.keeping);
+    return out;
 }
 
 std::list<std::unique_ptr<sim_server>> sim_worker::take_servers() {
@@ -346,6 +380,7 @@ void sim_worker::end_writers(bool terminate) {
 void sim_worker::move_all() {
     for (auto const& c : clients_) {
         settle(*c);
+        keep(*c);
         grant(*c);
         if (auto* s = static_cast<sim_server*>(c->driver.linked())) {
             carry(*s, s->received.size());
@@ -364,6 +399,8 @@ void sim_worker::run_out() {
                 busy = busy || !c->unsent.empty() || c->asked.size() <= 5;
                 send(*c);
             }
+            busy = busy || c->driver.keeping.has_value();
+            keep(*c);
             if (c->driver.wish()) {
                 grant(*c);
                 busy = busy || !c->driver.wish();

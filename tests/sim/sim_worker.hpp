@@ -4,6 +4,7 @@
 
 #include "tests/sim/model_server.hpp"
 #include "tests/sim/pg_scenario.hpp"
+#include "tests/sim/sim_journal.hpp"
 #include "tests/unit/proxy/pg_driver.hpp"
 
 #include <chrono>
@@ -30,7 +31,7 @@ struct sim_client {
                wire::pg_watch::violation tell)
         : name(std::move(called)), plan(name, seed), driver(world, std::move(who), std::move(tell)) {}
 
-    void hear(ledger const& book, std::vector<std::string>& violations);
+    void hear(ledger& book, std::vector<std::string>& violations);
 
     std::string const name;
     scenario plan;
@@ -45,11 +46,15 @@ struct sim_client {
     bool unclear = false;                   // the block has had what this does not follow
     bool in_block = false;
     std::size_t next_read = 0;
+    std::uint64_t discarded = 0;  // acknowledged and nowhere
     bool failed = false;
     bool done = false;
     std::string failure;
     std::string last_tag;
 };
+
+/// At the end of a run: what was put off has been done, and what was dropped has not.
+void judge_journal(ledger const& book, std::vector<std::string>& violations);
 
 class sim_worker {
   public:
@@ -60,7 +65,8 @@ class sim_worker {
         bool faults_over = false;
     };
     /// All that is handed in outlives it; `names` counts clients and servers.
-    sim_worker(ledger& book, dice& d, int& names, options const& how, std::vector<std::string>& violations);
+    sim_worker(ledger& book, sim_journal& journal, dice& d, int& names, options const& how,
+               std::vector<std::string>& violations);
 
     void arrive();
     void step();
@@ -72,6 +78,8 @@ class sim_worker {
     bool anyone_writes() const;
     wire::pg_world& world() { return world_; }
     std::list<std::unique_ptr<sim_client>>& clients() { return clients_; }
+    /// On their way to the disk.
+    std::vector<journal_entry> being_kept() const;
     /// What becomes of the servers when the process dies.
     std::list<std::unique_ptr<sim_server>> take_servers();
     void say(std::string const& what, sim_client const* who = nullptr) const;
@@ -85,7 +93,10 @@ class sim_worker {
     void drop(sim_server& s);
     sim_client* any_client();
 
+    void keep(sim_client& c);
+
     ledger& book_;
+    sim_journal& journal_;
     dice& dice_;
     int& names_;
     options const& how_;

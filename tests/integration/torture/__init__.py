@@ -1,4 +1,4 @@
-"""100 clients of seven kinds write through Lull while its site is closed and opened and everything is killed; afterwards a judge
+"""100 clients of eight kinds write through Lull while its site is closed and opened and everything is killed; afterwards a judge
 that knows nothing of Lull says from the server's log, its write-ahead log and its rows whether a promise was broken.
 
     clients.py   what clients send, and their ledgers: every write has a token of its own and one of four outcomes

@@ -79,7 +79,7 @@ class Client:
             try:
                 if self.wire is None:
                     self.wire = Wire("127.0.0.1", self.arguments["port"], 25)
-                    self.wire.login("app", self.arguments["password"], "shop", application_name=f"client {self.number}")
+                    self.wire.login("app", self.arguments["password"], "shop", application_name=f"{self.kind.__name__} {self.number}")
                     self.prepared = False
                     self.books.connections += 1
                 if self.dice.random() < 0.4:
@@ -122,7 +122,7 @@ class Client:
         return f"INSERT INTO ledger (token) VALUES ('{token}')"
 
 
-# -- the seven kinds ------------------------------------------------------------------------------------------------------
+# -- the eight kinds ------------------------------------------------------------------------------------------------------
 
 def autocommit(c):
     token = c.token()
@@ -255,7 +255,20 @@ def texts(c):
         c.wire.query("ROLLBACK")
 
 
-KINDS = [autocommit, transactions, pipelines, prepared, copies, procedures, texts]
+def journaled(c):
+    """While the site is closed these are answered when they are on Lull's disk, and are run once when it opens."""
+    def write(token):
+        if c.dice.random() < 0.5:
+            return query(f"INSERT INTO ledger (token) VALUES ('{token}')")
+        return parse("", "INSERT INTO ledger (token) VALUES ($1)") + bind("", "", [token]) + execute() + sync()
+
+    tokens = [c.token() for _ in range(c.dice.choice([1, 1, 4]))]
+    c.wire.send(*[write(token) for token in tokens])
+    for token in tokens:
+        c.judged(c.wire.until("Z"), [token])
+
+
+KINDS = [autocommit, transactions, pipelines, prepared, copies, procedures, texts, journaled]
 
 
 def main():

@@ -10,6 +10,7 @@ from harness.postgres import BIN
 from harness.wait import wait_for
 
 OWNER = "shop_owner"
+JOURNALED = "-jour"  # tokens of writes that Lull may run from its journal, also again where the first time was rolled back
 TOKEN = re.compile(rb"\b(\d{3}-\d{6}-[a-z]{4})\b")
 # Lines that say what a client has sent, as log_statement has them; not those about what went wrong.
 SENT = re.compile(rb"^\d+ (?:LOG:  (?:statement|execute [^:]*): |DETAIL:  [Pp]arameters: )")
@@ -136,6 +137,6 @@ class Judge:
                 violations.append(("doubled", f"{token} is there and nobody sent it"))
         for token, count in self.executed().items():
             counts["sent to the primary"] += 1
-            if count > 1:
+            if count > 1 and not token.endswith(JOURNALED):
                 violations.append(("doubled", f"{token} was sent to the primary {count} times"))
         return violations, counts

@@ -77,6 +77,7 @@ class Report:
             f"reads {c['reads']}: failed {v['failed read']}; while something was dead, and not counted: {c['failed in trouble']}",
             f"flips {c['flips']}, sealed windows {c['windows']} (frozen {c['frozen windows']}), not entered {c['not entered']}, "
             f"commits of the migration {c['commits of the migration']}",
+            f"writes journaled since Lull was last started {c['journaled']}",
             "kills: " + (", ".join(f"{name} {n}" for name, n in kills.items()) or "none"),
             "errors that clients saw: " + (", ".join(f"{n} x {what}" for what, n in self.errors.most_common(12)) or "none"),
             f"commits while sealed {v['committed while sealed']}, sequences moved there by what was undone {c['sequences moved and undone']}, "
@@ -95,7 +96,7 @@ def round_(cluster, seed, seconds, standby=True, chaos=None, environment=None):
                             stdin=subprocess.PIPE, preexec_fn=die_with_parent())
     lull = Lull(cluster, {
         "clusters": {"main": {"primary": f"127.0.0.1:{port}", "pool_size": 30}},
-        "sites": {"held": None, "shop": {"writes": plan.writes, "hold": {"max_age": "3s"}, "seal_timeout": "10s"}},
+        "sites": {"held": None, "shop": {"writes": plan.writes, "write_rules": [{"applications": ["journaled *"], "action": "journal"}], "hold": {"max_age": "3s"}, "seal_timeout": "10s"}},
     }, replicas=standby)
     lull.extra_environment = environment or {}
     children = []
@@ -121,6 +122,10 @@ def round_(cluster, seed, seconds, standby=True, chaos=None, environment=None):
         assert not operator.is_alive() and operator.problem is None, f"the operator is stuck: {operator.problem!r}\n{lull.log()[-4000:]}"
         assert gate.poll() is None, "the gate died"
         assert lull.alive, f"Lull died:\n{lull.log()[-4000:]}"
+        wait_for(lambda: lull.site()["mode"] == "read_write" and lull.site()["journal"]["pending"] == 0, "the journal has run", 60)
+        operator.counts["journaled"] = lull.site()["journaled"]
+        if lull.site()["journal"]["kept"]:
+            operator.violations.append(("lost", f"the journal was not all done: {lull.cli('journal', 'shop').stdout[-2000:]}"))
         wait_for(lambda: not cluster.primary.backends("datname = 'shop' AND usename = 'app' AND state <> 'idle'"), "all is over", 30)
         return sum_up(judge, operator, disturber, books)
     finally:

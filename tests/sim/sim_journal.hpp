@@ -1,0 +1,46 @@
+// The journal of the simulated site: its file in the real format, and its replay as journal_replay does it,
+// an act at a time, so that kill -9 may come between any two. The file is what outlives a process.
+#pragma once
+
+#include "proxy/journal_format_core.hpp"
+#include "tests/sim/model_server.hpp"
+#include "tests/sim/pg_scenario.hpp"
+
+#include <string>
+
+namespace lull::sim {
+
+class sim_journal {
+  public:
+    /// From here on entries are taken, until close().
+    void open() { open_ = true; }
+    void close();
+    journal_outcome keep(journal_entry entry, ledger& book, dice& d);
+    /// Whether anything is left to be run.
+    bool pending() const { return !disk_.empty(); }
+    /// The next act of the replay, of a closed one. All of it is done when nothing is pending any more.
+    void replay(ledger& book);
+    /// kill -9: what was not flushed is there, or not, or half of it. `under_way`: an entry that was being
+    /// written.
+    void crash(journal_entry const* under_way, ledger& book, dice& d);
+
+  private:
+    enum class act : std::uint8_t { run, intend, commit, settle };
+    void write(std::string const& bytes, bool durable);
+    void begin();
+
+    std::string disk_;
+    std::size_t durable_ = 0;
+    bool open_ = false;
+    std::uint64_t next_ = 1;
+    std::uint64_t xids_ = 700;
+
+    // Of the process.
+    bool replaying_ = false;
+    journal_contents contents_;
+    std::size_t at_ = 0;
+    act next_act_ = act::run;
+    std::string xid_;
+};
+
+}  // namespace lull::sim
