@@ -53,12 +53,6 @@ inline constexpr std::array<choice<on_deadline>, 4> deadline_choices{{{"wait", o
                                                                       {"cancel", on_deadline::cancel},
                                                                       {"terminate", on_deadline::terminate},
                                                                       {"abort", on_deadline::abort}}};
-inline constexpr std::array<choice<function_policy>, 2> function_policies{
-    {{"server", function_policy::server}, {"refuse", function_policy::refuse}}};
-inline constexpr std::array<choice<notify_policy>, 2> notify_policies{
-    {{"refuse", notify_policy::refuse}, {"discard", notify_policy::discard}}};
-inline constexpr std::array<choice<privileged_policy>, 2> privileged_policies{
-    {{"serve", privileged_policy::serve}, {"refuse", privileged_policy::refuse}}};
 inline constexpr std::array<choice<refusal_code>, 3> refusal_codes{
     {{"25006", refusal_code::read_only},
      {"57P03", refusal_code::cannot_connect_now},
@@ -78,15 +72,6 @@ constexpr auto const& choices_of(freeze_policy) {
 constexpr auto const& choices_of(on_deadline) {
     return deadline_choices;
 }
-constexpr auto const& choices_of(function_policy) {
-    return function_policies;
-}
-constexpr auto const& choices_of(notify_policy) {
-    return notify_policies;
-}
-constexpr auto const& choices_of(privileged_policy) {
-    return privileged_policies;
-}
 constexpr auto const& choices_of(refusal_code) {
     return refusal_codes;
 }
@@ -101,6 +86,7 @@ inline constexpr std::size_t longest_name = 63;  // NAMEDATALEN - 1, in bytes
 }  // namespace lull::config
 
 #include "config/access_fields.hpp"
+#include "config/guard_fields.hpp"
 #include "config/observe_fields.hpp"
 #include "config/write_fields.hpp"
 
@@ -184,30 +170,6 @@ void visit_http_rule(Rule& r, V& v) {
         spec{
             .about =
                 "Whether such a request passes while the site is sealed; the first rule that fits decides."});
-}
-
-template <class Guard, class V>
-void visit_guard(Guard& g, V& v) {
-    v.field("functions", g.functions,
-            spec{.about = "What becomes of functions that nobody knows to only read while the site is sealed: "
-                          "they run where the server refuses to write, or they are refused."});
-    v.field("allow_functions", g.allow_functions,
-            spec{.about = "Functions that change nothing whatever the catalog says: name, schema.name or "
-                          "schema.*.",
-                 .longest = 2 * longest_name + 1,
-                 .example = "api.*"});
-    v.field("deny_functions", g.deny_functions,
-            spec{.about = "Functions that are refused while the site is sealed, beside those that always are: "
-                          "name or schema.name.",
-                 .longest = 2 * longest_name + 1,
-                 .example = "audit.record"});
-    v.field("notify", g.notify,
-            spec{.about = "What becomes of NOTIFY while the site is sealed: an error, or an answer as if it "
-                          "had been sent."});
-    v.field(
-        "privileged", g.privileged,
-        spec{.about = "Whether superusers, and roles that may replicate, write server files, run programs "
-                      "or signal others, are served while the site is sealed."});
 }
 
 template <class Hooks, class V>

@@ -41,6 +41,10 @@ enum class function_policy : std::uint8_t { server, refuse };
 /// `discard` answers NOTIFY as PostgreSQL would, and delivers it to nobody.
 enum class notify_policy : std::uint8_t { refuse, discard };
 
+/// Temporary tables that a session had before the site was closed. `write`: it may go on writing to them, and that
+/// is committed.
+enum class temporary_policy : std::uint8_t { refuse, write };
+
 /// Roles whose rights reach past what a READ ONLY transaction stops: superusers and their like.
 enum class privileged_policy : std::uint8_t { serve, refuse };
 
@@ -122,6 +126,7 @@ struct guard {
     std::vector<std::string> allow_functions;  // "name", "schema.name" or "schema.*": they change nothing
     std::vector<std::string> deny_functions;   // beside those that are always refused
     notify_policy notify = notify_policy::refuse;
+    temporary_policy temporary_tables = temporary_policy::refuse;
     privileged_policy privileged = privileged_policy::serve;
     friend bool operator==(guard const&, guard const&) = default;
 };

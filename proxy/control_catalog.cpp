@@ -82,6 +82,8 @@ nlohmann::json control::describe_catalogs(managed_site const& s) const {
         routing::catalog_facts const* facts = at == catalogs_.end() ? nullptr : at->second.look.facts.get();
         nlohmann::json one{{"database", database},
                            {"known", facts != nullptr},
+                           {"fresh", facts && at->second.wanted_since &&
+                                         at->second.look.asked >= *at->second.wanted_since},
                            {"trouble", at == catalogs_.end() ? "" : at->second.look.trouble}};
         if (facts) {
             one["unlisted_functions"] = facts->unknown_functions();

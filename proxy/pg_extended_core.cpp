@@ -24,10 +24,6 @@ std::string error(std::string_view sqlstate, std::string_view message, std::stri
     return out;
 }
 
-// CommandComplete of what begins a block.
-constexpr char const* begin_tag = "BEGIN";
-constexpr char const* start_transaction_tag = "START TRANSACTION";
-
 /// By what is known of it; where the catalog may have changed since, it may still read.
 bool may_call_anything(routing::operation const& op) {
     return std::ranges::any_of(
@@ -95,6 +91,10 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         if (m.statement) strictest = std::max(strictest, judge(m.statement->operation)->access);
     aside_ = aside_ || prepares_aside(plan);
     if (!aside_ && plan.verdict != routing::verdict::refuse && opens_guard_first(strictest, step)) return 0;
+    for (unit_message const& m : plan.messages)
+        if (m.statement && m.type == pg::frontend::bind && plan.verdict != routing::verdict::refuse &&
+            checks_temporary_first(*judge(m.statement->operation), step))
+            return 0;
     bool const idle = server_->status == 'I' && server_->owed.empty() && !segment_open_;
     if (passing_) count(&write_fates::passed);
     prologue(step);
@@ -198,7 +198,7 @@ void pg_session_core::forward_sync(session_step& step) {
     wrap_open_ = false;
     if (block_guarded_) return;  // BEGIN came within: the wrap is the client's block now
     owed.idle_after = true;
-    send_own_query("ROLLBACK", step);
+    send_own_query(keeps_temporary() ? "COMMIT" : "ROLLBACK", step);
 }
 
 void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session_step& step) {
@@ -285,32 +285,6 @@ prepared pg_session_core::own_statement(std::string_view text) {
     return context_.statements.intern(text, {}, {}, context_.classifier.classify(text));
 }
 
-/// What runs in place of transaction control while our own READ ONLY transaction is around it.
-prepared pg_session_core::substitute(prepared const& statement, char const*& retag) {
-    routing::statement const* s = only_statement(statement);
-    if (s && s->kind == statement_kind::deallocate && statements_.erase(s->name) > 0) {
-        retag = "DEALLOCATE";  // one of the protocol level; the server knows it by another name
-        return own_statement(nothing_statement);
-    }
-    if (discards_notify(*statement->operation)) {
-        retag = "NOTIFY";
-        return own_statement(nothing_statement);
-    }
-    if (!s || !in_guard()) return statement;
-    switch (s->kind) {
-        case statement_kind::begin:
-            if (block_guarded_) return statement;  // a second BEGIN: PostgreSQL's own warning
-            block_guarded_ = block_seen_ = true;
-            retag = s->command == begin_tag ? begin_tag : start_transaction_tag;
-            return own_statement("SET LOCAL lull.block TO 'begun'");
-        case statement_kind::commit:
-            if (server_->status != 'E' && client_status_ != 'E') retag = "COMMIT";
-            return own_statement("ROLLBACK");
-        default:
-            return statement;
-    }
-}
-
 /// A Parse of the unnamed statement that is under way in an earlier segment may yet be skipped, and a Bind
 /// would then find another statement than the one that was judged.
 bool pg_session_core::unnamed_is_certain() const {
@@ -339,7 +313,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     routing::operation const& op = *judged;
     last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
     bool const dead_block = in_failed_block();
-    routing::decision const d = routing::decide(op, facts(), site());
+    routing::decision const d = routing::decide(op, facts(m.statement->text), site());
     bool const refused = d.verdict == routing::verdict::refuse && !passing_;
     routing::statement const* only = only_statement(m.statement);
     bool const ends_guard =
@@ -353,6 +327,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
                       step);
         return skip_rest();
     }
+    note_purity(op);
     char const* retag = nullptr;
     prepared const statement = substitute(m.statement, retag);
     bool const unnamed_here = names.statement.empty() && statement == m.statement &&
@@ -378,6 +353,12 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     owed_reply& owed = server_->owed.push(owed_kind::bind);
     owed.writes = writes;
     owed.said = op.access;
+    if (!only || only->kind != statement_kind::deallocate || statement == m.statement) return;
+    // Gone, unless the server comes to skip this.
+    auto const gone = statements_.find(only->name);
+    owed.name = only->name;
+    owed.before = std::move(gone->second);
+    statements_.erase(gone);
 }
 
 void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, session_step& step) {
@@ -392,7 +373,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         auto const judged = judge(statement->operation);
         routing::operation const& op = *judged;
         bool const dead_block = in_failed_block();
-        routing::decision const d = routing::decide(op, facts(), site());
+        routing::decision const d = routing::decide(op, facts(statement->text), site());
         auto const portal = portals_.find(m.name);
         bool const bound_here = portal != portals_.end() && portal->second.guarded;
         bool const refused = d.verdict == routing::verdict::refuse && !passing_;
@@ -406,6 +387,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
                           step);
             return;
         }
+        note_purity(op);
         if (portal != portals_.end()) retag = portal->second.retag;
         made = record_settings(op, statement->text);
         taint_by(op, statement->text, true);

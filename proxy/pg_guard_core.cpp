@@ -6,6 +6,14 @@ namespace lull {
 
 using routing::statement_kind;
 
+namespace {
+
+// CommandComplete of what begins a block.
+constexpr char const* begin_tag = "BEGIN";
+constexpr char const* start_transaction_tag = "START TRANSACTION";
+
+}  // namespace
+
 std::string_view pg_session_core::refusal_code() const {
     return refusal_sqlstate(*context_.snapshot->config, site(), identity_.user);
 }
@@ -14,6 +22,86 @@ std::string_view pg_session_core::refusal_code() const {
 bool pg_session_core::discards_notify(routing::operation const& op) const {
     return op.statements.size() == 1 && op.statements.front().kind == statement_kind::notify &&
            !identity_.migration && !may_write_ && !passing_ && (!read_write() || in_guard());
+}
+
+routing::session_facts pg_session_core::facts() const {
+    routing::session_facts f;
+    f.migration = identity_.migration;
+    f.may_write = may_write_;
+    f.block_open = server_ && server_->status != 'I';
+    // What is in flight may be over when its turn comes, and is judged again then.
+    bool const in_flight = server_ && !server_->owed.empty() && !server_->copy_in;
+    f.nothing_sent = !server_ || (!segment_open_ && (server_->clean() || in_flight));
+    f.deferred_block = deferred_.has_value();
+    f.read_only_block = deferred_ && deferred_->read_only.value_or(false) && !is_serializable_block();
+    f.guarded = in_guard();
+    f.privileged = superuser_ || privileged_role_;
+    if (deferred_) f.route = block_route_;
+    if (f.route == routing::route::automatic && !wanted_->empty())
+        if (std::string const* made = find_setting(wanted_, routing::route_setting))
+            f.route = routing::route_of_setting(*made);
+    f.keeps_temporary = temporary_written_;
+    if (read_write()) return f;
+    bool const tables = site().settings->guard.temporary_tables == config::temporary_policy::write;
+    if (!tables || !pinned_ || may_write_ || !server_ || server_->role != routing::role::primary) return f;
+    bool const known = catalog_.facts && catalog_.fresh && !catalog_.facts->nameless();
+    f.has_temporary = known && !called_unknown_ && (temporary_checked_ || !segment_open_);
+    f.in_block = client_status_ == 'T';
+    return f;
+}
+
+routing::session_facts pg_session_core::facts(std::string_view text) const {
+    routing::session_facts f = facts();
+    if (routing::route const asked = routing::route_of_comment(text); asked != routing::route::automatic) f.route = asked;
+    return f;
+}
+
+/// A block that is answered and not begun, and that no standby can have.
+bool pg_session_core::is_serializable_block() const {
+    if (deferred_->isolation == routing::isolation::unspecified) return is_serializable();
+    return deferred_->isolation == routing::isolation::serializable;
+}
+
+/// A primary's session that may write must not see a statement of a client that may not, unless our READ ONLY
+/// transaction is around it.
+bool pg_session_core::guard_needed() const {
+    return !read_write() && !identity_.migration && !may_write_ && server_->role == routing::role::primary;
+}
+
+/// SET TRANSACTION READ ONLY behind a savepoint ends with it (CommitSubTransaction, AbortSubTransaction).
+void pg_session_core::loosen_guard(routing::statement const& s) {
+    using routing::statement_kind;
+    if (block_guarded_ && (s.kind == statement_kind::release || s.kind == statement_kind::rollback_to))
+        guard_loose_ = true;
+}
+
+/// What runs in place of transaction control while our own READ ONLY transaction is around it.
+prepared pg_session_core::substitute(prepared const& statement, char const*& retag) {
+    auto const& statements = statement->operation->statements;
+    routing::statement const* s = statements.size() == 1 ? &statements.front() : nullptr;
+    // (In a failed block it fails like everything else, and takes nothing away.)
+    if (s && s->kind == statement_kind::deallocate && !is_dead_block() && statements_.contains(s->name)) {
+        retag = "DEALLOCATE";  // one of the protocol level; the server knows it by another name
+        return own_statement(nothing_statement);
+    }
+    if (discards_notify(*statement->operation)) {
+        retag = "NOTIFY";
+        return own_statement(nothing_statement);
+    }
+    if (!s || !in_guard()) return statement;
+    switch (s->kind) {
+        case statement_kind::begin:
+            if (block_guarded_) return statement;  // a second BEGIN: PostgreSQL's own warning
+            block_guarded_ = block_seen_ = true;
+            retag = s->command == begin_tag ? begin_tag : start_transaction_tag;
+            return own_statement("SET LOCAL lull.block TO 'begun'");
+        case statement_kind::commit:
+            if (keeps_temporary()) return statement;
+            if (server_->status != 'E' && client_status_ != 'E') retag = "COMMIT";
+            return own_statement("ROLLBACK");
+        default:
+            return statement;
+    }
 }
 
 std::string pg_session_core::refusal(routing::operation const* op, routing::statement const* offender) const {
@@ -35,7 +123,8 @@ void pg_session_core::look_up_catalog() {
 std::shared_ptr<routing::operation const> const& pg_session_core::judge(
     std::shared_ptr<routing::operation const> const& op) {
     look_up_catalog();
-    if (identity_.migration || !op->has_names) return op;
+    // Where a write may go matters only to sessions that may not write.
+    if (identity_.migration || !(op->has_names || (op->has_targets && !read_write()))) return op;
     return context_.resolver.resolve(op, catalog_.facts,
                                      read_write()     ? routing::standing::open
                                      : catalog_.fresh ? routing::standing::fresh

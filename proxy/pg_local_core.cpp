@@ -62,7 +62,7 @@ statement_kind pg_session_core::end_of_block(pg::bytes in, pg::frame_header head
 }
 
 /// What needs no server: the beginning of a block, and its end where nothing was sent.
-bool pg_session_core::answer_locally(routing::operation const& op, session_step& step) {
+bool pg_session_core::answer_locally(routing::operation const& op, std::string_view text, session_step& step) {
     if (op.statements.size() != 1) return false;
     routing::statement const& s = op.statements.front();
     auto answer = [&](std::string_view tag, char status) {
@@ -78,6 +78,7 @@ bool pg_session_core::answer_locally(routing::operation const& op, session_step&
     if (client_status_ == 'I' && s.kind == statement_kind::begin) {
         if (routing::decide(op, facts(), site()).verdict == routing::verdict::refuse) return false;
         deferred_ = s.begin;
+        block_route_ = routing::route_of_comment(text);
         return answer(s.command, 'T');
     }
     if (!deferred_) return false;
@@ -205,6 +206,7 @@ std::size_t pg_session_core::extended_locally(unit_plan const& plan, session_ste
                 routing::statement const& s = m.statement->operation->statements.front();
                 bool const begins = s.kind == statement_kind::begin;
                 deferred_ = begins ? std::optional(s.begin) : std::nullopt;
+                if (begins) block_route_ = routing::route_of_comment(m.statement->text);
                 client_status_ = begins ? 'T' : 'I';
                 answer([&](std::string& out) { pg::write_command_complete(out, s.command); });
                 break;

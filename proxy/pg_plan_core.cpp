@@ -90,7 +90,7 @@ pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
     bool const placed = server_ && !matches(routing::verdict::to_primary) ? false : server_ != nullptr;
     bool bound = false;
     // A block that may come to write begins on the primary, also with a segment that only describes.
-    if (read_write() && deferred_ && !deferred_->read_only.value_or(false))
+    if (read_write() && deferred_ && (!deferred_->read_only.value_or(false) || is_serializable_block()))
         plan.verdict = routing::verdict::to_primary;
     while (!plan.closed && in.size() - at >= pg::header_bytes) {
         auto const header = pg::parse_header(in.subspan(at).first<pg::header_bytes>());
@@ -139,7 +139,8 @@ pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
                             (m.type == pg::frontend::parse && !bound);
         if (m.type == pg::frontend::bind) bound = true;
         if (judged && m.statement) {
-            routing::decision const d = routing::decide(*judge(m.statement->operation), facts(), site());
+            routing::operation const& judged_op = *judge(m.statement->operation);
+            routing::decision const d = routing::decide(judged_op, facts(m.statement->text), site());
             bool const parse_only = m.type == pg::frontend::parse;
             if (d.verdict == routing::verdict::refuse) {
                 if (!parse_only && plan.verdict != routing::verdict::refuse) {

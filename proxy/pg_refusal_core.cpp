@@ -101,14 +101,22 @@ std::string refusal_error(routing::site const& site, std::string_view sqlstate, 
         return error_with(site, sqlstate,
                           "cannot set parameter \"" + offender->name + "\" in a read-only transaction", {});
     if (op && offender && offender->access == routing::access::unknown && !op->function.empty())
-        // Only guard.functions: refuse comes here.
         return error_with(site, sqlstate, "cannot execute " + op->function + "() in a read-only transaction",
-                          "Nobody knows whether this function only reads, and the site is configured with "
-                          "guard.functions: refuse.");
+                          site.settings->guard.functions == config::function_policy::refuse
+                              ? "Nobody knows whether this function only reads, and the site is configured with "
+                                "guard.functions: refuse."
+                              : "Nobody knows whether this function only reads, and the transaction has written "
+                                "to temporary tables, so that it is to be committed.");
     std::string const command =
         offender && !offender->command.empty() ? offender->command : std::string("this statement");
     return error_with(site, sqlstate, "cannot execute " + command + " in a read-only transaction",
                       op ? explain(op->why) : std::string_view{});
+}
+
+std::string temporary_refusal(routing::site const& site, std::string_view sqlstate, std::string_view command) {
+    return error_with(site, sqlstate, "cannot execute " + std::string(command) + " in a read-only transaction",
+                      "A temporary table of this session has triggers, rules, policies, deferred constraints, or "
+                      "defaults, checks, indexes or types that may run functions of the user's.");
 }
 
 std::string transaction_control_refusal(routing::site const& site, std::string_view sqlstate) {

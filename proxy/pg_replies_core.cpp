@@ -380,6 +380,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
         bool const settings = front.settings;
         bool const failed = front.failed;
         bool const opens = front.opens;
+        std::string refused = opens ? std::exchange(front.text, {}) : std::string();
         bool const aborted = before != 'I' && status == 'I' && may_write_;
         pop_owed(step);
         if (settings) {
@@ -401,6 +402,13 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
         } else if (opens) {
             blocked_ = blocked::no;
             step.retry_input = true;
+            if (refused.empty()) return true;
+            temporary_checked_ = !failed;
+            if (!failed) return true;
+            fail_next_ = std::move(refused);
+            if (!wrap_open_) return true;
+            send_own_query("ROLLBACK", step);
+            wrap_open_ = false;
         } else if (aborted) {
             finish_transaction(false);  // end_writing() rolled it back
         }

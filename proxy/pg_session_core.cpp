@@ -75,34 +75,6 @@ void pg_session_core::ready(session_step& step) {
     step.client.write([&](std::string& out) { pg::write_ready_for_query(out, client_status_); });
 }
 
-routing::session_facts pg_session_core::facts() const {
-    routing::session_facts f;
-    f.migration = identity_.migration;
-    f.may_write = may_write_;
-    f.block_open = server_ && server_->status != 'I';
-    // What is in flight may be over when its turn comes, and is judged again then.
-    bool const in_flight = server_ && !server_->owed.empty() && !server_->copy_in;
-    f.nothing_sent = !server_ || (!segment_open_ && (server_->clean() || in_flight));
-    f.deferred_block = deferred_.has_value();
-    f.read_only_block = deferred_ && deferred_->read_only.value_or(false);
-    f.guarded = in_guard();
-    f.privileged = superuser_ || privileged_role_;
-    return f;
-}
-
-/// A primary's session that may write must not see a statement of a client that may not, unless our READ ONLY
-/// transaction is around it.
-bool pg_session_core::guard_needed() const {
-    return !read_write() && !identity_.migration && !may_write_ && server_->role == routing::role::primary;
-}
-
-/// SET TRANSACTION READ ONLY behind a savepoint ends with it (CommitSubTransaction, AbortSubTransaction).
-void pg_session_core::loosen_guard(routing::statement const& s) {
-    using routing::statement_kind;
-    if (block_guarded_ && (s.kind == statement_kind::release || s.kind == statement_kind::rollback_to))
-        guard_loose_ = true;
-}
-
 /// No standby can be serializable (manual, "Serializable Isolation Level"), so such sessions read on the primary.
 bool pg_session_core::is_serializable() const {
     std::string const* made = find_setting(wanted_, default_isolation);
@@ -388,6 +360,7 @@ void pg_session_core::unlink() {
     block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
     segment_ends_ = aside_ = aside_under_way_ = reads_differently_ = false;
     may_write_ = wiping_ = pinned_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
+    called_unknown_ = temporary_checked_ = temporary_written_ = false;
     last_transaction_tag_ = 0;
     pending_.clear();
     portals_.clear();

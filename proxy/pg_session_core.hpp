@@ -241,7 +241,10 @@ class pg_session_core {
     bool guard_needed() const;
     void loosen_guard(routing::statement const& s);
     bool in_guard() const { return wrap_open_ || block_guarded_; }
+    /// Of what has no text, or one that says nothing of where it is to go.
     routing::session_facts facts() const;
+    routing::session_facts facts(std::string_view text) const;
+    bool is_serializable_block() const;
     owed_reply& send_own_query(std::string_view sql, session_step& step);
     std::string begin_sql(bool read_only, bool with_snapshot) const;
     std::size_t stream_client(pg::bytes in, session_step& step);
@@ -261,12 +264,16 @@ class pg_session_core {
     std::size_t drop(pg::bytes in, std::size_t size);
     std::string refusal(routing::operation const* op, routing::statement const* offender) const;
     std::string_view refusal_code() const;
+    bool checks_temporary_first(routing::operation const& op, session_step& step);
+    void note_purity(routing::operation const& op);
+    /// Whether our READ ONLY transaction ends with COMMIT.
+    bool keeps_temporary() const { return temporary_written_ && !called_unknown_; }
     bool discards_notify(routing::operation const& op) const;
 
     // pg_local_core.cpp
     std::size_t fail_unit(pg::bytes in, pg::frame_header header, session_step& step);
     routing::statement_kind end_of_block(pg::bytes in, pg::frame_header header);
-    bool answer_locally(routing::operation const& op, session_step& step);
+    bool answer_locally(routing::operation const& op, std::string_view text, session_step& step);
     bool answer_failed(routing::operation const& op, session_step& step);
     bool discards_pinned(routing::operation const& op) const;
     void discard_pinned(session_step& step);
@@ -339,6 +346,7 @@ class pg_session_core {
     blocked blocked_ = blocked::no;
     char client_status_ = 'I';
     std::optional<routing::begin_options> deferred_;  // BEGIN answered and not sent
+    routing::route block_route_ = routing::route::automatic;  // of that BEGIN
     routing::begin_options block_options_;            // of the open block, for AND CHAIN
     bool block_guarded_ = false;  // our READ ONLY block on a primary is the client's block
     bool guard_loose_ = false;    // it came behind a savepoint that has ended since, and must be made again
@@ -353,6 +361,10 @@ class pg_session_core {
     bool block_seen_ = false;  // this transaction is, or was, a block
     bool error_seen_ = false;
     bool commit_sent_ = false;
+    // Of the READ ONLY transaction of ours that is around a client that may have temporary tables:
+    bool called_unknown_ = false;      // something has run in it that nobody knows
+    bool temporary_checked_ = false;   // those tables cannot run code of the user's
+    bool temporary_written_ = false;   // and it has written to them: it ends with COMMIT
     bool wiping_ = false;  // DEALLOCATE ALL or DISCARD ALL is under way: which statements it has is open
     bool pinned_ = false;
     bool cancel_due_ = false;  // behind what is ours

@@ -106,7 +106,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     };
 
     if (!server_ &&
-        (answer_locally(op, step) || (client_status_ == 'E' && !deferred_ && answer_failed(op, step)))) {
+        (answer_locally(op, text, step) || (client_status_ == 'E' && !deferred_ && answer_failed(op, step)))) {
         unnamed_ = nullptr;  // as every Query drops it
         return drop(in, size);
     }
@@ -118,7 +118,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         return drop(in, size);
     }
 
-    routing::decision decision = routing::decide(op, facts(), site());
+    routing::decision decision = routing::decide(op, facts(text), site());
     if (op.access == routing::access::read && broken("failed_read", 10)) decision.verdict = routing::verdict::refuse;
     if (decision.verdict == routing::verdict::refuse) {
         switch (instead_of({op, whole ? text : std::string_view{}, size, whole}, in, step)) {
@@ -151,6 +151,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     if (guard && subtransactions && op.statements.size() > 1)
         return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
     if (!discards_notify(op) && opens_guard_first(op.access, step)) return later();
+    if (checks_temporary_first(op, step)) return later();
     forget_refusal();
     if (passing_) count(&write_fates::passed);
     prologue(step);
@@ -232,9 +233,11 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         (only->kind == statement_kind::commit || only->kind == statement_kind::rollback)) {
         // A transaction that may not write has nothing to commit, and ROLLBACK undoes what slipped in.
         bool const chain = only->chain;
-        owed_reply& owed = send_own_query("ROLLBACK", step);
+        bool const commits = only->kind == statement_kind::commit;
+        bool const keeps = commits && keeps_temporary();
+        owed_reply& owed = send_own_query(keeps ? "COMMIT" : "ROLLBACK", step);
         owed.ours = false;
-        owed.retag = only->kind == statement_kind::commit && server_->status != 'E' ? "COMMIT" : nullptr;
+        owed.retag = commits && !keeps && server_->status != 'E' ? "COMMIT" : nullptr;
         owed.block_after = chain;
         owed.ends_alone = true;
         if (chain) send_own_query(begin_sql(true, true), step);
@@ -257,13 +260,15 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     // Settings have to outlive our ROLLBACK, so they are made outside; so is what only the session knows.
     bool const alone =
         only && (only->kind == statement_kind::set || only->kind == statement_kind::reset ||
-                 only->kind == statement_kind::discard || only->kind == statement_kind::deallocate || passing_);
+                 only->kind == statement_kind::discard || only->kind == statement_kind::deallocate ||
+                 only->kind == statement_kind::unlisten || passing_);
     bool const opened = wrap_open_ && !segment_open_;  // by opens_guard_first()
     bool const wrap = opened || (guard && idle && !alone);
     if (wrap && !opened) {
         block_options_ = {};
         send_own_query(begin_sql(true, true), step);
     }
+    note_purity(op);
     std::uint16_t const made = record_settings(op, text);
     bool commits = false;
     for (routing::statement const& s : op.statements) {
@@ -286,7 +291,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     owed.settings_count = made;
     owed.idle_after = wrap;
     if (!wrap) return;
-    send_own_query(broken("commit_guard") ? "COMMIT" : "ROLLBACK", step);
+    send_own_query(keeps_temporary() || broken("commit_guard") ? "COMMIT" : "ROLLBACK", step);
     wrap_open_ = false;
 }
 

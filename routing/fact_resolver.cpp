@@ -82,6 +82,8 @@ std::shared_ptr<operation const> with_facts(operation const& op, catalog_facts c
             else if (std::ranges::any_of(s.names, may_hide_calls))
                 found.raise(access::unknown, s.only_unlisted ? why::function : why::catalog,
                             s.only_unlisted ? std::string_view(op.function) : std::string_view());
+            if (s.beside < access::write)
+                s.beside = facts ? std::max(s.beside, found.strictest) : access::write;
             access const alone = s.only_unlisted ? s.listed : s.access;
             s.access = std::max(alone, found.strictest);
             if (found.strictest > alone && found.strictest >= access::unknown) {
@@ -107,7 +109,7 @@ std::shared_ptr<operation const> with_facts(operation const& op, catalog_facts c
 std::shared_ptr<operation const> const& fact_resolver::resolve(
     std::shared_ptr<operation const> const& op, std::shared_ptr<catalog_facts const> const& facts,
     standing how) {
-    if (!op->has_names || (!facts && how == standing::open)) return op;
+    if ((!op->has_names && !op->has_targets) || (!facts && how == standing::open)) return op;
     question const q{op.get(), facts.get(), how};
     if (auto const at = known_.find(q); at != known_.end()) return at->second.resolved;
     if (known_.size() >= most_remembered) known_.clear();

@@ -71,6 +71,8 @@ struct statement {
     bool may_set = false;     // calls set_config(), but is no plain SET: may change any setting, also leave READ ONLY
     bool only_unlisted = false;  // access is unknown for nothing but functions that are on no list ...
     lull::routing::access listed = routing::access::read;  // ... and would be this without them
+    /// Of INSERT, UPDATE, DELETE and COPY FROM STDIN: what they would be if their target were nobody else's.
+    lull::routing::access beside = routing::access::write;
     std::vector<name_use> names;  // each once; for fact_resolver. Empty where nothing more can be found out
     begin_options begin;      // for begin and set_transaction
     std::string command;      // PostgreSQL's own tag for "cannot execute %s in a read-only transaction"
@@ -93,7 +95,8 @@ struct operation {
     lull::routing::access access = routing::access::unknown;  // the strictest of all
     lull::routing::why why = routing::why::understood;
     bool transaction_control = false;  // some statement begins or ends a transaction
-    bool has_names = false;            // of some statement
+    bool has_names = false;            // of some statement that may read
+    bool has_targets = false;          // some statement may be allowed in a temporary table, by `beside`
     std::string function;              // the first function that is not on the list, or that is denied
     std::vector<statement> statements;
     friend bool operator==(operation const&, operation const&) = default;

@@ -2,7 +2,15 @@
 
 #include "routing/sql_classifier.hpp"
 
+#include <algorithm>
+
 namespace lull::routing {
+
+bool writes_temporary(statement const& s, session_facts const& facts) {
+    // What ends a transaction of ours around one COPY would be sent into it.
+    bool const known = s.kind == statement_kind::dml || (s.kind == statement_kind::copy_in && facts.in_block);
+    return facts.has_temporary && known && !s.may_set && s.beside <= access::session;
+}
 
 bool passes_read_only(statement const& s, config::guard const& guard) {
     if (s.may_set) return false;  // a hidden RESET of transaction_read_only works at any time
@@ -54,11 +62,20 @@ bool passes_read_only(statement const& s, config::guard const& guard) {
 
 namespace {
 
-statement const* first_refused(operation const& what, config::guard const& guard) {
+statement const* first_refused(operation const& what, session_facts const& facts, config::guard const& guard) {
     bool const several = what.statements.size() > 1;
-    for (statement const& s : what.statements)
+    bool const writes =
+        std::ranges::any_of(what.statements, [&](statement const& s) { return writes_temporary(s, facts); });
+    bool const keeps = writes || facts.keeps_temporary;
+    // What is to be committed must not have anything in it that nobody knows; also not of a catalog that may have
+    // changed.
+    if (facts.keeps_temporary && !writes && what.access >= access::unknown) return &what.statements.front();
+    for (statement const& s : what.statements) {
+        if (writes_temporary(s, facts)) continue;
         // A NOTIFY that is answered in the server's place must be alone.
         if (!passes_read_only(s, guard) || (several && s.kind == statement_kind::notify)) return &s;
+        if (keeps && s.access >= access::unknown) return &s;
+    }
     return nullptr;
 }
 
@@ -84,10 +101,29 @@ bool pins(operation const& what) {
     return false;
 }
 
+/// A standby cannot be made serializable.
+bool asks_serializable(operation const& what) {
+    for (statement const& s : what.statements)
+        if (s.kind == statement_kind::set_transaction && s.begin.isolation == isolation::serializable) return true;
+    return false;
+}
+
+/// Queries that nothing but the functions and relations that they use may make a write.
+bool reads_by_its_text(operation const& what) {
+    if (what.access > access::unknown || what.statements.empty()) return false;
+    for (statement const& s : what.statements)
+        if (s.kind != statement_kind::select && s.kind != statement_kind::explain &&
+            s.kind != statement_kind::copy_out)
+            return false;
+    return true;
+}
+
 decision in_read_write(operation const& what, session_facts const& facts) {
-    if (facts.migration || pins(what)) return {verdict::to_primary};
+    if (facts.migration || pins(what) || asks_serializable(what)) return {verdict::to_primary};
+    if (facts.route == route::primary) return {verdict::to_primary};
     if (facts.read_only_block && what.access <= access::session) return {verdict::to_reader};
     if (facts.deferred_block) return {verdict::to_primary};
+    if (facts.route == route::replica && reads_by_its_text(what)) return {verdict::to_reader};
     return {what.access == access::read ? verdict::to_reader : verdict::to_primary};
 }
 
@@ -112,7 +148,7 @@ decision decide(operation const& what, session_facts const& facts, site const& s
     if (facts.privileged && guard.privileged == config::privileged_policy::refuse && !only_ends(what))
         return {verdict::refuse};
     statement const* offender =
-        what.access == access::unknown && what.statements.empty() ? nullptr : first_refused(what, guard);
+        what.access == access::unknown && what.statements.empty() ? nullptr : first_refused(what, facts, guard);
     if (!offender && !what.statements.empty()) return {verdict::to_reader};
     return {verdict::refuse, offender};
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "routing/operation.hpp"
+#include "routing/route.hpp"
 #include "routing/snapshot.hpp"
 
 #include <cstdint>
@@ -20,6 +21,10 @@ struct session_facts {
     bool deferred_block = false;   // BEGIN was answered, nothing else yet
     bool guarded = false;          // a READ ONLY transaction of ours is around it, also beyond the window
     bool privileged = false;       // its role has rights that no READ ONLY transaction stops
+    bool has_temporary = false;    // may have temporary tables, and nothing unknown has run in its transaction
+    bool in_block = false;         // of the client's
+    bool keeps_temporary = false;  // its transaction has written to them, and is to be committed
+    lull::routing::route route = routing::route::automatic;  // that the client asked for
 };
 
 enum class verdict : std::uint8_t {
@@ -35,6 +40,10 @@ struct decision {
 
 /// The migration, and transactions that already write, are not subject to the mode; everybody else is.
 decision decide(operation const& what, session_facts const& facts, site const& site);
+
+/// A write to a table of the session's own, as far as text and catalog tell: the server, which lets a READ ONLY
+/// transaction write to nothing else, sees that it is one.
+bool writes_temporary(statement const& s, session_facts const& facts);
 
 /// Whether a session that may not write may be given this statement. A READ ONLY transaction or a standby is
 /// around it; this refuses what those let through, what would lift them, and what `guard` says.

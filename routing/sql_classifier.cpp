@@ -54,6 +54,7 @@ statement to_statement(lull_sql_statement const& in) {
     out.may_set = in.may_set;
     out.only_unlisted = in.only_unlisted && !in.too_deep;
     out.listed = static_cast<access>(in.listed);
+    out.beside = static_cast<access>(in.beside);
     out.begin.isolation = static_cast<isolation>(in.isolation);
     out.begin.read_only = option_of(in.read_only);
     out.begin.deferrable = option_of(in.deferrable);
@@ -93,7 +94,11 @@ struct collector {
         if (names.size() > most_names) {
             s.access = std::max(s.access, access::unknown);
             op.access = std::max(op.access, access::unknown);
+            s.beside = access::write;
             if (op.why == why::understood) op.why = why::node;
+        } else if (s.beside < access::write) {
+            s.names.assign(names.begin(), names.end());
+            op.has_targets = true;
         } else if (s.access < access::unknown || s.only_unlisted) {
             s.names.assign(names.begin(), names.end());
             op.has_names = op.has_names || !names.empty();

@@ -1067,9 +1067,12 @@ static void classify_select(struct lull_sql_statement* out, struct walk* w, cons
 static void classify_query(struct lull_sql_statement* out, const struct walk* fresh, const Node* n,
                            const char* command) {
     struct walk w = *fresh;
-    walk(&w, n);
+    /* Not by walk(): of w.writes only those within are wanted. */
+    walk_writer(&w, n);
     is(out, LULL_DML, LULL_WRITE, command);
     copy_findings(out, &w);
+    if (!w.writes && w.locking == LCS_NONE && !w.denied && !w.may_set && !w.too_deep && !w.unknown_node)
+        out->beside = w.access;
 }
 
 /* Runs or only plans what is inside. */
@@ -1096,6 +1099,7 @@ static void classify_copy(struct lull_sql_statement* out, const struct walk* fre
     out->constants_matter = true;
     if (s->is_from) {
         is(out, s->filename ? LULL_UTILITY : LULL_COPY_IN, LULL_WRITE, "COPY FROM");
+        if (!s->filename && !s->whereClause) out->beside = LULL_READ;
     } else if (s->filename) {
         is(out, LULL_UTILITY, LULL_WRITE, "COPY TO");
     } else if (s->query) {
@@ -1215,6 +1219,7 @@ bool lull_sql_classify(const char* text, int max_depth, lull_sql_lookup lookup, 
             struct lull_sql_statement out = {0};
             out.read_only = out.deferrable = LULL_UNSET;
             out.name = out.value = out.function = "";
+            out.beside = LULL_WRITE;
             out.offset = raw->stmt_location;
             out.length = raw->stmt_len;
             if (nodeTag(raw->stmt) != T_SelectStmt ||

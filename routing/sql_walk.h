@@ -91,6 +91,7 @@ struct lull_sql_statement {
     bool constants_matter; /* its class may differ for a text with other constants */
     bool too_deep;         /* given up: access is unknown */
     bool unknown_node;     /* a node that the walk does not know: access is at least unknown */
+    enum lull_sql_access beside; /* of a write to one table: what all the rest of it is, apart from unlisted functions */
     bool only_unlisted;    /* access is unknown for nothing but functions that are not listed ... */
     enum lull_sql_access listed; /* ... and would be this without them */
     int32_t offset;        /* in bytes; length 0: to the end of the text */

@@ -66,8 +66,20 @@ def prepare(cluster):
     cluster.reset("shop")
     primary.sql(escapes.extra(primary, APP_PASSWORD, folder), db="shop")
     primary.sql(f"ALTER ROLE postgres PASSWORD '{SUPERUSER_PASSWORD}'")
+    primary.sql("SELECT pg_create_physical_replication_slot('kept', true)")
+    with open(os.path.join(folder, "kept"), "w") as kept:
+        kept.write("kept")
+    os.chmod(os.path.join(folder, "kept"), 0o666)
     cluster.catch_up()
     return escapes.values(primary, APP_PASSWORD, folder)
+
+
+def leave_prepared(primary):
+    """A transaction of somebody who did not come through Lull, which waits for its COMMIT PREPARED."""
+    with Wire("127.0.0.1", primary.port).login("app", APP_PASSWORD, "shop") as other:
+        other.query("BEGIN")
+        other.query("INSERT INTO log (who) VALUES ('pending')")
+        assert tags(other.query("PREPARE TRANSACTION 'pending'")) == ["PREPARE TRANSACTION"]
 
 
 def tidy(primary):
@@ -91,6 +103,7 @@ def sealed_lull(cluster, replicas, **guard):
     lull = Lull(cluster, {"sites": {"shop": {"guard": guard}}, "users": {"postgres": {"password": SUPERUSER_PASSWORD}}}, replicas)
     lull.values = prepare(cluster)
     lull.start().on()
+    leave_prepared(cluster.primary)
     wait_for(lambda: lull.site()["catalogs"][0]["known"], "the catalog is known")
     return lull
 
@@ -189,6 +202,7 @@ def test_the_attempts_can_change_something(cluster, primary):
     tried = 0
     harmless = []
     known = prepare(cluster)
+    leave_prepared(primary)
     before = fingerprint(primary)
     for role, table in (("app", escapes.CLIENT), ("postgres", escapes.PRIVILEGED)):
         for name, script in escapes.scripts_of(table, known).items():
@@ -205,35 +219,54 @@ def test_the_attempts_can_change_something(cluster, primary):
 
 # -- from before the flip -----------------------------------------------------------------------------------------------------------------
 
-@pytest.fixture(params=[True, False], ids=["frozen replica", "primary alone"])
-def flip(request, make_lull, primary):
-    """A Lull before the flip; calling it seals, and the end checks that nothing changed since."""
-    lull = make_lull(replicas=request.param)
+@pytest.fixture(scope="module")
+def open_lulls(cluster):
+    made = {}
+
+    def of(replicas):
+        if replicas not in made:
+            made[replicas] = Lull(cluster, {"users": {"postgres": {"password": SUPERUSER_PASSWORD}}}, replicas).start()
+        return made[replicas]
+
+    yield of
+    for lull in made.values():
+        lull.remove()
+
+
+@pytest.fixture(params=[(True, "app"), (False, "app"), (False, "postgres")], ids=["frozen replica", "primary alone", "superuser"])
+def flip(request, open_lulls, cluster, primary):
+    """A Lull before the flip; seal() seals, and the end checks that nothing changed since."""
+    replicas, role = request.param
+    primary.sql(f"ALTER ROLE postgres PASSWORD '{SUPERUSER_PASSWORD}'")
+    lull = open_lulls(replicas)
+    lull.open_all()
+    cluster.reset("shop")
     state = {}
 
     class Flip:
-        pass
+        def wire(self):
+            return lull.wire(user=role, password=LOGIN[role])
 
-    def seal(self=None):
-        state["epoch"] = lull.on(drain_timeout_ms=2000, on_deadline="abort")["epoch"]
-        state["before"] = fingerprint(primary)
+        def seal(self):
+            state["epoch"] = lull.on(drain_timeout_ms=2000, on_deadline="abort")["epoch"]
+            state["before"] = fingerprint(primary)
 
-    def look():
-        """Nothing has changed so far; what changes from here on is judged from now."""
-        assert changes(state["before"], fingerprint(primary)) == []
+        def look(self):
+            """Nothing has changed so far; what changes from here on is judged from now."""
+            assert changes(state["before"], fingerprint(primary)) == []
 
-    def go_on():
-        state["before"] = fingerprint(primary)
+        def go_on(self):
+            state["before"] = fingerprint(primary)
 
     one = Flip()
-    one.lull, one.seal, one.look, one.go_on = lull, seal, look, go_on
+    one.lull = lull
     yield one
     assert changes(state["before"], fingerprint(primary)) == []
     lull.off()
 
 
 def test_statement_prepared_before(flip):
-    with flip.lull.wire() as client:
+    with flip.wire() as client:
         client.ask(parse("w", INSERT), parse("f", "SELECT bump()"), parse("b", "BEGIN READ WRITE"), parse("c", "COMMIT"), sync())
         flip.seal()
         for name in ("w", "f"):
@@ -243,7 +276,7 @@ def test_statement_prepared_before(flip):
 
 
 def test_sql_prepare_before(flip):
-    with flip.lull.wire() as client:
+    with flip.wire() as client:
         client.query("PREPARE w AS " + INSERT)
         client.query("PREPARE f AS SELECT sly()")
         flip.seal()
@@ -255,7 +288,7 @@ def test_sql_prepare_before(flip):
 
 
 def test_block_begun_before(flip):
-    with flip.lull.wire() as read_some, flip.lull.wire() as nothing_yet, flip.lull.wire() as read_write:
+    with flip.wire() as read_some, flip.wire() as nothing_yet, flip.wire() as read_write:
         read_some.query("BEGIN")
         read_some.query("SELECT count(*) FROM items")
         nothing_yet.query("BEGIN")
@@ -267,7 +300,7 @@ def test_block_begun_before(flip):
 
 
 def test_block_with_savepoints_begun_before(flip):
-    with flip.lull.wire() as client:
+    with flip.wire() as client:
         for sql in ("BEGIN", "SELECT 1", "SAVEPOINT a", "SELECT count(*) FROM items"):
             client.query(sql)
         flip.seal()
@@ -277,7 +310,7 @@ def test_block_with_savepoints_begun_before(flip):
 
 def test_cursor_opened_before(flip):
     """A cursor over a function that writes: the block that opened it counts as a writer, or the fetch writes nothing."""
-    with flip.lull.wire() as client:
+    with flip.wire() as client:
         client.query("BEGIN")
         client.query("DECLARE c CURSOR FOR SELECT bump() FROM generate_series(1, 5)")
         flip.lull.begin(drain_timeout_ms=100, on_deadline="cancel")
@@ -288,7 +321,7 @@ def test_cursor_opened_before(flip):
 
 
 def test_cursor_with_hold_opened_before(flip):
-    with flip.lull.wire() as client:
+    with flip.wire() as client:
         client.query("BEGIN")
         client.query("DECLARE c CURSOR WITH HOLD FOR SELECT id FROM items ORDER BY id")
         client.query("COMMIT")
@@ -298,7 +331,7 @@ def test_cursor_with_hold_opened_before(flip):
 
 
 def test_portal_suspended_before(flip):
-    with flip.lull.wire() as client:
+    with flip.wire() as client:
         client.query("BEGIN")
         client.ask(parse("", "SELECT bump() FROM generate_series(1, 5)"), bind("p"), execute("p", 1), sync())
         flip.lull.begin(drain_timeout_ms=100, on_deadline="cancel")
@@ -327,7 +360,7 @@ def test_copy_begun_before_is_waited_for(make_lull, primary):
 
 def test_temporary_table_made_before(flip, primary):
     """Its owner's server stays its own; what it may do there is not more than others."""
-    with flip.lull.wire() as client:
+    with flip.wire() as client:
         client.query("CREATE TEMP TABLE mine (a int)")
         client.query("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'UPDATE public.items SET n = n + 1 RETURNING 1'")
         flip.seal()
@@ -340,7 +373,7 @@ def test_temporary_table_made_before(flip, primary):
 
 
 def test_settings_made_before(flip):
-    with flip.lull.wire() as client:
+    with flip.wire() as client:
         client.query("SET default_transaction_read_only = off")
         client.query("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
         client.query("SET standard_conforming_strings = off")
@@ -355,7 +388,7 @@ def test_settings_made_before(flip):
 
 
 def test_large_object_opened_before(flip, primary):
-    with flip.lull.wire() as client:
+    with flip.wire() as client:
         client.query("BEGIN")
         client.query("SELECT lo_from_bytea(4242, 'old')")
         client.query("SELECT lo_open(4242, 131072)")

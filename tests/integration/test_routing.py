@@ -146,6 +146,13 @@ def test_serializable_never_meets_the_replica(client):
         client.query(begin)
         assert client.one("SELECT count(*) FROM items") == "100"
         assert tags(client.query("COMMIT")) == ["COMMIT"]
+    client.query("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY")
+    assert client.one(WHERE) == "f" and client.one("SHOW transaction_isolation") == "serializable"
+    client.query("COMMIT")
+    client.query("BEGIN READ ONLY")
+    client.query("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+    assert client.one(WHERE) == "f" and client.one("SHOW transaction_isolation") == "serializable"
+    client.query("COMMIT")
     client.query("SET default_transaction_isolation = 'serializable'")
     assert client.one("SELECT count(*) FROM items") == "100"
     client.query("BEGIN READ ONLY")
@@ -341,3 +348,69 @@ def test_without_a_control_role_the_replica_is_not_read(make_lull):
         assert client.one(WHERE) == "f"
         assert tags(client.query("UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
         assert client.one("SELECT n FROM items WHERE id = 1") == "1"
+
+
+# -- what the client asks for ------------------------------------------------------------------------------------------------------
+
+def test_a_comment_sends_a_statement_to_the_primary(client):
+    fresh(client)
+    hinted = "/* lull: primary */ " + WHERE
+    assert client.one(hinted) == "f" and rows(client.extended(hinted)) == [("f",)]
+    client.ask(parse("s", hinted), sync())
+    assert rows(client.ask(bind("", "s"), execute(), sync())) == [("f",)]
+    assert client.one(WHERE) == "t", "and counts for that statement only"
+    client.query("/* lull: primary */ BEGIN READ ONLY")
+    assert client.one(WHERE) == "f"
+    client.query("COMMIT")
+    assert client.one(WHERE) == "t"
+
+
+def test_a_setting_sends_a_session_to_the_primary(client):
+    fresh(client)
+    client.query("SET lull.route TO primary")
+    for _ in range(3):
+        assert client.one(WHERE) == "f" and rows(client.extended(WHERE)) == [("f",)]
+    assert client.one("SHOW lull.route") == "primary"
+    client.query("BEGIN READ ONLY")
+    assert client.one(WHERE) == "f"
+    client.query("COMMIT")
+    client.query("RESET lull.route")
+    assert client.one(WHERE) == "t"
+
+
+def test_a_hint_for_the_replica_is_for_queries(client):
+    """The standby runs what nobody knows, and refuses what writes; what is a write by its text stays on the primary."""
+    client.query("CREATE FUNCTION harmless_of_ours() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'")
+    fresh(client)
+    assert client.one("SELECT pg_is_in_recovery() FROM (SELECT harmless_of_ours()) x") == "f"
+    fresh(client)
+    assert client.one("/* lull: replica */ SELECT pg_is_in_recovery() FROM (SELECT harmless_of_ours()) x") == "t"
+    assert errors(client.query("/* lull: replica */ SELECT bump()"))[0]["C"] == "25006"
+    assert tags(client.query("/* lull: replica */ UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
+
+
+def test_explain_analyze_runs_what_it_explains(client):
+    fresh(client)
+    answer = client.query("EXPLAIN (ANALYZE, COSTS off, TIMING off) SELECT 1 WHERE pg_is_in_recovery()")
+    assert not errors(answer)
+    for sql in ("EXPLAIN ANALYZE UPDATE items SET n = n + 1 WHERE id = 9", "EXPLAIN (ANALYZE true) UPDATE items SET n = n + 1 WHERE id = 9",
+                "EXPLAIN ANALYZE SELECT bump()", "EXPLAIN ANALYZE SELECT * FROM items WHERE id = 9 FOR UPDATE"):
+        for answer in (client.query(sql), client.extended(sql)):
+            assert not errors(answer), (sql, errors(answer))
+    assert client.one("SELECT n FROM items WHERE id = 9") == "4"
+
+
+def test_views_with_rules_are_written_on_the_primary(client, primary, cluster):
+    primary.sql("SET ROLE app; CREATE VIEW ruled AS SELECT id, n FROM items; CREATE VIEW over_it AS SELECT * FROM ruled; "
+                "CREATE RULE r AS ON UPDATE TO ruled DO INSTEAD INSERT INTO log (who) VALUES ('rule'); "
+                "CREATE RULE s AS ON INSERT TO ruled DO INSTEAD SELECT bump(); RESET ROLE", db="shop")
+    cluster.catch_up()
+    try:
+        fresh(client)
+        assert client.one("SELECT pg_is_in_recovery() FROM (SELECT count(*) FROM over_it) x") in ("t", "f")
+        for sql in ("UPDATE ruled SET n = 1 WHERE id = 1", "INSERT INTO ruled VALUES (1, 1)", "UPDATE over_it SET n = 1 WHERE id = 2"):
+            for answer in (client.query(sql), client.extended(sql)):
+                assert not errors(answer), (sql, errors(answer))
+        assert client.one("SELECT count(*) > 2 AND (SELECT n FROM items WHERE id = 1) = 2 FROM log") == "t"
+    finally:
+        primary.sql("DROP VIEW ruled CASCADE", db="shop")

@@ -71,6 +71,7 @@ CREATE FUNCTION far_by_itself() RETURNS int LANGUAGE plpgsql AS $$$$BEGIN PERFOR
   'host=127.0.0.1 port=$port dbname=shop user=app password=$app_password', 'INSERT INTO log (who) VALUES (''escaped'')
   RETURNING 1') AS t(a int); RETURN 1; END$$$$;
 SELECT lo_from_bytea(12345, 'old');
+CREATE MATERIALIZED VIEW frozen_items AS SELECT count(*) FROM log;
 RESET ROLE;
 """
 
@@ -137,6 +138,8 @@ CLIENT = {
     "a large object, written": ["BEGIN", "SELECT lo_put(12345, 0, 'new')", "COMMIT"],
     "a large object, opened": ["BEGIN", "SELECT lowrite(lo_open(12345, 131072), 'new')", "COMMIT"],
     "a large object, dropped": ["SELECT lo_unlink(12345)"],
+    "a large object, cut": ["BEGIN", "SELECT lo_truncate(lo_open(12345, 131072), 1)", "COMMIT"],
+    "a large object, made from a sequence": ["SELECT lo_create(nextval('counter')::oid)"],
     "a large object in a block": ["BEGIN", "SELECT lo_create(777)", "COMMIT"],
     "a data-modifying with": ["WITH w AS (INSERT INTO log (who) VALUES ('escaped') RETURNING 1) SELECT * FROM w"],
     "explain analyze": ["EXPLAIN ANALYZE " + INSERT],
@@ -147,6 +150,8 @@ CLIENT = {
     "do block with commit inside": ["DO $$BEGIN COMMIT; INSERT INTO log (who) VALUES ('escaped'); END$$"],
     "do block that resets": ["DO $$BEGIN RESET transaction_read_only; INSERT INTO log (who) VALUES ('escaped'); END$$"],
     "prepare transaction": ["BEGIN", INSERT, "PREPARE TRANSACTION 'escaped'"],
+    "commit prepared": ["COMMIT PREPARED 'pending'"],
+    "rollback prepared": ["ROLLBACK PREPARED 'pending'"],
     "prepare transaction, empty": ["BEGIN", "SELECT 1", "PREPARE TRANSACTION 'escaped'"],
     "query_to_xml": ["SELECT query_to_xml('" + INSERT.replace("'", "''") + "', true, true, '')"],
     "query_to_xml that resets": ["SELECT query_to_xml('SELECT sly()', true, true, '')"],
@@ -158,6 +163,10 @@ CLIENT = {
     "analyze": ["ANALYZE items"],
     "reindex": ["REINDEX TABLE items"],
     "cluster": ["CLUSTER items USING items_pkey"],
+    "analyze by vacuum": ["VACUUM (ANALYZE) items"],
+    "refresh": ["REFRESH MATERIALIZED VIEW frozen_items"],
+    "truncate": ["TRUNCATE guarded"],
+    "a sequence, altered": ["ALTER SEQUENCE counter RESTART WITH 50"],
     "vacuum full": ["VACUUM FULL items"],
     "comment": ["COMMENT ON TABLE items IS 'escaped'"],
     "lock table": ["BEGIN", "LOCK TABLE items IN ACCESS EXCLUSIVE MODE", WRITE, "COMMIT"],
@@ -205,6 +214,13 @@ CLIENT = {
     "dblink in a function": ["SELECT far_by_itself()"],
     "crosstab of SQL as text": ["SELECT * FROM crosstab('SELECT 1, 2, reset_nextval()::int') AS t(a int, b int)"],
     "a foreign write": ["INSERT INTO far_log (who) VALUES ('escaped')"],
+    "a foreign update": ["UPDATE far_log SET who = 'escaped'"],
+    "a foreign write in a cte": ["WITH w AS (DELETE FROM far_log RETURNING 1) SELECT * FROM w"],
+    "a foreign schema": ["IMPORT FOREIGN SCHEMA public LIMIT TO (log) FROM SERVER loop INTO other_schema"],
+    "emit a message of a transaction": ["BEGIN", "SELECT pg_logical_emit_message(true, 'x', 'y')", "COMMIT"],
+    "a setting of other sessions": ["SELECT set_config('work_mem', '1MB', false)", "ALTER ROLE app IN DATABASE shop SET work_mem = '1MB'"],
+    "explain of a prepared write": ["PREPARE p AS " + INSERT, "EXPLAIN ANALYZE EXECUTE p"],
+    "create table as execute": ["PREPARE p AS SELECT sly()", "CREATE TABLE made AS EXECUTE p"],
     "emit a message": ["SELECT pg_logical_emit_message(false, 'x', 'y')"],
 }
 
@@ -218,6 +234,18 @@ PRIVILEGED = {
     "import a large object": ["SELECT lo_import('$folder/PG_VERSION')"],
     "alter system": ["ALTER SYSTEM SET work_mem = '5MB'"],
     "a replication slot": ["SELECT pg_create_physical_replication_slot('escaped')"],
+    "a temporary replication slot": ["SELECT pg_create_physical_replication_slot('escaped', true, true)"],
+    "a replication slot, dropped": ["SELECT pg_drop_replication_slot('kept')"],
+    "a replication slot, copied": ["SELECT pg_copy_physical_replication_slot('kept', 'escaped')"],
+    "a replication slot, moved": ["SELECT pg_replication_slot_advance('kept', pg_current_wal_lsn())"],
+    "a file, renamed and removed": ["SELECT pg_catalog.pg_file_rename('$folder/kept', '$folder/moved')",
+                                    "SELECT pg_catalog.pg_file_unlink('$folder/kept')"],
+    "a file, written by copy of a query": ["COPY (SELECT 1) TO '$folder/query'"],
+    "a program behind a query": ["COPY (SELECT 1) TO PROGRAM 'cat > $folder/query_program'"],
+    "alter system, by a function's words": ["SELECT set_config('work_mem', '5MB', false)", "ALTER SYSTEM RESET ALL"],
+    "statistics, reset": ["SELECT pg_stat_reset()"],
+    "a wal segment, switched": ["SELECT pg_switch_wal()"],
+    "a restore point": ["SELECT pg_create_restore_point('escaped')"],
     "a replication origin": ["SELECT pg_replication_origin_create('escaped')"],
     "create a role": ["CREATE ROLE escaped"],
     "checkpoint and reload": ["CHECKPOINT", "SELECT pg_reload_conf()"],

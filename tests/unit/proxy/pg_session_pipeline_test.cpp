@@ -339,3 +339,33 @@ TEST_CASE("a server that says what nobody asked for is given up") {
         CHECK(s.driver.core().status() == 'E');
     }
 }
+
+TEST_CASE("a DEALLOCATE that does not run takes no statement away") {
+    for (bool const pipelined : {false, true}) {
+        CAPTURE(pipelined);
+        scene s({});
+        s.client(parse("s1", "select 1") + wire::sync());
+        s.link();
+        s.server(message('1') + ready('I'));
+        s.client(query("begin") + query("insert into t values (1)"));
+        s.link();
+        s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+        std::string const fails = parse("", "nonsense") + bind_to("") + execute();
+        std::string const deallocates = parse("", "deallocate s1") + bind_to("") + execute();
+        if (pipelined) {
+            s.client(fails + deallocates + wire::sync());
+        } else {
+            s.client(fails + wire::sync());
+            s.server(error("42601") + ready('E'));
+            s.client(deallocates + wire::sync());
+        }
+        s.server(error(pipelined ? "42601" : "25P02") + ready('E'));
+        s.client(query("rollback"));
+        s.server(complete("ROLLBACK") + ready('I'));
+        (void)s.told();
+        s.client(bind_to("s1") + execute() + wire::sync());
+        s.link();
+        s.server(message('2') + data_row("1") + complete("SELECT 1") + ready('I'));
+        CHECK(s.told() == "2 D(1) C(SELECT 1) Z(I) ");
+    }
+}

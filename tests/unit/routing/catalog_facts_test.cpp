@@ -320,3 +320,34 @@ TEST_CASE("words of a source") {
 }
 
 }  // namespace
+
+TEST_CASE("of a write, what it is beside its target") {
+    catalog c;
+    c.table("items");
+    auto const sly = c.table("sly");
+    c.reaches(kind::relation, sly, kind::function, c.writes("bump"));
+    asking q{c.facts()};
+    auto const beside = [&](char const* sql) { return q.ask(sql)->statements.front().beside; };
+    using a = lull::routing::access;
+    for (char const* sql :
+         {"insert into mine values (1, lower('x')) returning *", "insert into mine select id from items",
+          "update mine set a = a + 1 where b in (select id from items)", "delete from mine using items where id = a",
+          "insert into mine values (1) on conflict (a) do update set a = excluded.a", "copy mine from stdin"})
+        CHECK_MESSAGE(beside(sql) == a::read, sql);
+    CHECK(beside("insert into mine values (pg_try_advisory_xact_lock(1))") == a::session);
+    for (char const* sql :
+         {"insert into mine values (bump())", "insert into mine values (nobody_knows())",
+          "insert into mine select x from sly", "insert into mine select a from not_known",
+          "copy mine from stdin where bump() > 0"})
+        CHECK_MESSAGE(beside(sql) >= a::unknown, sql);
+    for (char const* sql :
+         {"insert into mine values (nextval('s'))", "insert into mine select lo_create(0)",
+          "with w as (delete from items returning id) insert into mine select id from w",
+          "insert into mine select id from items for update", "copy mine from program 'x'", "truncate mine",
+          "insert into mine select set_config('transaction_read_only', null, true)", "select 1 into mine",
+          "update pg_settings set setting = 'off'", "select 1"})
+        CHECK_MESSAGE(beside(sql) == a::write, sql);
+    CHECK(beside("copy mine from stdin where lower(a) = 'x'") == a::write);  // not looked into
+    asking without{nullptr};
+    CHECK(without.ask("insert into mine values (1)")->statements.front().beside == a::write);
+}
