@@ -17,9 +17,6 @@ class Operator(threading.Thread):
         self.counts = {"flips": 0, "not entered": 0, "sealed": 0}
         self.migrated = []      # tokens of the migration that were acknowledged
         self.entering = threading.Event()
-        # Held while a site is being entered, and while a connection that broke may have left a write running: Lull does not
-        # wait for such a write, which the README names, so that it is not what is judged here.
-        self.calm = threading.Lock()
         self.problem = None
 
     def run(self):
@@ -46,13 +43,12 @@ class Operator(threading.Thread):
 
     def flip(self, flip):
         self.counts["flips"] += 1
-        with self.calm:
-            self.entering.set()
-            self.ask("PUT", "/sites/shop/maintenance",
-                     {"reason": "torture", "on_deadline": flip.on_deadline, "drain_timeout_ms": flip.drain_ms,
-                      "freeze": flip.freeze, "wait_ms": 15000})
-            site = self.settled()
-            self.entering.clear()
+        self.entering.set()
+        self.ask("PUT", "/sites/shop/maintenance",
+                 {"reason": "torture", "on_deadline": flip.on_deadline, "drain_timeout_ms": flip.drain_ms,
+                  "freeze": flip.freeze, "wait_ms": 15000})
+        site = self.settled()
+        self.entering.clear()
         if site["mode"] != "sealed":
             self.counts["not entered"] += 1
             return self.open()
