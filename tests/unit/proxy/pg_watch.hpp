@@ -102,7 +102,7 @@ class pg_watch {
   private:
     static bool asks(char type) { return type == 'Q' || type == 'F' || type == 'S'; }
     /// Also by a policy of the site's: of tables that are written to, the server sees that they are temporary.
-    bool passes(routing::statement const& s) const {
+    bool may_pass(routing::statement const& s) const {
         config::guard const& guard = world_.site().guard;
         if (routing::passes_read_only(s, guard)) return true;
         return guard.temporary_tables == config::temporary_policy::write && s.beside <= routing::access::session;
@@ -122,7 +122,7 @@ class pg_watch {
             using kind = routing::statement_kind;
             alone = alone && (s.kind == kind::set || s.kind == kind::reset || s.kind == kind::discard ||
                               s.kind == kind::deallocate || s.kind == kind::rollback);
-            if (subject && known && !passes(s) && !ours(text))
+            if (subject && known && !may_pass(s) && !ours(text))
                 tell_("a write reaches a primary while the site is read-only: " + text);
         }
         // (A segment from before the flip may still read: what only reads needs nothing around it.)
