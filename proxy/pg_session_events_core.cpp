@@ -205,7 +205,8 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     leave_hold();  // it is judged again, and held again
     pg_server_state& lost = *server_;
     bool const half_told = lost.body_left > 0 && !lost.body_swallowed;
-    bool const in_block = lost.status != 'I' || block_seen_;
+    // A transaction that is only ours, around one statement, is no block of the client's.
+    bool const in_block = block_seen_ || (client_status_ != 'I' && !deferred_);
     bool const unresolved = commit_sent_ && !lost.owed.empty();
     bool const was_welcoming = !started_;
     std::string error = std::move(server_fatal_);

@@ -192,6 +192,11 @@ std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::
         owed_reply& owed = send_own_query(failing_statement, step);
         owed.ours = false;
         owed.text = std::move(error);
+        if (wrap_open_ && !segment_open_) {  // opened for this unit, which was let through then
+            owed.idle_after = true;
+            send_own_query("ROLLBACK", step);
+            wrap_open_ = false;
+        }
         return drop(in, size);
     }
     step.client.text(error);

@@ -110,7 +110,7 @@ class Client:
             self.books.failed_reads.append([began, time.time(), repr(error)])
             raise
         if self.codes(answer):
-            self.books.failed_reads.append([began, time.time(), str(errors(answer)[0])[:200]])
+            self.books.failed_reads.append([began, time.time(), f"{self.number} {self.kind.__name__}: {str(errors(answer)[0])[:200]}"])
         elif rows(answer) != [(str(ITEMS),)]:
             self.books.wrong.append(f"{self.number}: a read saw {rows(answer)}")
 

@@ -3,6 +3,7 @@
 #include "tests/unit/proxy/pg_driver.hpp"
 #include "tests/unit/proxy/pg_wire.hpp"
 #include "tests/unit/proxy/pg_world.hpp"
+#include "tests/unit/proxy/script.hpp"
 
 #include <doctest/doctest.h>
 
@@ -64,4 +65,41 @@ TEST_CASE("the deadline does not speak into the middle of a client's message") {
     CHECK(primary.received.empty());
     CHECK(driver.closed());
     CHECK(driver.discarded.size() == 1);
+}
+
+TEST_CASE("a statement that is judged anew while our READ ONLY block is opened for it, and refused, leaves no block") {
+    tell([](scene& s) {
+        s.seal_on_primary();
+        s.client(query("select f()"));
+        CHECK(&s.link() == &s.guarded);
+        CHECK(s.sent(s.guarded) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.world.site().guard.functions = config::function_policy::refuse;  // as where the catalog is known by now
+        s.flip(routing::mode::sealed);
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T'));
+        CHECK(has(s.sent(s.guarded), "Q(ROLLBACK) "));
+        s.server(error("3B001") + ready('E') + complete("ROLLBACK") + ready('I'));
+        std::string const told = s.told();
+        CHECK(has(told, "E(25006"));
+        CHECK(has(told, "Z(I)"));
+        CHECK(s.driver.core().status() == 'I');
+    });
+}
+
+TEST_CASE("autocommit in our READ ONLY block: the client of a lost server is in no block, and goes on") {
+    tell([](scene& s) {
+        s.seal_on_primary();
+        s.client(query("select f()"));
+        s.link();
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T'));
+        CHECK(s.sent(s.guarded) == "Q(BEGIN READ ONLY;SELECT 1) Q(select f()) Q(ROLLBACK) ");
+        s.server(rows({"1"}) + ready('T'));
+        CHECK(s.told() == "T D(1) C(SELECT 1) Z(I) ");
+        s.server(complete("ROLLBACK") + ready('I'));
+        s.client(parse("", "select g()") + bind_to("") + execute() + wire::sync());
+        if (s.driver.wish()) s.link();
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T'));
+        s.server(message('1') + message('2') + data_row("1") + complete("SELECT 1") + ready('T'));
+        s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(has(s.told(), "C(SELECT 1) Z(I)"));
+    });
 }

@@ -42,7 +42,10 @@ class pg_watch {
             if (m.type == 'Q' || m.type == 'P') {
                 std::size_t at = 0;
                 if (m.type == 'P') (void)text_at(m.body, at);
-                ++texts_[text_at(m.body, at)];
+                std::string const text = text_at(m.body, at);
+                ++texts_[text];
+                for (std::string_view word : {"begin", "start", "BEGIN", "START"})
+                    begins_blocks_ = begins_blocks_ || text.find(word) != std::string::npos;
             }
         }
     }
@@ -93,6 +96,8 @@ class pg_watch {
             tell_("a server is given back that is not clean");
     }
 
+    /// Whether the client has ever asked for one.
+    bool begins_blocks() const { return begins_blocks_; }
     /// ReadyForQuery that the client still waits for.
     long waits_for() const { return static_cast<long>(asked_) - static_cast<long>(answered_); }
     void greeted() { ++asked_; }
@@ -148,6 +153,7 @@ class pg_watch {
     std::size_t answered_ = 0;
     std::size_t own_ = 0;
     bool wrote_ = false;
+    bool begins_blocks_ = false;
 };
 
 }  // namespace lull::wire
