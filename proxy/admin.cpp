@@ -117,7 +117,9 @@ class session : public std::enable_shared_from_this<session> {
             std::string const what = slash == std::string::npos ? "" : rest.substr(slash + 1);
             if (what.empty() && verb == "GET") return answer(desk_.site(name), keep_alive_);
             if (what == "migration" && verb == "GET") return answer(desk_.migration(name), keep_alive_);
-            if (what == "journal" && verb == "GET") return answer(desk_.journal(name), keep_alive_);
+            if (what == "journal" && verb == "GET")
+                return answer(desk_.journal(name, target.ends_with("?all=1")), keep_alive_);
+            if (what == "journal" && verb == "POST") return answer(desk_.run_journal(name), keep_alive_);
             if (what == "maintenance" && (verb == "PUT" || verb == "DELETE"))
                 return maintain(verb, name, target);
             if (what == "lease" && verb == "PUT") return renew(name);
@@ -127,8 +129,8 @@ class session : public std::enable_shared_from_this<session> {
                     self->answer(std::move(known), self->keep_alive_);
                 });
             }
-            if (what.empty() || what == "migration" || what == "journal" || what == "verify")
-                return method_not_allowed("GET");
+            if (what.empty() || what == "migration" || what == "verify") return method_not_allowed("GET");
+            if (what == "journal") return method_not_allowed("GET, POST");
             if (what == "lease") return method_not_allowed("PUT");
             if (what == "maintenance") return method_not_allowed("PUT, DELETE");
         } else if (path == "/status" || path == "/sites" || path == "/config" || path == "/version") {

@@ -2,7 +2,8 @@
 // the control thread, as does everything it asks.
 //
 //   GET /status   GET /sites   GET /sites/SITE   GET /sites/SITE/migration   GET /config   GET /version
-//   GET /sites/SITE/journal         writes that are to be run when the window is over, and what became of others
+//   GET /sites/SITE/journal         writes that are to be run when the window is over, and what became of others (?all=1: not only the first 100)
+//   POST /sites/SITE/journal        run what the oldest kept file says was not run, or failed
 //   PUT /sites/SITE/maintenance     begin, or one more reason; idempotent. ?wait_ms= or "wait_ms" in the body:
 //                                   answer when it is over
 //   DELETE /sites/SITE/maintenance  clear a reason (?as=NAME), or all (?all=1); the last one ends the window,
@@ -40,7 +41,10 @@ class admin_desk {
     virtual admin_answer sites() = 0;
     virtual admin_answer site(std::string const& name) = 0;
     virtual admin_answer migration(std::string const& site) = 0;
-    virtual admin_answer journal(std::string const& site) = 0;
+    /// The first 100 of each list, or `all`.
+    virtual admin_answer journal(std::string const& site, bool all) = 0;
+    /// Begins to run what a kept file says was not done.
+    virtual admin_answer run_journal(std::string const& site) = 0;
     virtual admin_answer effective_config() = 0;
     /// `request` is an object, perhaps empty; unknown members are refused. 202 while entering, 200 when
     /// sealed.

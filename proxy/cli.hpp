@@ -34,6 +34,7 @@ struct window_options {
 
 int status(admin_client const& admin, std::string const& site, bool json);
 int journal(admin_client const& admin, std::string const& site, bool json);
+int run_journal(admin_client const& admin, std::string const& site);
 int maintenance_on(admin_client const& admin, window_options const& options);
 struct end_options {
     std::string site;

@@ -14,23 +14,36 @@ std::string text(json const& object, char const* key) {
     return printable(object.value(key, ""));
 }
 
-void print_entries(json const& entries) {
-    for (json const& e : entries) {
+void print_entries(json const& in) {
+    for (json const& e : in["entries"]) {
         fmt::print("  {:>6}  {}  {}  {}@{} {}\n          {}\n", e.value("number", 0), text(e, "received"),
                    text(e, "state"), text(e, "user"), text(e, "database"), text(e, "application_name"),
                    text(e, "statement"));
+        for (json const& sql : e["settings"]) fmt::print("          after {}\n", printable(sql.get<std::string>()));
         auto const parameters = e.find("parameters");
         if (parameters != e.end() && !parameters->empty())
             fmt::print("          with {}\n",
                        printable(parameters->dump(-1, ' ', false, json::error_handler_t::replace)));
         if (e.contains("error")) fmt::print("          {} {}\n", text(e, "sqlstate"), text(e, "error"));
     }
+    if (int const more = in.value("more", 0); more > 0)
+        fmt::print("  and {} more: --json shows all\n", more);
+    if (auto const damage = text(in, "damage"); !damage.empty())
+        fmt::print("  and what cannot be read: {}\n", damage);
 }
 
 }  // namespace
 
+int run_journal(admin_client const& admin, std::string const& site) {
+    admin_reply const reply = admin.call("POST", "/sites/" + site + "/journal");
+    if (!reply.ok()) return print_problem(reply);
+    fmt::print("{}: {} writes of {} are being run; `lull journal {}` shows what becomes of them\n", site,
+               reply.body.value("pending", 0), text(reply.body, "file"), site);
+    return 0;
+}
+
 int journal(admin_client const& admin, std::string const& site, bool as_json) {
-    admin_reply const reply = admin.call("GET", "/sites/" + site + "/journal");
+    admin_reply const reply = admin.call("GET", "/sites/" + site + "/journal" + (as_json ? "?all=1" : ""));
     if (!reply.ok()) return print_problem(reply);
     json const& j = reply.body;
     if (as_json) {
@@ -44,7 +57,10 @@ int journal(admin_client const& admin, std::string const& site, bool as_json) {
                    j.value("bytes", 0));
     if (auto const problem = j.value("problem", ""); !problem.empty())
         fmt::print("  problem: {}\n", printable(problem));
-    print_entries(j["entries"]);
+    print_entries(j);
+    for (json const& cut : j["cut"])
+        fmt::print("  an end that a crash left half written, and was never answered, is kept in {}\n",
+                   printable(cut.get<std::string>()));
     if (auto const& last = j["last"]; last.is_object())
         fmt::print(
             "last replay: {} done ({} with another number of rows than was answered), {} failed, "
@@ -52,9 +68,11 @@ int journal(admin_client const& admin, std::string const& site, bool as_json) {
             last.value("done", 0), last.value("differs", 0), last.value("failed", 0),
             last.value("unknown", 0), last.value("left", 0), last.value("ended", ""));
     for (json const& kept : j["not_done"]) {
-        fmt::print("not done, kept in {} (look, put right by hand, then delete the file):\n",
-                   kept.value("file", ""));
-        print_entries(kept["entries"]);
+        bool const whole = kept.value("more", 0) == 0 && text(kept, "damage").empty();
+        fmt::print("not done, kept in {} (`lull journal {} --run` runs what failed or was not run{}):\n",
+                   text(kept, "file"), site,
+                   whole ? "; or put right by hand, then delete the file" : "");
+        print_entries(kept);
     }
     return 0;
 }

@@ -116,6 +116,9 @@ void print_site(json const& site) {
         if (journal->value("pending", 0) > 0)
             line("journal", text(*journal, "pending") + " writes to run (" + text(*journal, "bytes") + " bytes)");
         line("journal", text(*journal, "problem"));
+        if (auto const cut = journal->find("cut"); cut != journal->end() && !cut->empty())
+            line("journal", std::to_string(cut->size()) + " cut-off end(s) of it are kept: see `lull journal " +
+                                text(site, "site") + "`");
         if (journal->value("kept", 0) > 0)
             line("journal", text(*journal, "kept") + " file(s) with writes that were not done: see `lull journal " +
                                 text(site, "site") + "`");

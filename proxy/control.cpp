@@ -203,7 +203,7 @@ void control::persist(managed_site& s, routing::maintenance_record const& record
 void control::say(managed_site& s, routing::effect::say const& said) {
     using routing::effect::loudness;
     routing::effect::say what = said;
-    if (what.event == "reopened" && s.journal.replay) what.text += ", once journaled writes have been run";
+    if (what.event == "reopened" && closed_by_replay(s)) what.text += ", once journaled writes have been run";
     switch (what.level) {
         case loudness::info:
             log::info("site {}: {}", s.name, what.text);

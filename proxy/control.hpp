@@ -70,7 +70,8 @@ class control final : public control_port, public admin_desk {
     admin_answer sites() override;
     admin_answer site(std::string const& name) override;
     admin_answer migration(std::string const& site) override;
-    admin_answer journal(std::string const& site) override;
+    admin_answer journal(std::string const& site, bool all) override;
+    admin_answer run_journal(std::string const& site) override;
     admin_answer effective_config() override;
     admin_answer begin(std::string const& site, nlohmann::json const& request) override;
     admin_answer finish(std::string const& site, std::string const& as, bool all) override;
@@ -114,7 +115,9 @@ class control final : public control_port, public admin_desk {
         std::unique_ptr<hook_runner> hooks;
         struct {
             journal_state what = journal_state::found;
-            std::unique_ptr<journal_replay> replay;  // the site stays closed while there is one
+            std::unique_ptr<journal_replay> replay;
+            bool beside = false;      // the replay is of a kept file, and the site is open meanwhile
+            routing::instant ended;   // the last replay: reads must have seen what it wrote
             std::uint64_t replays = 0;
             std::optional<replay_report> last;
             std::string last_file;  // what of it is kept
@@ -170,6 +173,9 @@ class control final : public control_port, public admin_desk {
     void settle_journals();
     void start_replay(managed_site& s, journal_contents contents);
     void replayed(managed_site& s, replay_report const& report);
+    void reload_broken_journal(managed_site& s);
+    /// The window is over but for its journal.
+    static bool closed_by_replay(managed_site const& s) { return s.journal.replay && !s.journal.beside; }
     std::optional<server_credentials> credentials_of(routing::site_id site, std::string const& user);
     nlohmann::json describe_journal(managed_site& s);
     write_fates fates_of(managed_site const& s) const;

@@ -136,7 +136,7 @@ json control::describe(managed_site& s) {
                                 {"text", h.text},
                                 {"output", h.output},
                                 {"at", rfc3339(h.at)}});
-    if (s.journal.replay && view.phase == routing::phase::read_write) {
+    if (closed_by_replay(s) && view.phase == routing::phase::read_write) {
         out["mode"] = name_of(routing::mode::reopening);
         out["state"] = "replaying";
     }

@@ -67,7 +67,8 @@ void control::keep(routing::site_id site, journal_entry entry, server_credential
 void control::logged_in(routing::site_id site, std::string const& user,
                         server_credentials const& credentials) {
     std::lock_guard const lock(shared_);
-    if (credentials_.size() < most_credentials) credentials_[{site, user}] = credentials;
+    if (credentials_.size() < most_credentials || credentials_.contains({site, user}))
+        credentials_[{site, user}] = credentials;
 }
 
 /// Nothing: neither the configuration nor a login has told.
@@ -86,9 +87,11 @@ void control::settle_journals() {
         if (!open && s->journal.replay) {
             // Nobody writes in a window, our own replay included; what is not done stays where it is.
             s->journal.replay.reset();
+            s->journal.beside = false;
             s->journal.problem = journals_.load(s->name).problem;
         }
         if (!open && s->journal.what != journal_state::open) {
+            reload_broken_journal(*s);
             journals_.open(s->name);
             s->journal.what = journal_state::open;
         } else if (open && s->journal.what != journal_state::closed && !s->journal.replay) {
@@ -98,6 +101,12 @@ void control::settle_journals() {
         }
         watch_window(*s);
     }
+}
+
+/// Somebody may have mended what was wrong with it.
+void control::reload_broken_journal(managed_site& s) {
+    if (s.journal.replay || !journals_.broken(s.name)) return;
+    s.journal.problem = journals_.load(s.name).problem;
 }
 
 void control::start_replay(managed_site& s, journal_contents contents) {
@@ -111,7 +120,8 @@ void control::start_replay(managed_site& s, journal_contents contents) {
     if (tls != keyring->servers.end()) job.primary.tls = tls->second;
     job.timeout = s.settings->journal.replay_timeout;
     job.credentials = [this, id = s.id](std::string const& user) { return credentials_of(id, user); };
-    log::notice("site {}: {} journaled writes are run before writes open", s.name, contents.pending());
+    log::notice("site {}: {} journaled writes are run{}", s.name, contents.pending(),
+                s.journal.beside ? "" : " before writes open");
     audit({{"time", rfc3339(now().wall)},
            {"site", s.name},
            {"event", "replay_begins"},
@@ -129,6 +139,8 @@ void control::start_replay(managed_site& s, journal_contents contents) {
 
 void control::replayed(managed_site& s, replay_report const& report) {
     s.journal.replay.reset();
+    s.journal.beside = false;
+    s.journal.ended = now().now;
     bool const clean = report.differs + report.failed + report.unknown + report.left == 0;
     s.journal.last = report;
     s.journal.last_ended = now().wall;
@@ -165,7 +177,7 @@ write_fates control::fates_of(managed_site const& s) const {
 
 /// Before each snapshot: what was counted before a window and after it.
 void control::watch_window(managed_site& s) {
-    bool const open = s.machine->view().mode == routing::mode::read_write && !s.journal.replay;
+    bool const open = s.machine->view().mode == routing::mode::read_write && !closed_by_replay(s);
     if (open != s.closed) return;
     s.closed = !open;
     if (open)
@@ -207,6 +219,7 @@ nlohmann::json control::describe_journal(managed_site& s) {
                        {"replaying", s.journal.replay != nullptr},
                        {"problem", problem},
                        {"kept", journals_.kept_files(s.name).size()},
+                       {"cut", journals_.cut_files(s.name)},
                        {"last", nullptr}};
     if (auto const& r = s.journal.last)
         out["last"] = {{"done", r->done},
@@ -220,17 +233,53 @@ nlohmann::json control::describe_journal(managed_site& s) {
     return out;
 }
 
-admin_answer control::journal(std::string const& name) {
+admin_answer control::journal(std::string const& name, bool all) {
     managed_site* const s = find_site(name);
     if (!s) return unknown_site(name);
+    shown_most const most = all ? shown_most::all : shown_most::some;
     nlohmann::json out = describe_journal(*s);
     out["site"] = name;
     out["file"] = journals_.path_of(name);
-    out["entries"] = show_journal(journals_.path_of(name), shown_entries::all);
+    show_journal(out, journals_.path_of(name), shown_entries::all, most);
     out["not_done"] = nlohmann::json::array();
-    for (std::string const& file : journals_.kept_files(name))
-        out["not_done"].push_back({{"file", file}, {"entries", show_journal(file, shown_entries::not_done)}});
+    for (std::string const& file : journals_.kept_files(name)) {
+        nlohmann::json& kept = out["not_done"].emplace_back(nlohmann::json{{"file", file}});
+        show_journal(kept, file, shown_entries::not_done, most);
+    }
     return {200, std::move(out)};
+}
+
+admin_answer control::run_journal(std::string const& name) {
+    managed_site* const s = find_site(name);
+    if (!s) return unknown_site(name);
+    std::string const what = "Nothing was run";
+    if (s->journal.replay)
+        return problem(409, what, "journaled writes are being run already",
+                       "`lull journal " + name + "` shows how far it is");
+    if (s->machine->view().mode != routing::mode::read_write)
+        return problem(409, what, name + " is in maintenance", "end that first: lull maintenance off " + name);
+    reload_broken_journal(*s);
+    if (journals_.broken(name))
+        return problem(409, what, journals_.count(name).problem, "see `lull journal " + name + "`");
+    journal_contents contents = journals_.close(name);
+    std::string file = journals_.path_of(name);  // of a window whose file could not be put aside
+    if (contents.pending() == 0) {
+        std::string trouble;
+        file = journals_.take_back(name, trouble);
+        if (file.empty())
+            return problem(trouble.empty() ? 404 : 409, what,
+                           trouble.empty() ? "no file has writes that failed or were not run" : trouble,
+                           "see `lull journal " + name + "`");
+        journals::loaded found = journals_.load(name);
+        s->journal.problem = found.problem;
+        if (!found.problem.empty())
+            return problem(503, what, found.problem, "see `lull journal " + name + "`");
+        contents = std::move(found.contents);
+    }
+    std::size_t const pending = contents.pending();
+    s->journal.beside = true;
+    start_replay(*s, std::move(contents));
+    return {202, {{"site", name}, {"file", file}, {"pending", pending}}};
 }
 
 }  // namespace lull

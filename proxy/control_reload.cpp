@@ -92,6 +92,7 @@ admin_answer control::reload() {
     log::configure(config_->log);
     for (auto const& [name, settings] : config_->sites) {
         if (managed_site* const known = find_site(name)) {
+            reload_broken_journal(*known);
             known->settings = std::make_shared<config::site const>(settings);
             known->machine->set_timing(timing_of(settings));
             continue;

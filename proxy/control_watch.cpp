@@ -81,7 +81,7 @@ std::shared_ptr<routing::snapshot const> control::build() {
     }
     for (auto const& s : sites_) {
         routing::maintenance_view view = s->machine->view();
-        bool const replaying = s->journal.replay && view.mode == routing::mode::read_write;
+        bool const replaying = closed_by_replay(*s) && view.mode == routing::mode::read_write;
         if (replaying) view.mode = routing::mode::reopening;
         routing::maintenance_record const& record = s->machine->record();
         routing::site site;
@@ -91,7 +91,7 @@ std::shared_ptr<routing::snapshot const> control::build() {
         site.epoch = view.epoch;
         site.generation = view.generation;
         site.frozen = view.frozen;
-        site.fresh_floor = view.fresh_floor;
+        site.fresh_floor = std::max(view.fresh_floor, s->journal.ended);
         if (replaying) {
             site.reason = "the maintenance is over, and writes that were put off are being made";
         } else if (view.mode != routing::mode::read_write) {

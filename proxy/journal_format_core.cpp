@@ -131,6 +131,25 @@ bool take_record(std::string_view payload, journal_contents& into) {
     return false;
 }
 
+/// Whether a whole record begins anywhere in it. Where that is too much to find out: yes.
+bool has_record(std::string_view rest) {
+    constexpr std::size_t most_summed = 256 * 1024 * 1024;
+    std::size_t summed = 0;
+    for (; rest.size() > 8; rest.remove_prefix(1)) {
+        char const kind = rest[8];
+        if (kind != static_cast<char>(record::entry) && kind != static_cast<char>(record::intent) &&
+            kind != static_cast<char>(record::verdict))
+            continue;
+        taker from{rest};
+        auto const size = from.number<std::uint32_t>();
+        auto const sum = from.number<std::uint32_t>();
+        if (size == 0 || from.in.size() < size) continue;
+        summed += size;
+        if (summed > most_summed || checksum(from.in.substr(0, size)) == sum) return true;
+    }
+    return false;
+}
+
 }  // namespace
 
 void write_entry(std::string& out, journal_entry const& e) {
@@ -188,7 +207,11 @@ journal_contents read_journal(std::string_view bytes) {
         // A file that grew before its data came to the disk ends in zeros.
         bool const nothing = std::all_of(rest.begin(), rest.end(), [](char c) { return c == '\0'; });
         if (from.bad || from.in.size() < size || nothing) {
-            out.torn = true;
+            // A length that was damaged looks the same, but something comes behind it.
+            if (has_record(rest))
+                out.damage = "the record at byte " + std::to_string(at) + " is damaged";
+            else
+                out.torn = true;
             return out;
         }
         std::string_view const payload = from.in.substr(0, size);

@@ -11,10 +11,23 @@ using std::chrono::milliseconds;
 constexpr milliseconds between_tries{250};
 constexpr milliseconds connecting{5000};
 constexpr int most_tries = 5;
+// Of the time without progress after which all is given up: how long one entry alone may meet a failing server.
+constexpr int parts_for_one = 10;
+
+// As its client's session would not have it: read-only by the role's settings, or with limits for a server that
+// somebody waits for. How long it may take is bounded by the replay itself.
+constexpr std::string_view begin_entry =
+    "BEGIN READ WRITE; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
+    "SET LOCAL idle_in_transaction_session_timeout = 0";
+
+// What ask_origin() needs.
+constexpr char const* needed_grant =
+    "GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system(), pg_catalog.pg_walfile_name(pg_lsn), "
+    "pg_catalog.pg_current_wal_insert_lsn() TO PUBLIC";
 
 /// The statement is not to blame: the same may succeed in a moment.
 bool is_of_the_moment(std::string_view sqlstate) {
-    return sqlstate == "40001" || sqlstate == "40P01" || sqlstate == "55P03";
+    return sqlstate == "40001" || sqlstate == "40P01" || sqlstate == "55P03" || sqlstate == "57014";
 }
 /// The server is not as it should be, or ends: nothing is known about the statement.
 bool is_of_the_server(std::string_view sqlstate) {
@@ -50,6 +63,7 @@ void journal_replay::run() {
     for (journal_entry const& entry : job_.contents.entries) {
         if (job_.contents.verdicts.contains(entry.number)) continue;
         tries_ = 0;
+        trouble_ = {};
         step next = step::again;
         while (next == step::again && !stop_)
             next = intent_ && intent_->number == entry.number ? find_out(entry, *intent_) : run_one(entry);
@@ -87,6 +101,9 @@ journal_replay::step journal_replay::settle(journal_entry const& entry, journal_
     if (std::string const problem = books_.record(job_.site, bytes, false); !problem.empty())
         return wait(problem);
     intent_.reset();
+    // Not where the server failed: with it out of order, each of many would take its time before all is given up.
+    if (!(result == journal_result::failed && trouble_.times >= most_tries))
+        until_ = std::chrono::steady_clock::now() + job_.timeout;
     std::lock_guard const lock(mutex_);
     --report_.left;
     report_.problem.clear();
@@ -134,10 +151,12 @@ bool journal_replay::prepare(journal_entry const& e) {
         if (!why.empty()) return fail("no connection to the primary as " + e.user + ": " + why);
         connected_as_ = as;
         made_.clear();
+        dirty_ = false;
     }
-    if (made_ == e.settings) return true;
+    if (made_ == e.settings && !dirty_) return true;
     made_.clear();
     if (!connection_.query("DISCARD ALL", until_).ok()) return fail("the connection to the primary broke");
+    dirty_ = false;
     return true;
 }
 
@@ -172,26 +191,54 @@ bool journal_replay::flush_log(journal_entry const& e) {
     return false;
 }
 
-journal_replay::step journal_replay::server_failed(journal_entry const& entry, answer const& a) {
+void journal_replay::note_trouble(answer const& a) {
+    if (trouble_.times++ == 0) trouble_.since = std::chrono::steady_clock::now();
+    trouble_.last = a;
+}
+
+/// The entry met a failing server often and long enough, while this new connection to it says that it is well:
+/// the entry is what is wrong (a trigger that raises such an error, or ends its backend), and others must not
+/// wait for it.
+bool journal_replay::is_poison() {
+    if (trouble_.times < most_tries ||
+        std::chrono::steady_clock::now() - trouble_.since < job_.timeout / parts_for_one)
+        return false;
+    answer const a = connection_.query("SELECT pg_catalog.pg_is_in_recovery()", until_);
+    return a.ok() && a.value == "f";
+}
+
+journal_replay::step journal_replay::server_failed(journal_entry const& entry, answer const& a, blame whose) {
     if (a.lost || is_of_the_server(a.sqlstate)) {
         connection_.close();
+        note_trouble(a);
         return wait(a.lost ? "the connection to the primary broke" : a.message);
     }
     if (!connection_.query("ROLLBACK", until_).ok()) connection_.close();
     if (is_of_the_moment(a.sqlstate) && ++tries_ < most_tries) return wait(a.message);
+    if (whose == blame::lull && !is_of_the_moment(a.sqlstate))
+        return wait("what Lull itself has to ask the primary, as " + entry.user + " in " + entry.database +
+                    ", failed: " + (a.sqlstate.empty() ? "no answer" : a.sqlstate + " " + a.message) +
+                    (a.sqlstate == "42501" ? std::string(". As a superuser there: ") + needed_grant : ""));
     return settle(entry, journal_result::failed, a.sqlstate, a.message);
 }
 
 journal_replay::step journal_replay::run_one(journal_entry const& e) {
     if (!prepare(e)) return wait(problem());
+    if (is_poison())
+        return settle(e, journal_result::failed, trouble_.last.lost ? "08006" : trouble_.last.sqlstate,
+                      trouble_.last.lost ? "each time the connection to the primary broke while it ran"
+                                         : trouble_.last.message);
+    dirty_ = true;  // until COMMIT
     if (made_ != e.settings) {
         for (std::string const& sql : e.settings)
-            if (answer const a = connection_.query(sql, until_); !a.ok()) return server_failed(e, a);
+            if (answer const a = connection_.query(sql, until_); !a.ok())
+                return server_failed(e, a, blame::entry);
         made_ = e.settings;
     }
-    if (answer const a = connection_.query("BEGIN", until_); !a.ok()) return server_failed(e, a);
+    if (answer const a = connection_.query(begin_entry, until_); !a.ok())
+        return server_failed(e, a, blame::lull);
     answer const ran = connection_.run(e, until_);
-    if (!ran.ok()) return server_failed(e, ran);
+    if (!ran.ok()) return server_failed(e, ran, blame::entry);
     ran_as_ = ran.tag;
     // A session may have asked for commits that a crash can lose; this one must not be.
     answer const x = connection_.query(
@@ -200,11 +247,11 @@ journal_replay::step journal_replay::run_one(journal_entry const& e) {
         "WHEN 'off' THEN 'on' ELSE pg_catalog.current_setting('synchronous_commit') END, true);"
         "SELECT 1",
         until_);
-    if (!x.ok()) return server_failed(e, x);
+    if (!x.ok()) return server_failed(e, x, blame::lull);
     answer const xid = connection_.query("SELECT pg_catalog.pg_current_xact_id()::text", until_);
-    if (!xid.ok() || !xid.value) return server_failed(e, xid);
+    if (!xid.ok() || !xid.value) return server_failed(e, xid, blame::lull);
     answer const origin = ask_origin();
-    if (!origin.ok() || !origin.value) return server_failed(e, origin);
+    if (!origin.ok() || !origin.value) return server_failed(e, origin, blame::lull);
     if (!flush_log(e)) {
         second_.close();
         connection_.close();
@@ -233,12 +280,14 @@ journal_replay::step journal_replay::commit(journal_entry const& e, journal_inte
     intent_ = std::move(intent);
     answer const a = connection_.query("COMMIT", until_);
     if (a.ok() && a.tag == "COMMIT") {
+        dirty_ = false;
         if (ran_as_ == e.tag) return settle(e, journal_result::done);
         return settle(e, journal_result::differs, "02000",
                       "its client was told " + e.tag + ", and it was " + ran_as_);
     }
     if (a.lost || is_of_the_server(a.sqlstate)) {
         connection_.close();
+        note_trouble(a);
         return wait("the connection to the primary broke while a COMMIT was on its way");
     }
     intent_.reset();  // it has failed for certain, and nothing of it is there

@@ -47,6 +47,7 @@ class journal_replay {
     using instant = replay_connection::instant;
     using answer = replay_connection::answer;
     enum class step : std::uint8_t { settled, again, give_up };
+    enum class blame : std::uint8_t { entry, lull };  // whose statement failed
     void run();
     step run_one(journal_entry const& entry);
     step commit(journal_entry const& entry, journal_intent intent);
@@ -57,7 +58,9 @@ class journal_replay {
     bool flush_log(journal_entry const& entry);
     step settle(journal_entry const& entry, journal_result result, std::string sqlstate = {},
                 std::string message = {});
-    step server_failed(journal_entry const& entry, answer const& a);
+    step server_failed(journal_entry const& entry, answer const& a, blame whose);
+    void note_trouble(answer const& a);
+    bool is_poison();
     step wait(std::string problem);
     void count(journal_result result);
 
@@ -65,14 +68,20 @@ class journal_replay {
     job const job_;
     std::function<void(replay_report)> const over_;
     std::atomic<bool> stop_{false};
-    instant until_;
+    instant until_;  // it is given up then; further off with each entry that the server has decided on
     replay_connection connection_{stop_};
     replay_connection second_{stop_};  // makes the server flush its log
     std::string connected_as_;         // "database\0user" of connection_
     std::vector<std::string> made_;    // settings of connection_
+    bool dirty_ = false;               // the last entry did not end in COMMIT: who knows what it left there
     std::optional<journal_intent> intent_;
     std::string ran_as_;  // the tag of the entry in hand
     int tries_ = 0;       // of the entry in hand, where the server asks for another
+    struct {              // of the entry in hand: the server failed while it ran
+        int times = 0;
+        instant since;
+        answer last;
+    } trouble_;
     mutable std::mutex mutex_;
     replay_report report_;
     std::thread thread_;

@@ -72,18 +72,25 @@ char const* name_of(journal_result r) {
 
 }  // namespace
 
-json show_journal(std::string const& file, shown_entries which) {
-    json out = json::array();
+void show_journal(json& to, std::string const& file, shown_entries which, shown_most most) {
+    json& out = to["entries"] = json::array();
+    to["more"] = 0;
+    to["damage"] = "";
     std::ifstream in(file, std::ios::binary);
-    if (!in) return out;
+    if (!in) return;
     std::string const bytes{std::istreambuf_iterator<char>(in), {}};
     journal_contents const contents = read_journal(bytes);
+    to["damage"] = contents.damage;
+    std::size_t more = 0;
     for (journal_entry const& e : contents.entries) {
         auto const verdict = contents.verdicts.find(e.number);
         bool const known = verdict != contents.verdicts.end();
         if (which == shown_entries::not_done && known && verdict->second.result == journal_result::done)
             continue;
-        if (out.size() == most_shown) break;
+        if (most == shown_most::some && out.size() == most_shown) {
+            ++more;
+            continue;
+        }
         json one{
             {"number", e.number},
             {"received", rfc3339(routing::wall_time(std::chrono::duration_cast<routing::wall_time::duration>(
@@ -105,7 +112,7 @@ json show_journal(std::string const& file, shown_entries which) {
         }
         out.push_back(std::move(one));
     }
-    return out;
+    to["more"] = more;
 }
 
 }  // namespace lull

@@ -36,6 +36,49 @@ std::string reason(char const* what, std::string const& path) {
     return std::string(what) + " " + path + ": " + std::strerror(errno);
 }
 
+/// Anew, and on the disk. Empty, or why not; then nothing is left of it.
+std::string write_file(std::string const& path, std::string_view bytes) {
+    int const fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) return reason("cannot open", path);
+    std::string why;
+    while (why.empty() && !bytes.empty()) {
+        ssize_t const n = ::write(fd, bytes.data(), bytes.size());
+        if (n > 0)
+            bytes.remove_prefix(static_cast<std::size_t>(n));
+        else if (errno != EINTR)
+            why = reason("cannot write", path);
+    }
+    if (why.empty() && ::fsync(fd) != 0) why = reason("cannot flush", path);
+    ::close(fd);
+    if (!why.empty()) ::unlink(path.c_str());
+    return why;
+}
+
+/// Of a kept file, a journal with all its entries of which those that failed are to be run again. Empty: none is.
+std::string what_to_run(std::string const& kept, std::string& problem) {
+    std::ifstream file(kept, std::ios::binary);
+    std::string const old{std::istreambuf_iterator<char>(file), {}};
+    journal_contents const c = read_journal(old);
+    std::error_code none;
+    if (!c.damage.empty() || c.torn || old.size() != std::filesystem::file_size(kept, none)) {
+        problem = kept + ": it cannot be read, or is damaged";
+        return {};
+    }
+    // What failed is not there for certain. All else that has been decided stays so.
+    std::string bytes(journal_header);
+    bool some = false;
+    for (journal_entry const& e : c.entries) {
+        write_entry(bytes, e);
+        auto const v = c.verdicts.find(e.number);
+        if (v == c.verdicts.end() || v->second.result == journal_result::failed)
+            some = true;
+        else
+            write_verdict(bytes, v->second);
+    }
+    if (c.intent) write_intent(bytes, *c.intent);
+    return some ? bytes : std::string();
+}
+
 }  // namespace
 
 journals::journals(std::string folder) : folder_(std::move(folder)), thread_([this] { run(); }) {}
@@ -58,35 +101,80 @@ std::string journals::path_of(std::string const& site) const {
 journals::loaded journals::load(std::string const& site) {
     loaded out;
     std::string const path = path_of(site);
-    std::lock_guard const lock(mutex_);
+    std::unique_lock lock(mutex_);
     book& b = books_[site];
+    idle_.wait(lock, [&] { return b.under_way == 0; });
+    if (b.fd >= 0) ::close(b.fd);
+    bool const open = b.open;
+    b = book{};
+    b.open = open;
     std::error_code none;
     if (!std::filesystem::is_regular_file(path, none)) return out;
+    auto stays = [&](std::string why) {
+        b.broken = true;
+        out.contents = {};
+        out.problem = b.problem = path + ": " + why;
+        return out;
+    };
     std::ifstream file(path, std::ios::binary);
     std::string const bytes{std::istreambuf_iterator<char>(file), {}};
-    if (!file.good() && !file.eof()) {
-        out.problem = b.problem = "cannot read " + path;
-        return out;
-    }
+    if (!file.good() || bytes.size() != std::filesystem::file_size(path, none)) return stays("it cannot be read");
     out.contents = read_journal(bytes);
+    if (!out.contents.damage.empty())
+        return stays(out.contents.damage +
+                     "; none of its writes are run, and no more are journaled. `lull journal " + site +
+                     "` shows what can be read. When you have put that right by hand: mv " + path + " " + path +
+                     ".damaged && lull reload");
     std::size_t const good = out.contents.good_bytes;
     if (good < bytes.size()) {
-        // Also what a crash left half of: where the disk lied it may be more than that.
+        // Where the disk lied it may be more than half of an entry.
         std::string const copy = path + ".cut-" + std::to_string(now_us() / 1000);
-        std::filesystem::copy_file(path, copy, none);
-        if (!out.contents.damage.empty())
-            out.problem = path + ": " + out.contents.damage +
-                          "; entries behind it are lost to Lull (kept as " + copy + ")";
-        else
-            out.notice = path + ": its last " + std::to_string(bytes.size() - good) +
-                         " bytes are an entry that was never answered (kept as " + copy + ")";
+        if (std::string const why = write_file(copy, std::string_view(bytes).substr(good)); !why.empty())
+            return stays("its torn end is not cut off, because it could not be kept: " + why);
+        flush_folder(folder_);
+        if (::truncate(path.c_str(), static_cast<off_t>(good)) != 0)
+            return stays(reason("cannot cut the torn end of", path));
+        out.notice = path + ": its last " + std::to_string(bytes.size() - good) +
+                     " bytes are an entry that was never answered (kept as " + copy + ")";
     }
-    if (good < bytes.size() && ::truncate(path.c_str(), static_cast<off_t>(good)) != 0)
-        out.problem = b.problem = reason("cannot cut the torn end of", path);
     b.contents = out.contents;
     b.bytes = good;
     if (!b.contents.entries.empty()) b.next = b.contents.entries.back().number + 1;
     return out;
+}
+
+bool journals::broken(std::string const& site) {
+    std::lock_guard const lock(mutex_);
+    return books_[site].broken;
+}
+
+std::string journals::take_back(std::string const& site, std::string& problem) {
+    auto const kept = kept_files(site);
+    std::string const path = path_of(site);
+    std::error_code none;
+    if (kept.empty()) return {};
+    if (std::filesystem::exists(path, none)) {
+        problem = path + " is in the way";
+        return {};
+    }
+    std::string from, bytes;
+    for (std::string const& one : kept) {
+        bytes = what_to_run(one, problem);
+        if (bytes.empty()) continue;
+        from = one;
+        break;
+    }
+    if (from.empty()) return {};
+    std::string const fresh = from + ".new";
+    problem = write_file(fresh, bytes);
+    if (!problem.empty()) return {};
+    // Two steps, each of which leaves every entry in one file.
+    if (::rename(fresh.c_str(), from.c_str()) != 0 || ::rename(from.c_str(), path.c_str()) != 0) {
+        problem = reason("cannot rename", from);
+        return {};
+    }
+    flush_folder(folder_);
+    return from;
 }
 
 void journals::open(std::string const& site) {
@@ -108,7 +196,9 @@ void journals::append(std::string const& site, config::journal_limits const& lim
     {
         std::lock_guard const lock(mutex_);
         book& b = books_[site];
-        if (b.open) {
+        if (b.open && b.broken) {
+            outcome = journal_outcome::failed;
+        } else if (b.open) {
             if (queue_.size() < most_queued) {
                 ++b.under_way;
                 queue_.push_back({site, limits, std::move(entry), std::move(answer)});
@@ -160,16 +250,22 @@ void journals::write(std::vector<wanted>& batch) {
             taken.push_back(w);
             ++next;
         }
-        std::string problem;
-        if (!taken.empty()) {
+        // One that broke while these waited takes nothing behind what may be there or not.
+        bool const broken = b.broken;
+        written done{b.broken ? b.problem : std::string(), true};
+        if (!taken.empty() && !broken) {
             // The disk takes its time; nobody but close() waits for it, and record() has no business before
             // that.
             lock.unlock();
-            problem = put(site, b, bytes, true);
+            done = put(site, b, bytes, true);
             lock.lock();
         }
-        b.problem = problem;
-        if (problem.empty() && !taken.empty()) {
+        b.problem = done.problem;
+        if (!done.certain) {
+            b.broken = true;
+            b.problem += "; nothing is journaled any more until that is mended: then run lull reload";
+        }
+        if (done.problem.empty() && !taken.empty()) {
             b.bytes += bytes.size() + (b.bytes == 0 ? journal_header.size() : 0);
             for (wanted* w : taken) b.contents.entries.push_back(w->entry);
             b.next = next;
@@ -177,7 +273,8 @@ void journals::write(std::vector<wanted>& batch) {
         lock.unlock();
         for (std::size_t i = 0; i < all.size(); ++i) {
             bool const kept = outcomes[i] == journal_outcome::kept;
-            all[i]->answer(kept && !problem.empty() ? journal_outcome::failed : outcomes[i]);
+            if (kept && !done.problem.empty()) outcomes[i] = journal_outcome::failed;
+            all[i]->answer(outcomes[i]);
         }
         lock.lock();
         b.under_way -= all.size();
@@ -185,20 +282,28 @@ void journals::write(std::vector<wanted>& batch) {
     }
 }
 
-/// Behind what is good. Where it fails the file is as before, or will be cut there before the next.
-std::string journals::put(std::string const& site, book& b, std::string const& bytes, bool durable) {
+/// Behind what is good. Where it fails the file is as before, unless it is said not to be certain.
+journals::written journals::put(std::string const& site, book& b, std::string const& bytes, bool durable) {
     std::string const path = path_of(site);
     bool const fresh = b.bytes == 0;
     if (b.fd < 0) b.fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (b.fd < 0) return reason("cannot open", path);
+    if (b.fd < 0) return {reason("cannot open", path)};
+    auto cut = [&] {  // EINVAL: not a file at all, which keeps nothing either
+        return (::ftruncate(b.fd, static_cast<off_t>(b.bytes)) == 0 || errno == EINVAL) &&
+               (::fsync(b.fd) == 0 || errno == EINVAL);
+    };
     auto give_up = [&](std::string why) {
         // What a flush has refused may or may not be there: it is written anew, from a new descriptor.
-        if (::ftruncate(b.fd, static_cast<off_t>(b.bytes)) == 0) ::fsync(b.fd);
+        bool const certain = cut();
+        if (!certain) why += "; and " + reason("cannot take it back from", path);
         ::close(std::exchange(b.fd, -1));
-        return why;
+        return written{std::move(why), certain};
     };
-    if (::ftruncate(b.fd, static_cast<off_t>(b.bytes)) != 0 && errno != EINVAL)
-        return give_up(reason("cannot write", path));
+    if (::ftruncate(b.fd, static_cast<off_t>(b.bytes)) != 0 && errno != EINVAL) {
+        std::string const why = reason("cannot write", path);
+        ::close(std::exchange(b.fd, -1));
+        return {why};
+    }
     std::string const all = fresh ? std::string(journal_header) + bytes : bytes;
     for (std::size_t done = 0; done < all.size();) {
         ssize_t const n =
@@ -213,27 +318,32 @@ std::string journals::put(std::string const& site, book& b, std::string const& b
 }
 
 std::string journals::record(std::string const& site, std::string const& bytes, bool durable) {
-    std::lock_guard const lock(mutex_);
+    // Nobody else writes to a closed one; the other sites do not wait for its disk.
+    std::unique_lock lock(mutex_);
     book& b = books_[site];
-    std::string const problem = put(site, b, bytes, durable);
-    if (problem.empty()) b.bytes += bytes.size();
-    return problem;
+    lock.unlock();
+    written const done = put(site, b, bytes, durable);
+    lock.lock();
+    if (done.problem.empty()) b.bytes += bytes.size();
+    return done.problem;
 }
 
 std::string journals::retire(std::string const& site, bool keep) {
     std::lock_guard const lock(mutex_);
     book& b = books_[site];
-    if (b.fd >= 0) ::close(b.fd);
-    b = book{};
     std::string const path = path_of(site);
     std::string kept;
-    if (keep) {
-        auto const stamp = std::to_string(now_us() / 1000);
-        kept = folder_ + "/journal-" + site + "." + stamp + ".kept";
-        if (::rename(path.c_str(), kept.c_str()) != 0) kept = path;
-    } else {
-        ::unlink(path.c_str());
+    if (keep) kept = folder_ + "/journal-" + site + "." + std::to_string(now_us() / 1000) + ".kept";
+    bool const gone =
+        keep ? ::rename(path.c_str(), kept.c_str()) == 0 : ::unlink(path.c_str()) == 0 || errno == ENOENT;
+    if (!gone) {
+        b.problem = reason(keep ? "cannot rename" : "cannot remove", path) +
+                    "; nothing is journaled any more until that is mended: then run lull reload";
+        b.broken = true;
+        return path;
     }
+    if (b.fd >= 0) ::close(b.fd);
+    b = book{};
     flush_folder(folder_);
     return kept;
 }
@@ -244,23 +354,31 @@ journals::counts journals::count(std::string const& site) {
     return {b.contents.pending(), b.bytes, b.problem};
 }
 
-std::vector<std::string> journals::kept_files(std::string const& site) const {
+/// With nothing but digits between.
+std::vector<std::string> journals::files(std::string const& prefix, std::string_view suffix) const {
     std::vector<std::string> out;
     std::error_code none;
-    std::string const prefix = "journal-" + site + ".";
     for (auto const& entry : std::filesystem::directory_iterator(folder_, none)) {
         std::string const name = entry.path().filename().string();
         std::string_view rest = name;
-        if (!rest.starts_with(prefix) || !rest.ends_with(".kept")) continue;
+        if (!rest.starts_with(prefix) || !rest.ends_with(suffix)) continue;
         rest.remove_prefix(prefix.size());
-        rest.remove_suffix(5);
+        if (rest.size() <= suffix.size()) continue;
+        rest.remove_suffix(suffix.size());
         // Another site's name may begin as this one's does.
-        if (!rest.empty() &&
-            std::all_of(rest.begin(), rest.end(), [](char c) { return c >= '0' && c <= '9'; }))
+        if (std::all_of(rest.begin(), rest.end(), [](char c) { return c >= '0' && c <= '9'; }))
             out.push_back(entry.path().string());
     }
     std::sort(out.begin(), out.end());
     return out;
+}
+
+std::vector<std::string> journals::kept_files(std::string const& site) const {
+    return files("journal-" + site + ".", ".kept");
+}
+
+std::vector<std::string> journals::cut_files(std::string const& site) const {
+    return files("journal-" + site + ".log.cut-", "");
 }
 
 }  // namespace lull

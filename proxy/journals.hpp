@@ -31,9 +31,15 @@ class journals {
         std::string problem;  // for the operator: damaged, unreadable; what is readable is in `contents`
         std::string notice;   // for the log: an end was cut off
     };
-    /// Reads what a process before us left, cuts off a torn end, and keeps a damaged file under another name.
-    /// Before the site's first open().
+    /// Reads what a process before us left, and cuts off a torn end, which is kept as a file of its own. What is
+    /// damaged stays as it is: nothing of it is run (what became of its entries may be in what is lost), and no
+    /// entries are taken. For a closed one, or one that is broken().
     loaded load(std::string const& site);
+    /// Takes no entries until it is loaded again, successfully.
+    bool broken(std::string const& site);
+    /// For one that is closed and has no file: the oldest kept file with entries that failed or were not run becomes
+    /// it, and these are to be run. Its name; or empty: there is none, or why not is in `problem`.
+    std::string take_back(std::string const& site, std::string& problem);
     /// From here on entries are taken, until close().
     void open(std::string const& site);
     /// Entries that come later are answered `closed`; those under way are on the disk, or answered otherwise,
@@ -46,7 +52,7 @@ class journals {
     /// or why not.
     std::string record(std::string const& site, std::string const& bytes, bool durable);
     /// For a closed one: over. Everything done: it is removed. Otherwise it is kept under another name, which
-    /// is returned.
+    /// is returned. Where the folder does not let us, it stays, and is broken().
     std::string retire(std::string const& site, bool keep);
 
     struct counts {
@@ -58,6 +64,8 @@ class journals {
     std::string path_of(std::string const& site) const;
     /// Files of earlier windows with entries that failed or were not run, oldest first.
     std::vector<std::string> kept_files(std::string const& site) const;
+    /// Ends that were cut off, oldest first.
+    std::vector<std::string> cut_files(std::string const& site) const;
 
   private:
     struct book {
@@ -66,6 +74,7 @@ class journals {
         std::size_t bytes = 0;  // of the file, as far as it is good
         int fd = -1;
         bool open = false;
+        bool broken = false;    // no entries are taken, for `problem`
         std::size_t under_way = 0;  // entries that are queued or being written
         std::string problem;
     };
@@ -77,7 +86,12 @@ class journals {
     };
     void run();
     void write(std::vector<wanted>& batch);
-    std::string put(std::string const& site, book& b, std::string const& bytes, bool durable);
+    struct written {
+        std::string problem;   // empty: it is there
+        bool certain = true;   // with a problem: it is not there, and will not come back
+    };
+    written put(std::string const& site, book& b, std::string const& bytes, bool durable);
+    std::vector<std::string> files(std::string const& prefix, std::string_view suffix) const;
 
     std::string const folder_;
     std::mutex mutex_;

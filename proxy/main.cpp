@@ -76,6 +76,7 @@ int main(int argc, char** argv) {
 
     std::string site;
     bool json = false;
+    bool run = false;
     auto* status = app.add_subcommand("status", "Show the state of all sites, or of one");
     status->add_option("SITE", site);
     status->add_flag("--json", json, "As the admin socket gives it");
@@ -84,7 +85,8 @@ int main(int argc, char** argv) {
     auto* journal = app.add_subcommand(
         "journal", "Show what is in a site's journal of writes, how its replay goes, and which were not done");
     journal->add_option("SITE", site)->required();
-    journal->add_flag("--json", json, "As the admin socket gives it");
+    journal->add_flag("--json", json, "All of it, as the admin socket gives it");
+    journal->add_flag("--run", run, "Run what failed or was not run, of the oldest file that is kept");
     add_socket(journal);
 
     cli::window_options window;
@@ -159,7 +161,7 @@ int main(int argc, char** argv) {
         if (serve->parsed()) return lull::serve(config);
         if (check->parsed()) return cli::check(config, explain);
         if (status->parsed()) return cli::status(admin, site, json);
-        if (journal->parsed()) return cli::journal(admin, site, json);
+        if (journal->parsed()) return run ? cli::run_journal(admin, site) : cli::journal(admin, site, json);
         if (on->parsed()) return cli::maintenance_on(admin, window);
         if (off->parsed()) return cli::maintenance_off(admin, ending);
         if (renew->parsed()) return cli::maintenance_renew(admin, window.site, window.as);

@@ -93,6 +93,8 @@ pg_session_core::instead pg_session_core::keep(refused_unit const& unit, pg::byt
     // What only its own server knows (a temporary table of the same name, a setting for now) the replay would
     // miss.
     if (pinned_ || reads_differently_) return instead::refuse;
+    // PostgreSQL would have said 25006 to it, also with the site open.
+    if (find_setting(wanted_, "default_transaction_read_only")) return instead::refuse;
     if (journal_closed_) {
         // The window ends: it runs as held writes do, behind those that were kept.
         if (hold_exhausted_) return instead::refuse;

@@ -79,7 +79,9 @@ def test_journaled_writes_run_in_order_after_the_window(make, primary):
     assert log(primary) == []
     assert lull.site()["journal"]["pending"] == 3
     wait_for(lambda: lull.site()["journaled"] == 3, "they are counted")
-    assert "2" in lull.cli("journal", "shop").stdout
+    text = lull.cli("journal", "shop").stdout
+    assert "3 writes are in the journal" in text and "(who) VALUES ($1)" in text and 'with ["2"]' in text
+    assert "          after " in text and "other_schema" in text, "what a text means depends on its settings"
     lull.off()
     assert sorted(log(primary)) == ["1!", "2"]
     assert lull.site()["journal"]["last"]["done"] == 3
@@ -211,6 +213,8 @@ def test_the_journal_outlives_a_kill_in_the_window(make, primary):
     lull.wait_mode("sealed")
     with lull.wire() as client:
         assert tags(client.query(insert("20"))) == ["INSERT 0 1"]
+    assert len(lull.site()["journal"]["cut"]) == 1 and "cut-off" in lull.cli("status", "shop").stdout
+    assert ".cut-" in lull.cli("journal", "shop").stdout
     lull.off()
     assert log(primary) == [str(number) for number in range(21)]
 
@@ -261,11 +265,123 @@ def test_a_replay_that_takes_too_long_is_given_up_and_kept(make, primary):
     lull.on()
     with lull.wire() as client, primary.connect("shop", autocommit=False) as blocker:
         client.query(insert("stuck"))
+        client.query(insert("healthy"))
         blocker.execute("LOCK TABLE log IN EXCLUSIVE MODE")
         lull.off()
         last = lull.site()["journal"]["last"]
-        assert (last["done"], last["left"]) == (0, 1)
-    assert "stuck" in lull.cli("journal", "shop").stdout
+        assert (last["done"], last["left"]) == (0, 2)
+        text = lull.cli("journal", "shop").stdout
+        assert "stuck" in text and "healthy" in text and "--run" in text
+        # The site stays open while they are run, and what cannot run now is kept again.
+        assert "2 writes" in lull.cli("journal", "shop", "--run").stdout
+        assert lull.site()["mode"] == "read_write"
+        assert tags(client.query("UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
+        wait_for(lambda: not lull.site()["journal"]["replaying"], "it is given up again")
+        blocker.rollback()
+    lull.cli("journal", "shop", "--run")
+    wait_for(lambda: not lull.site()["journal"]["replaying"], "they have run")
+    assert log(primary) == ["stuck", "healthy"]
+    assert not glob.glob(lull.state_dir + "/journal-*")
+    done = lull.cli("journal", "shop", "--run", check=False)
+    assert done.returncode != 0 and "no file has" in done.stdout + done.stderr
+
+
+def test_one_write_that_makes_the_server_fail_does_not_stop_the_others(make, primary):
+    """Also not where the role's own settings would make every transaction read-only, or end it."""
+    lull = make({"replay_timeout": "5s"})
+    lull.on()
+    with lull.wire() as client:
+        for who in ("first", "poison", "last"):
+            client.query(insert(who))
+    primary.sql("""CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+        IF new.who = 'poison' THEN RAISE 'made up' USING ERRCODE = '57P01'; END IF;
+        IF new.who = 'last' THEN PERFORM pg_sleep(0.3); END IF; RETURN new; END$$;
+        CREATE TRIGGER poison BEFORE INSERT ON log FOR EACH ROW EXECUTE FUNCTION poison();
+        ALTER ROLE app SET default_transaction_read_only = on; ALTER ROLE app SET statement_timeout = 200""", db="shop")
+    try:
+        lull.off()
+        last = lull.site()["journal"]["last"]
+        assert (last["done"], last["failed"], last["left"]) == (2, 1, 0)
+        assert log(primary) == ["first", "last"]
+        text = lull.cli("journal", "shop").stdout
+        assert "57P01 made up" in text
+        primary.sql("DROP TRIGGER poison ON log", db="shop")
+        lull.cli("journal", "shop", "--run")
+        wait_for(lambda: not lull.site()["journal"]["replaying"], "it has run")
+        assert log(primary) == ["first", "last", "poison"]
+    finally:
+        primary.sql("ALTER ROLE app RESET ALL; DROP FUNCTION poison() CASCADE", db="shop")
+
+
+def test_a_right_that_lull_lacks_is_waited_for_and_named(make, primary):
+    lull = make()
+    lull.on()
+    with lull.wire() as client:
+        client.query(insert("kept"))
+    primary.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC", db="shop")
+    try:
+        lull.admin("DELETE", "/sites/shop/maintenance")
+        wait_for(lambda: "GRANT EXECUTE" in lull.site()["journal"]["problem"], "it says what it needs")
+        assert log(primary) == []
+    finally:
+        primary.sql("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC", db="shop")
+    lull.wait_mode("read_write")
+    assert log(primary) == ["kept"] and lull.site()["journal"]["last"]["failed"] == 0
+
+
+def test_who_asked_for_read_only_transactions_is_not_journaled(make, primary):
+    lull = make()
+    lull.on()
+    with lull.wire() as client:
+        client.query("SET default_transaction_read_only = on")
+        assert errors(client.query(insert("x")))[0]["C"] == "25006"
+    lull.off()
+    assert log(primary) == []
+
+
+def test_a_long_journal_is_shown_in_part_and_says_so(make, primary):
+    lull = make()
+    lull.on()
+    with lull.wire() as client:
+        for number in range(103):
+            client.query(insert(f"entry {number}."))
+    text = lull.cli("journal", "shop").stdout
+    assert "entry 99." in text and "entry 100." not in text and "and 3 more" in text
+    assert len(json.loads(lull.cli("journal", "shop", "--json").stdout)["entries"]) == 103
+
+
+@pytest.mark.parametrize("where", ["header", "length", "entry"])
+def test_a_damaged_journal_is_left_as_it_is(make, primary, where):
+    lull = make()
+    lull.on()
+    with lull.wire() as client:
+        client.query(insert("one"))
+        client.query(insert("two"))
+    lull.kill9()
+    path = f"{lull.state_dir}/journal-shop.log"
+    with open(path, "r+b") as file:
+        file.seek({"header": 5, "length": 8 + 3, "entry": 60}[where])
+        file.write(b"\x7f")
+    with open(path, "rb") as file:
+        before = file.read()
+    lull.start()
+    lull.wait_mode("sealed")
+    assert "mv " in lull.site()["journal"]["problem"]
+    with lull.wire() as client:
+        assert errors(client.query(insert("three")))[0]["C"] == "25006"
+    lull.off()
+    assert "lull reload" in lull.cli("status", "shop").stdout
+    with open(path, "rb") as file:
+        assert file.read() == before
+    assert log(primary) == []
+    os.rename(path, path + ".damaged")
+    lull.cli("reload")
+    assert lull.site()["journal"]["problem"] == ""
+    lull.on()
+    with lull.wire() as client:
+        assert tags(client.query(insert("four"))) == ["INSERT 0 1"]
+    lull.off()
+    assert log(primary) == ["four"]
 
 
 def test_a_verifier_is_enough_to_replay(make, primary):

@@ -37,7 +37,8 @@ class desk final : public admin_desk {
         return {200, describe()};
     }
     admin_answer migration(std::string const&) override { return {200, {{"port", 6433}}}; }
-    admin_answer journal(std::string const& name) override { return site(name); }
+    admin_answer journal(std::string const& name, bool) override { return site(name); }
+    admin_answer run_journal(std::string const& name) override { return site(name); }
     admin_answer effective_config() override { return {200, {{"yaml", ""}}}; }
     admin_answer begin(std::string const& name, json const& request) override {
         if (name != "shop") return problem(404, "Unknown site", "there is no site " + name);

@@ -75,6 +75,15 @@ TEST_CASE("a flipped bit amid records is damage, and is not taken for an end") {
     CHECK_FALSE(read_journal("LULLJ2\n????").damage.empty());
 }
 
+TEST_CASE("a length that was damaged is damage, and not an end, where a record comes behind it") {
+    std::string bytes = whole();
+    bytes[journal_header.size() + 3] = 0x7f;
+    journal_contents const c = read_journal(bytes);
+    CHECK_FALSE(c.torn);
+    CHECK_FALSE(c.damage.empty());
+    CHECK(c.good_bytes == journal_header.size());
+}
+
 TEST_CASE("records that make no sense are damage") {
     auto with = [](auto write) {
         std::string bytes(journal_header);
