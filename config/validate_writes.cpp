@@ -49,8 +49,15 @@ void validate_writes(site const& s, std::string const& path, refusal const& refu
     if (s.writes == write_policy::pass)
         refuse(path + ".writes", "pass would let everything through",
                "write `write_rules: [{statements: [notify], action: pass}]` for what stores nothing");
-    for (std::size_t i = 0; i < s.write_rules.size(); ++i)
-        judge_rule(path + ".write_rules[" + std::to_string(i) + "]", s.write_rules[i], refuse);
+    for (std::size_t i = 0; i < s.write_rules.size(); ++i) {
+        write_rule const& rule = s.write_rules[i];
+        std::string const at = path + ".write_rules[" + std::to_string(i) + "]";
+        judge_rule(at, rule, refuse);
+        if (s.guard.notify == notify_policy::discard &&
+            std::find(rule.statements.begin(), rule.statements.end(), "notify") != rule.statements.end())
+            refuse(at + ".statements", "guard.notify: discard answers every NOTIFY before a rule is asked",
+                   "remove `notify: discard` under guard, or notify from this rule");
+    }
 }
 
 }  // namespace lull::config

@@ -156,8 +156,8 @@ void pg_session_core::on_choose_again(session_step& step) {
 }
 
 void pg_session_core::on_tick(session_step& step) {
-    // Where the site is open its turn comes.
-    if (blocked_ == blocked::held && !read_write() &&
+    // Where the site is open its turn comes, and where it reopens soon: journaled writes are run before it.
+    if (blocked_ == blocked::held && !read_write() && site().mode != routing::mode::reopening &&
         context_.now - held_since_ > site().settings->hold.max_age) {
         leave_hold();
         hold_exhausted_ = true;

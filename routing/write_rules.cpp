@@ -45,7 +45,10 @@ bool fits(config::site const& site, config::write_rule const& rule, refused_writ
                 rule.statements.end())
                 return false;
         }
-        if (!some) return false;
+        // Refused, and nothing in it says why: it was not understood.
+        if (!some && std::find(rule.statements.begin(), rule.statements.end(),
+                               name_of(statement_class::unknown)) == rule.statements.end())
+            return false;
     }
     if (rule.tables.empty()) return true;
     if (w.text.empty() || !can_be_parsed(w.what)) return false;

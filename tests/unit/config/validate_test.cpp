@@ -232,6 +232,8 @@ TEST_CASE("rules for writes: what passes can store nothing, and only what can be
           "sites.shop.write_rules[1].statements[0]");
     CHECK(path_of("write_rules: [{statements: [copy], action: journal}]") ==
           "sites.shop.write_rules[0].statements[0]");
+    CHECK(path_of("guard: {notify: discard}, write_rules: [{action: hold}, {statements: [notify], action: pass}]") ==
+          "sites.shop.write_rules[1].statements");
     CHECK(path_of("write_rules: [{statements: [inserts], action: hold}]") ==
           "sites.shop.write_rules[0].statements[0]");
     CHECK(path_of("hold: {release_per_second: 0}") == "sites.shop.hold.release_per_second");

@@ -50,6 +50,15 @@ TEST_CASE("the first rule that fits decides") {
     CHECK(a.action("INSERT INTO views VALUES (1)") == write_policy::hold);
 }
 
+TEST_CASE("what is refused and says of no statement that it writes counts as unknown") {
+    asked a;
+    a.site.write_rules = {{.statements = {"unknown"}, .action = write_policy::hold}};
+    operation op;
+    CHECK(choose_action(a.site, {op, "", a.from}) == write_policy::hold);
+    CHECK(a.action("this is no SQL") == write_policy::hold);
+    CHECK(a.action("INSERT INTO t VALUES (1)") == write_policy::refuse);
+}
+
 TEST_CASE("a rule for tables fits only what writes to nothing else") {
     asked a;
     a.site.write_rules = {{.tables = {"views"}, .action = write_policy::hold}};
