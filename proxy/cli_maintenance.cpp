@@ -133,7 +133,16 @@ int maintenance_on(admin_client const& admin, window_options const& options) {
                 return interrupted;
             }
             admin_reply const left = admin.call("DELETE", target + "/maintenance?as=" + as);
-            bool const others = left.ok() && !left.body.value("reasons", json::array()).empty();
+            if (!left.ok()) {
+                fmt::print(
+                    stderr,
+                    "lull: interrupted, but entering maintenance of {} was NOT cancelled; to do that: lull "
+                    "maintenance off {} --as {}\n",
+                    options.site, options.site, as);
+                print_problem(left);
+                return interrupted;
+            }
+            bool const others = !left.body.value("reasons", json::array()).empty();
             fmt::print(stderr, "lull: interrupted; entering maintenance of {} was cancelled, {}.\n",
                        options.site, others ? "it stays closed for other reasons" : "writes go on");
             return interrupted;

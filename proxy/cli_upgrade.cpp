@@ -64,20 +64,45 @@ void set_environment(nlohmann::json const& target) {
     ::setenv("DATABASE_URL", url.c_str(), 1);
 }
 
+using clock = std::chrono::steady_clock;
+
+/// What is known of the lease: until when it lasts at least, and that it is gone.
+struct held_lease {
+    std::chrono::milliseconds length{0};
+    clock::time_point ends;
+    bool lost = false;
+};
+
+std::string in_words(admin_reply const& reply) {
+    std::string const title = reply.body.value("title", ""), detail = reply.body.value("detail", "");
+    return title + (title.empty() || detail.empty() ? "" : ": ") + detail;
+}
+
 /// Says again and again that the command still runs, until it has ended. A lull that is away, as in a
 /// restart, is asked again: the window that it comes back with is this one.
-int wait_and_renew(admin_client const& admin, window_options const& options,
-                   std::chrono::milliseconds lease) {
+int wait_and_renew(admin_client const& admin, window_options const& options, held_lease& lease) {
     constexpr std::chrono::milliseconds look_again{50};
-    auto renew_at = std::chrono::steady_clock::now() + lease / 3;
+    auto renew_at = clock::now() + lease.length / 3;
     int status = 0;
     for (;;) {
         pid_t const gone = ::waitpid(child, &status, WNOHANG);
         if (gone == child || (gone < 0 && errno != EINTR)) return status;
-        if (lease.count() > 0 && std::chrono::steady_clock::now() >= renew_at) {
-            renew_at = std::chrono::steady_clock::now() + lease / 3;
+        if (lease.length.count() > 0 && !lease.lost && clock::now() >= renew_at) {
+            auto const asked = clock::now();
+            renew_at = asked + lease.length / 3;
             try {
-                admin.call("PUT", "/sites/" + options.site + "/lease", {{"as", options.as}});
+                admin_reply const reply =
+                    admin.call("PUT", "/sites/" + options.site + "/lease", {{"as", options.as}});
+                if (reply.ok()) {
+                    lease.ends = asked + lease.length;
+                } else if (reply.status == 404 || reply.status == 409) {
+                    lease.lost = true;
+                    fmt::print(
+                        stderr,
+                        "lull: {} is no longer closed on this command's lease ({}). The command still runs, "
+                        "and writes may be open: lull status {}\n",
+                        options.site, in_words(reply), options.site);
+                }
             } catch (admin_unreachable const&) {
             }
         }
@@ -85,9 +110,59 @@ int wait_and_renew(admin_client const& admin, window_options const& options,
     }
 }
 
+/// Empty once the window has no lease any more and stays until somebody opens it; else why not.
+std::string give_up_lease(admin_client const& admin, window_options const& options, bool& gone) {
+    window_options kept = options;
+    kept.lease = "0ms";
+    nlohmann::json body;
+    if (!request_body(kept, body)) return "the request is not valid";
+    try {
+        // It would enter anew where it has been opened.
+        admin_reply const site = admin.call("GET", "/sites/" + options.site);
+        if (!site.ok()) return in_words(site);
+        gone = true;
+        for (auto const& r : site.body.value("reasons", nlohmann::json::array()))
+            if (r.value("as", "") == options.as && r.value("owner", "") == body["owner"]) gone = false;
+        if (gone)
+            return site.body.value("state", "") == "read_write" ? "it is OPEN" : "others keep it closed";
+        admin_reply const reply = admin.call("PUT", "/sites/" + options.site + "/maintenance", body);
+        return reply.ok() ? std::string() : in_words(reply);
+    } catch (admin_unreachable const& e) {
+        return e.what();
+    }
+}
+
+std::string what_becomes_of_it(admin_client const& admin, window_options const& options,
+                               held_lease const& lease) {
+    constexpr std::chrono::milliseconds try_again{500};
+    bool const may_open = options.on_lease_end == "reopen" && lease.length.count() > 0;
+    bool said = false;
+    for (;;) {
+        bool gone = false;
+        std::string const why = give_up_lease(admin, options, gone);
+        if (why.empty()) return "STAYS SEALED: reads go on, writes do not";
+        if (gone) return "is NOT HELD CLOSED by this upgrade any more: " + why;
+        if (!may_open)
+            return "STAYS SEALED: reads go on, writes do not (its lease will be missed: " + why + ")";
+        auto const left = std::chrono::duration_cast<std::chrono::seconds>(lease.ends - clock::now());
+        if (left.count() <= 0)
+            return "MAY BE OPEN: its lease is over, as --on-lease-end reopen says, and it could not be given "
+                   "up (" +
+                   why + ")";
+        if (!said)
+            fmt::print(
+                stderr,
+                "lull: the command failed; {} MAY REOPEN in {} s: its lease could not be given up ({}). "
+                "Trying again.\n",
+                options.site, left.count(), why);
+        said = true;
+        std::this_thread::sleep_for(try_again);
+    }
+}
+
 /// The command's exit status, 128 + N where signal N ended it, 127 where it could not be started.
 int run(admin_client const& admin, window_options const& options, std::vector<std::string> const& command,
-        nlohmann::json const& target) {
+        nlohmann::json const& target, held_lease& lease) {
     std::vector<char*> arguments;
     for (std::string const& a : command) arguments.push_back(const_cast<char*>(a.c_str()));
     arguments.push_back(nullptr);
@@ -110,8 +185,7 @@ int run(admin_client const& admin, window_options const& options, std::vector<st
     hand_on.sa_handler = [](int signal) { ::kill(child, signal); };
     ::sigaction(SIGINT, &ignore, &old_int);
     ::sigaction(SIGTERM, &hand_on, &old_term);
-    int const status = wait_and_renew(
-        admin, options, std::chrono::milliseconds(milliseconds_of("--lease", options.lease).value_or(0)));
+    int const status = wait_and_renew(admin, options, lease);
     ::sigaction(SIGINT, &old_int, nullptr);
     ::sigaction(SIGTERM, &old_term, nullptr);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -135,23 +209,20 @@ int upgrade(admin_client const& admin, window_options const& options,
     std::string shown;
     for (std::string const& word : command) shown += (shown.empty() ? "" : " ") + shell_quoted(word);
     fmt::print(stderr, "running: {}\n", shown);
-    int const status = run(admin, options, command, target.body);
+    held_lease lease;
+    lease.length = std::chrono::milliseconds(milliseconds_of("--lease", options.lease).value_or(0));
+    lease.ends = clock::now() + lease.length;
+    int const status = run(admin, options, command, target.body, lease);
     if (status == 0) return maintenance_off(admin, {.site = options.site, .as = options.as});
     // Whoever repairs it holds no lease: from now on it is closed until somebody opens it.
-    window_options kept = options;
-    kept.lease = "0ms";
-    try {
-        if (nlohmann::json body; request_body(kept, body))
-            admin.call("PUT", "/sites/" + options.site + "/maintenance", body);
-    } catch (admin_unreachable const&) {  // the lease ends, and what happened is said below all the same
-    }
+    std::string const becomes = what_becomes_of_it(admin, options, lease);
     fmt::print(
         stderr,
-        "lull: the command failed with status {}; {} STAYS SEALED: reads go on, writes do not.\n"
+        "lull: the command failed with status {}; {} {}.\n"
         "  look:       lull status {}\n"
         "  try again:  lull upgrade {} -- {}\n"
         "  give up:    lull maintenance off {}   (only when the database is as the site's code expects it)\n",
-        status, options.site, options.site, options.site, shown, options.site);
+        status, options.site, becomes, options.site, options.site, shown, options.site);
     return status;
 }
 
