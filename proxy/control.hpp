@@ -111,6 +111,7 @@ class control final : public control_port, public admin_desk {
             std::size_t most_held = 0;
             std::size_t writers_while_sealed = 0;  // of a worker, at most: there must be none
         } counts;
+        std::string verified;                        // the verdict that the audit file has last
         std::map<std::string, hook_outcome> hooked;  // by name: how the last call ended
         std::unique_ptr<hook_runner> hooks;
         struct {

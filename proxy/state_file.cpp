@@ -134,10 +134,18 @@ std::string state_file::save(maintenance_records const& records) {
 
 std::string state_file::audit(std::string_view line) {
     std::string const path = folder_ + "/audit.jsonl";
-    int const fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int const fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0) return "cannot open " + path + ": " + std::strerror(errno);
-    int const why = write_durably(fd, std::string(line) + "\n");
-    struct stat now {};
+    struct stat before {
+    }, now{};
+    char last = '\n';
+    bool const known = ::fstat(fd, &before) == 0;
+    // A line that a crash has torn stays one of its own.
+    if (known && before.st_size > 0 && ::pread(fd, &last, 1, before.st_size - 1) != 1) last = '\n';
+    int const why = write_durably(fd, (last == '\n' ? "" : "\n") + std::string(line) + "\n");
+    if (why != 0 && known && ::ftruncate(fd, before.st_size) != 0) {
+        // The next line begins with the end of this one.
+    }
     bool const full = ::fstat(fd, &now) == 0 && static_cast<std::size_t>(now.st_size) > longest_audit_;
     ::close(fd);
     if (full && ::rename(path.c_str(), (path + ".1").c_str()) == 0) flush_folder(folder_);
