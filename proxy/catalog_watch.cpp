@@ -76,7 +76,7 @@ void catalog_watch::run() {
 }
 
 void catalog_watch::disconnect(watched& at) {
-    if (at.connection) PQfinish(at.connection);
+    if (at.connection) pg_close(at.connection);
     at.connection = nullptr;
 }
 

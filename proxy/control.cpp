@@ -260,9 +260,10 @@ std::vector<std::string> control::freezable(managed_site const& s) const {
 void control::ask_primary(managed_site& s, routing::effect::ask_primary const& what) {
     primary_question question;
     question.databases = s.settings->databases;
+    question.asked = std::chrono::steady_clock::now();
     if (what.leftovers_before)
-        question.older_than = std::chrono::duration_cast<std::chrono::milliseconds>(
-            std::chrono::steady_clock::now() - *what.leftovers_before);
+        question.older_than =
+            std::chrono::duration_cast<std::chrono::milliseconds>(question.asked - *what.leftovers_before);
     question.broken = what.broken;
     question.end_broken = what.end_broken;
     question.nudge = what.nudge;

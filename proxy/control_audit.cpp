@@ -38,7 +38,7 @@ nlohmann::json control::audit_line(managed_site& s, routing::effect::say const& 
         line["snapshot"] = w.at_end.snapshot;
         nlohmann::json past_lull = nlohmann::json::array();
         for (routing::xid_mark const& m : w.marks)
-            if (!m.migration) past_lull.push_back({{"xid", m.xid}, {"who", m.who}});
+            if (!m.migration && !m.through_lull) past_lull.push_back({{"xid", m.xid}, {"who", m.who}});
         line["wrote_past_lull"] = std::move(past_lull);
         line["refused"] = refused - s.counts.refused_before;
         line["most_held"] = s.counts.most_held;

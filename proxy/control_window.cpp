@@ -163,6 +163,7 @@ admin_answer control::begin(std::string const& name, json const& in) {
                 "wait until that has ended; or close the site for a reason of your own: --as NAME");
     std::uint64_t const errors = s->machine->error() ? s->machine->error()->number : 0;
     std::string const as = request.as;
+    routing::window_request const wanted = request;
     feed(*s, std::move(event));
     auto const phase = s->machine->view().phase;
     auto const& error = s->machine->error();
@@ -170,7 +171,11 @@ admin_answer control::begin(std::string const& name, json const& in) {
     if (phase == routing::phase::read_write || phase == routing::phase::reopening)
         return problem(503, "Maintenance was not entered", fresh ? error->text : "the site is reopening",
                        fresh ? error->fix : "wait until it is open, then ask again");
-    if (!routing::find_claim(s->machine->record(), as))
+    // Of the same name, and yet another's, or with another lease: while the state file is busy nothing is
+    // taken over.
+    auto const* const got = routing::find_claim(s->machine->record(), as);
+    bool const leased = got && (wanted.lease.count() != 0 || got->lease.count() != 0);
+    if (!got || (leased && (got->owner != wanted.owner || got->lease != wanted.lease)))
         return problem(503, "The reason was not recorded", fresh ? error->text : "the state file is busy",
                        fresh ? error->fix : "ask again");
     return answer_for(*s, phase == routing::phase::sealed);
@@ -258,12 +263,16 @@ void control::call_hook(managed_site& s, routing::effect::turn turn) {
             call.command = all.on_overdue;
             break;
     }
+    bool const end = turn == routing::effect::turn::opened;
+    if (call.command.empty() && end) return feed(s, routing::event::end_told{});
     if (call.command.empty() || !s.hooks) return;
     routing::maintenance_record const& record = s.machine->record();
     bool const open = record.phase == routing::phase::read_write;
-    bool const past = open && record.last_window;
-    auto const end = routing::expected_end(record);
-    auto const at = past ? record.last_window->sealed_lsn : record.sealed_lsn;
+    routing::untold_end const of =
+        end && record.untold
+            ? *record.untold
+            : routing::untold_end{record.request.reason, record.request.owner, record.sealed_lsn};
+    auto const until = routing::expected_end(record);
     call.environment = {
         {"LULL_SITE", s.name},
         {"LULL_EVENT", call.name.substr(3)},
@@ -271,10 +280,10 @@ void control::call_hook(managed_site& s, routing::effect::turn turn) {
         {"LULL_MODE", open                                      ? "read_write"
                       : turn == routing::effect::turn::entering ? "draining"
                                                                 : "sealed"},
-        {"LULL_REASON", past ? record.last_window->reason : record.request.reason},
-        {"LULL_OWNER", past ? record.last_window->owner : record.request.owner},
-        {"LULL_UNTIL", end ? rfc3339(*end) : ""},
-        {"LULL_SEALED_LSN", at ? routing::format_lsn(*at) : ""},
+        {"LULL_REASON", of.reason},
+        {"LULL_OWNER", of.owner},
+        {"LULL_UNTIL", until ? rfc3339(*until) : ""},
+        {"LULL_SEALED_LSN", of.sealed_lsn ? routing::format_lsn(*of.sealed_lsn) : ""},
     };
     call.timeout = all.timeout;
     s.hooks->call(std::move(call));
@@ -287,6 +296,8 @@ void control::hook_ended(managed_site& s, hook_outcome const& outcome) {
     else
         log::error("site {}: hook {}: {} {}{}{}", s.name, outcome.name, outcome.program, outcome.text,
                    outcome.output.empty() ? "" : "; it said: ", outcome.output);
+    if (outcome.name == "on_exit" && outcome.called && s.machine->view().phase == routing::phase::read_write)
+        feed(s, routing::event::end_told{});
     audit({{"time", rfc3339(outcome.at)},
            {"site", s.name},
            {"event", "hook"},

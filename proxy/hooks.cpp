@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -66,9 +67,13 @@ hook_runner::~hook_runner() {
 void hook_runner::call(hook_call c) {
     if (c.command.empty()) return;
     if (waiting_.size() >= most_waiting) {
-        end_({c.name, c.command.front(), false, "was not called: too many hooks of the site wait", "",
-              std::chrono::system_clock::now()});
-        return;
+        auto dropped = std::find_if(waiting_.begin(), waiting_.end(),
+                                    [](hook_call const& w) { return w.name != "on_exit"; });
+        if (dropped == waiting_.end()) dropped = waiting_.begin();
+        hook_call const gone = std::move(*dropped);
+        waiting_.erase(dropped);
+        end_({gone.name, gone.command.front(), false, false,
+              "was not called: too many hooks of the site wait", "", std::chrono::system_clock::now()});
     }
     waiting_.push_back(std::move(c));
     if (pid_ == 0) start_next();
@@ -171,7 +176,7 @@ void hook_runner::read_output() {
 void hook_runner::ended(bool ok, std::string text) {
     if (output_ >= 0) ::close(output_);
     output_ = -1;
-    end_({current_.name, current_.command.front(), ok, std::move(text), printed_,
+    end_({current_.name, current_.command.front(), ok, true, std::move(text), printed_,
           std::chrono::system_clock::now()});
 }
 

@@ -28,6 +28,7 @@ struct hook_outcome {
     std::string name;
     std::string program;
     bool ok = false;
+    bool called = true;  // false: dropped, because too many waited
     std::string text;    // "ended with status 0 after 12 ms", "could not be started: ..."
     std::string output;  // the beginning of what it printed, at most 2000 bytes
     routing::wall_time at;
@@ -45,7 +46,7 @@ class hook_runner {
     hook_runner(hook_runner const&) = delete;
     hook_runner& operator=(hook_runner const&) = delete;
 
-    /// Calls past the bound of those that wait are dropped, and said.
+    /// Where too many wait, the oldest of them is dropped, and said; one that tells of an end after all others.
     void call(hook_call c);
     bool idle() const { return pid_ == 0 && waiting_.empty(); }
 

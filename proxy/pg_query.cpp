@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -16,6 +18,13 @@
 namespace lull {
 
 namespace {
+
+struct open_connection {
+    std::string server;
+    std::uint32_t pid = 0;
+};
+std::mutex open_mutex;
+std::map<pg_conn*, open_connection> open_connections;
 
 std::string trimmed(char const* text) {
     std::string out = text ? text : "";
@@ -109,10 +118,32 @@ pg_conn* pg_connect(config::endpoint const& where, config::login_role const& rol
                                   " -c default_transaction_read_only=off -c synchronous_commit=on",
                                   nullptr};
     pg_conn* connection = PQconnectdbParams(keys, values, 0);
-    if (connection && PQstatus(connection) == CONNECTION_OK) return connection;
+    if (connection && PQstatus(connection) == CONNECTION_OK) {
+        std::lock_guard const lock(open_mutex);
+        open_connections[connection] = {config::format_endpoint(where),
+                                        static_cast<std::uint32_t>(PQbackendPID(connection))};
+        return connection;
+    }
     error = connection ? trimmed(PQerrorMessage(connection)) : "out of memory";
     if (connection) PQfinish(connection);
     return nullptr;
+}
+
+void pg_close(pg_conn* connection) {
+    {
+        std::lock_guard const lock(open_mutex);
+        open_connections.erase(connection);
+    }
+    PQfinish(connection);
+}
+
+std::vector<std::uint32_t> control_pids(config::endpoint const& where) {
+    std::string const name = config::format_endpoint(where);
+    std::lock_guard const lock(open_mutex);
+    std::vector<std::uint32_t> pids;
+    for (auto const& [connection, at] : open_connections)
+        if (at.server == name) pids.push_back(at.pid);
+    return pids;
 }
 
 bool can_connect(config::endpoint const& where) {

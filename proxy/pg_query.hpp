@@ -6,6 +6,7 @@
 #include "routing/lsn.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,10 @@ namespace lull {
 /// Connects as `role`, with search_path pinned and every wait bounded. Null: `error` says why.
 pg_conn* pg_connect(config::endpoint const& where, config::login_role const& role,
                     config::server_tls const& tls, std::string& error);
+/// Ends what pg_connect() made.
+void pg_close(pg_conn* connection);
+/// The backends at that server of connections that pg_connect() made and that are not closed yet. Any thread.
+std::vector<std::uint32_t> control_pids(config::endpoint const& where);
 /// Whether anybody accepts connections there.
 bool can_connect(config::endpoint const& where);
 

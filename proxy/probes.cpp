@@ -94,7 +94,7 @@ bool probe::connect(std::string& error) {
 }
 
 void probe::disconnect() {
-    if (connection_) PQfinish(connection_);
+    if (connection_) pg_close(connection_);
     connection_ = nullptr;
 }
 

@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -41,7 +42,8 @@ struct server_look {
 /// What one wants to know of a primary.
 struct primary_question {
     std::vector<std::string> databases;
-    /// With it: who of Lull's own address began before that long ago and is in the middle of something.
+    routing::instant asked;  // `ours` and `migration` are those of then
+    /// With it: who of Lull's own address began before that long ago and may still write.
     std::optional<std::chrono::milliseconds> older_than;
     std::vector<routing::broken_session> broken;
     routing::effect::session_end end_broken = routing::effect::session_end::no;
@@ -84,7 +86,10 @@ class probe {
     void look_now();
     primary_answer do_primary(primary_question const& question);
     std::string look_for_broken(primary_question const& question, routing::event::primary_seen& seen);
+    std::string look_for_leftovers(primary_question const& question, routing::event::primary_seen& seen);
     std::string look_for_outsiders(primary_question const& question, routing::event::primary_seen& seen);
+    /// Which server this is and which history of it; empty: it does not say.
+    std::string server_identity();
     std::string look_for_xids(primary_question const& question, routing::event::primary_seen& seen);
     routing::window_evidence do_window(std::vector<std::string> const& databases,
                                        routing::window_facts const& facts);
@@ -109,6 +114,7 @@ class probe {
     // The probe's thread only.
     pg_conn* connection_ = nullptr;
     std::uint64_t segment_bytes_ = 16 * 1024 * 1024;
+    std::set<std::string> settled_;  // began before this process, and is nothing that the one before left
     std::thread thread_;
 };
 

@@ -32,11 +32,17 @@ constexpr char const* position_sql =
     " a.datname = ANY ($1::text[]) AND a.pid <> pg_backend_pid() AND a.pid <> ALL ($2::int[])" \
     " AND a.backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')"
 
-// Neither Lull's own nor one that it has just opened and not told of yet.
-#define LULL_NOT_OURS                                                     \
-    LULL_NOT_REPORTED                                                     \
-        " AND NOT (a.client_addr IS NOT DISTINCT FROM inet_client_addr()" \
-        " AND a.backend_start > clock_timestamp() - interval '2 seconds')"
+// From where Lull is: one host has several names for itself.
+#define LULL_HERE                                                                   \
+    " (a.client_addr IS NOT DISTINCT FROM inet_client_addr()"                       \
+    " OR coalesce((a.client_addr <<= '127.0.0.0/8' OR host(a.client_addr) = '::1')" \
+    " AND (inet_client_addr() <<= '127.0.0.0/8' OR host(inet_client_addr()) = '::1'), false))"
+
+// Neither Lull's own nor one that it has just opened and not told of yet: $3, the age of what it told.
+#define LULL_NOT_OURS                                               \
+    LULL_NOT_REPORTED " AND NOT (" LULL_HERE                        \
+                      " AND a.backend_start > clock_timestamp() - " \
+                      "$3::text::interval)"
 
 // Who has a transaction id has written; who has such a lock is about to, or means to.
 #define LULL_WRITES                                                                                   \
@@ -57,13 +63,22 @@ constexpr char const* bypassing_sql =
     " GROUP BY a.usename, a.datname, coalesce(nullif(a.application_name, ''), a.backend_type) ORDER BY 1 "
     "LIMIT 20";
 
-// Of the process before: from the same address, and either at work or with something to commit. However
-// young: what this process has opened began later.
+// Of the process before: from the same place, and begun before this process, which is $3 old. What a dead
+// process leaves ends itself once it has read what was sent to it and then the end; until then it may be at
+// work, in a transaction, or idle with a write unread. Whoever is quiet for a second has a client.
+// Another Lull's control session looks on, and leaves nothing behind.
 constexpr char const* leftovers_sql =
-    "SELECT " LULL_SESSION " FROM pg_stat_activity a WHERE" LULL_NOT_REPORTED
-    " AND a.client_addr IS NOT DISTINCT FROM inet_client_addr()"
-    " AND (a.state IN ('active', 'fastpath function call') OR a.backend_xid IS NOT NULL)"
-    " AND a.backend_start < clock_timestamp() - $3::text::interval LIMIT 50";
+    "SELECT a.pid || '/' || a.backend_start, " LULL_SESSION
+    ", a.state = 'idle' AND a.backend_xid IS NULL"
+    " AND a.state_change < clock_timestamp() - interval '1 second'"
+    " FROM pg_stat_activity a WHERE" LULL_NOT_REPORTED " AND a.backend_type = 'client backend' AND" LULL_HERE
+    " AND NOT (a.usename = current_user AND a.application_name = 'lull control' AND a.backend_xid IS NULL)"
+    " AND a.backend_start < clock_timestamp() - $3::text::interval LIMIT 5000";
+constexpr std::size_t most_leftovers = 50;
+// So long after the process before ended, one that has been idle for a second has nothing unread.
+constexpr std::chrono::milliseconds leftovers_settle{3000};
+
+constexpr char const* rights_sql = "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')";
 
 // A pid alone could be somebody else's by now: the backend must have begun before its connection was lost.
 #define LULL_BROKEN                                                                                        \
@@ -74,20 +89,21 @@ constexpr char const* leftovers_sql =
 constexpr char const* broken_sql = "SELECT b.n, " LULL_SESSION ", a.state" LULL_BROKEN;
 constexpr char const* cancel_broken_sql = "SELECT pg_cancel_backend(a.pid)" LULL_BROKEN;
 constexpr char const* terminate_broken_sql = "SELECT pg_terminate_backend(a.pid)" LULL_BROKEN;
-constexpr char const* terminate_idle_sql =
-    "SELECT pg_terminate_backend(a.pid)" LULL_BROKEN " WHERE a.state = 'idle'";
+constexpr char const* terminate_idle_sql = "SELECT pg_terminate_backend(a.pid)" LULL_BROKEN
+                                           " WHERE a.state IN ('idle', 'idle in transaction',"
+                                           " 'idle in transaction (aborted)')";
 
 // Whose transaction ids are in use: the migration's ($2), Lull's other sessions' ($3) and all others.
 constexpr char const* xids_sql =
-    "SELECT a.backend_xid::text, a.pid = ANY ($2::int[]),"
-    " CASE WHEN a.pid = ANY ($3::int[]) THEN 'THROUGH LULL: ' ELSE '' END || " LULL_SESSION
+    "SELECT a.backend_xid::text, a.pid = ANY ($2::int[]), " LULL_SESSION
+    ", a.pid = ANY ($3::int[]), a.pid"
     " FROM pg_stat_activity a WHERE a.datname = ANY ($1::text[]) AND a.pid <> pg_backend_pid()"
     " AND a.backend_xid IS NOT NULL AND a.backend_type <> 'autovacuum worker'"
     " AND (a.pid = ANY ($2::int[]) OR a.pid = ANY ($3::int[])"
-    " OR NOT (a.client_addr IS NOT DISTINCT FROM inet_client_addr()"
-    " AND a.backend_start > clock_timestamp() - interval '2 seconds'))"
+    " OR NOT (" LULL_HERE
+    " AND a.backend_start > clock_timestamp() - $4::text::interval))"
     " UNION ALL SELECT p.transaction::text, false, format('prepared transaction %s of %s in %s', gid, owner, "
-    "database)"
+    "database), false, 0"
     " FROM pg_prepared_xacts p WHERE database = ANY ($1::text[]) LIMIT 200";
 
 /// A transaction id with its epoch: the one nearest to the horizon of `snapshot`, "xmin:xmax:...".
@@ -99,8 +115,24 @@ std::uint64_t whole_xid(std::uint32_t xid, std::string const& snapshot) {
     return horizon + static_cast<std::uint64_t>(static_cast<std::int64_t>(away));
 }
 
+std::string in_milliseconds(std::chrono::milliseconds t) {
+    return std::to_string(t.count()) + " milliseconds";
+}
+
+/// Whoever began within this may be Lull's own: the question names those that were told of when it was asked.
+std::string told_within(primary_question const& question) {
+    constexpr std::chrono::milliseconds until_told{2000};
+    return in_milliseconds(until_told + std::chrono::duration_cast<std::chrono::milliseconds>(
+                                            std::chrono::steady_clock::now() - question.asked));
+}
+
 std::string array_of(std::vector<std::uint32_t> const& numbers) {
     return fmt::format("{{{}}}", fmt::join(numbers, ","));
+}
+
+std::vector<std::uint32_t> with_control_pids(std::vector<std::uint32_t> pids, config::endpoint const& where) {
+    for (std::uint32_t const pid : control_pids(where)) pids.push_back(pid);
+    return pids;
 }
 
 }  // namespace
@@ -147,9 +179,9 @@ std::string probe::look_for_broken(primary_question const& question, routing::ev
             failed = end(terminate_broken_sql);
             break;
     }
-    // One that is idle has nothing to lose, and only waits for what will never come, or comes too late.
+    // One that is idle, in a transaction or not, only waits for what will never come, or comes too late.
     bool idle = false;
-    for (int i = 0; i < r.rows(); ++i) idle = idle || r.text(i, 2) == "idle";
+    for (int i = 0; i < r.rows(); ++i) idle = idle || r.text(i, 2).starts_with("idle");
     if (idle && failed.empty() && question.end_broken != routing::effect::session_end::terminate)
         failed = end(terminate_idle_sql);
     if (!failed.empty()) return failed;
@@ -164,26 +196,50 @@ std::string probe::look_for_broken(primary_question const& question, routing::ev
 
 std::string probe::look_for_outsiders(primary_question const& question, routing::event::primary_seen& seen) {
     std::string const names = array_of(question.databases);
-    std::string const ours = array_of(question.ours);
-    pg_result const writing = pg_query(connection_, outsiders_sql, {names, ours});
+    std::string const ours = array_of(with_control_pids(question.ours, where_));
+    pg_result const writing = pg_query(connection_, outsiders_sql, {names, ours, told_within(question)});
     if (!writing.ok()) return writing.error();
     for (int i = 0; i < writing.rows(); ++i) seen.outsiders.push_back(writing.text(i, 0));
-    pg_result const others = pg_query(connection_, bypassing_sql, {names, ours});
+    pg_result const others = pg_query(connection_, bypassing_sql, {names, ours, told_within(question)});
     if (!others.ok()) return others.error();
     for (int i = 0; i < others.rows(); ++i) seen.bypassing.push_back(others.text(i, 0));
     return {};
 }
 
-std::string probe::look_for_xids(primary_question const& question, routing::event::primary_seen& seen) {
-    pg_result const r =
-        pg_query(connection_, xids_sql,
-                 {array_of(question.databases), array_of(question.migration), array_of(question.ours)});
+std::string probe::look_for_leftovers(primary_question const& question, routing::event::primary_seen& seen) {
+    if (!question.older_than) return {};
+    auto const age = *question.older_than + std::chrono::duration_cast<std::chrono::milliseconds>(
+                                                std::chrono::steady_clock::now() - question.asked);
+    if (age < leftovers_settle) settled_.clear();
+    pg_result const r = pg_query(connection_, leftovers_sql,
+                                 {array_of(question.databases),
+                                  array_of(with_control_pids(question.ours, where_)), in_milliseconds(age)});
     if (!r.ok()) return r.error();
-    for (int i = 0; i < r.rows(); ++i)
-        seen.xids.push_back(
-            {whole_xid(static_cast<std::uint32_t>(std::strtoul(r.text(i, 0).c_str(), nullptr, 10)),
-                       seen.horizon.snapshot),
-             r.text(i, 1) == "t", r.text(i, 2)});
+    for (int i = 0; i < r.rows(); ++i) {
+        std::string const name = r.text(i, 0);
+        if (age >= leftovers_settle && r.text(i, 2) == "t") settled_.insert(name);
+        if (!settled_.contains(name) && seen.leftovers.size() < most_leftovers)
+            seen.leftovers.push_back(r.text(i, 1));
+    }
+    return {};
+}
+
+/// Ids as the server shows them, without their epoch: the horizon is not known yet.
+std::string probe::look_for_xids(primary_question const& question, routing::event::primary_seen& seen) {
+    pg_result const r = pg_query(connection_, xids_sql,
+                                 {array_of(question.databases), array_of(question.migration),
+                                  array_of(question.ours), told_within(question)});
+    if (!r.ok()) return r.error();
+    for (int i = 0; i < r.rows(); ++i) {
+        bool const migration = r.text(i, 1) == "t";
+        bool const own = r.text(i, 3) == "t" && !migration;
+        auto const xid = static_cast<std::uint32_t>(std::strtoul(r.text(i, 0).c_str(), nullptr, 10));
+        seen.xids.push_back({xid, migration, r.text(i, 2), own});
+        if (own)
+            seen.writing.push_back(
+                {static_cast<std::uint32_t>(std::strtoul(r.text(i, 4).c_str(), nullptr, 10)), xid,
+                 r.text(i, 2)});
+    }
     return {};
 }
 
@@ -200,16 +256,16 @@ probe::primary_answer probe::do_primary(primary_question const& question) {
         pg_result const r = pg_query(connection_, "SELECT pg_logical_emit_message(true, 'lull', 'flush')");
         if (!r.ok()) return failed(r.error());
     }
+    pg_result const rights = pg_query(connection_, rights_sql);
+    if (rights.rows() != 1) return failed(rights.error());
+    if (rights.text(0, 0) != "t")
+        return failure("the control role cannot see what others do there: GRANT pg_monitor TO \"" +
+                       role_->user + "\"");
     routing::event::primary_seen seen;
-    if (question.older_than) {
-        pg_result const r = pg_query(connection_, leftovers_sql,
-                                     {array_of(question.databases), array_of(question.ours),
-                                      std::to_string(question.older_than->count()) + " milliseconds"});
-        if (!r.ok()) return failed(r.error());
-        for (int i = 0; i < r.rows(); ++i) seen.leftovers.push_back(r.text(i, 0));
-    }
+    if (std::string const why = look_for_leftovers(question, seen); !why.empty()) return failed(why);
     if (std::string const why = look_for_broken(question, seen); !why.empty()) return failed(why);
-    // The position after the look at who is left over: what they committed until then is below it.
+    if (std::string const why = look_for_xids(question, seen); !why.empty()) return failed(why);
+    // The position after the looks at who is left over and who writes: what they committed is below it.
     pg_result const position = pg_query(connection_, position_sql, {array_of(question.databases)});
     if (position.rows() != 1) return failed(position.error());
     if (position.text(0, 0) == "t") return failure("the primary is in recovery: it is a standby");
@@ -218,7 +274,9 @@ probe::primary_answer probe::do_primary(primary_question const& question) {
     seen.horizon.snapshot = position.text(0, 3);
     seen.horizon.activity = {std::strtoll(position.text(0, 4).c_str(), nullptr, 10),
                              std::strtoll(position.text(0, 5).c_str(), nullptr, 10)};
-    if (std::string const why = look_for_xids(question, seen); !why.empty()) return failed(why);
+    seen.horizon.server = server_identity();
+    for (routing::xid_mark& m : seen.xids)
+        m.xid = whole_xid(static_cast<std::uint32_t>(m.xid), seen.horizon.snapshot);
     if (std::string const why = look_for_outsiders(question, seen); !why.empty()) return failed(why);
     return seen;
 }

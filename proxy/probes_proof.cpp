@@ -5,8 +5,6 @@
 #include <boost/asio/post.hpp>
 #include <libpq-fe.h>
 
-#include <algorithm>
-
 namespace lull {
 
 namespace {
@@ -23,7 +21,9 @@ constexpr int most_listed = 10'000;
 
 constexpr char const* size_sql = LULL_WINDOW
     "SELECT pg_snapshot_xmax(b)::text::bigint - pg_snapshot_xmax(a)::text::bigint"
-    " + (SELECT count(*) FROM pg_snapshot_xip(a)), current_setting('track_commit_timestamp') = 'on' FROM w";
+    " + (SELECT count(*) FROM pg_snapshot_xip(a)), current_setting('track_commit_timestamp') = 'on',"
+    " pg_snapshot_xmax(b) < pg_snapshot_xmax(a)"
+    " OR pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax(b) FROM w";
 
 #define LULL_IDS                                                                                     \
     LULL_WINDOW                                                                                      \
@@ -44,6 +44,11 @@ constexpr char const* activity_sql =
     "SELECT coalesce(sum(xact_commit), 0), coalesce(sum(tup_inserted + tup_updated + tup_deleted), 0)"
     " FROM pg_stat_database WHERE datname = ANY ($1::text[])";
 
+constexpr char const* identity_sql =
+    "SELECT system_identifier || ', timeline '"
+    " || ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int FROM "
+    "pg_control_system()";
+
 std::int64_t number(pg_result const& r, int column) {
     return std::strtoll(r.text(0, column).c_str(), nullptr, 10);
 }
@@ -60,6 +65,12 @@ void probe::ask_window(std::vector<std::string> databases, routing::window_facts
     });
 }
 
+std::string probe::server_identity() {
+    // By itself: where a provider keeps pg_control_system() from the role, all else must still work.
+    pg_result const r = pg_query(connection_, identity_sql);
+    return r.rows() == 1 ? r.text(0, 0) : std::string();
+}
+
 routing::window_evidence probe::do_window(std::vector<std::string> const& databases,
                                           routing::window_facts const& facts) {
     routing::window_evidence out;
@@ -73,7 +84,10 @@ routing::window_evidence probe::do_window(std::vector<std::string> const& databa
     std::vector<std::string> const span{facts.at_sealing.snapshot, facts.over ? facts.at_end.snapshot : ""};
     pg_result const size = pg_query(connection_, size_sql, span);
     if (size.rows() != 1) return failed(size.error());
-    out.ids = static_cast<std::uint64_t>(std::max<std::int64_t>(number(size, 0), 0));
+    out.server = server_identity();
+    out.behind = size.text(0, 2) == "t";
+    if (out.behind) return out;
+    out.ids = static_cast<std::uint64_t>(number(size, 0));
     out.timestamps = size.text(0, 1) == "t";
     out.too_many = out.ids > most_ids;
     if (!out.too_many) {

@@ -27,7 +27,7 @@ secret_finder::~secret_finder() {
     }
     wake_.notify_all();
     thread_.join();
-    if (connection_) PQfinish(connection_);
+    if (connection_) pg_close(connection_);
 }
 
 void secret_finder::find(std::string user, found then) {
@@ -62,7 +62,7 @@ void secret_finder::answer(question const& q) {
         return q.then(at->second.secret, {});
     std::string error;
     if (!connection_ || PQstatus(connection_) != CONNECTION_OK) {
-        if (connection_) PQfinish(connection_);
+        if (connection_) pg_close(connection_);
         connection_ = pg_connect(primary_, query_.role, tls_, error);
         if (!connection_) return q.then(std::nullopt, error);
     }

@@ -122,18 +122,22 @@ window_request read_request(json const& in, std::int64_t found_version) {
 }
 
 json write_horizon(horizon const& h) {
-    return {{"snapshot", h.snapshot}, {"commits", h.activity.commits}, {"rows", h.activity.rows}};
+    return {{"snapshot", h.snapshot},
+            {"commits", h.activity.commits},
+            {"rows", h.activity.rows},
+            {"server", h.server}};
 }
 
 horizon read_horizon(json const& in) {
     return {in.at("snapshot").get<std::string>(),
-            {number_in(in, "commits", highest), number_in(in, "rows", highest)}};
+            {number_in(in, "commits", highest), number_in(in, "rows", highest)},
+            in.value("server", "")};
 }
 
 json write_marks(std::vector<xid_mark> const& marks) {
     json out = json::array();
     for (xid_mark const& m : marks)
-        out.push_back({{"xid", m.xid}, {"migration", m.migration}, {"who", m.who}});
+        out.push_back({{"xid", m.xid}, {"migration", m.migration}, {"who", m.who}, {"through_lull", m.through_lull}});
     return out;
 }
 
@@ -142,7 +146,7 @@ std::vector<xid_mark> read_marks(json const& in) {
     std::vector<xid_mark> out;
     for (json const& m : in)
         out.push_back({static_cast<std::uint64_t>(number_in(m, "xid", highest)), m.at("migration").get<bool>(),
-                       m.at("who").get<std::string>()});
+                       m.at("who").get<std::string>(), m.value("through_lull", false)});
     return out;
 }
 
@@ -164,7 +168,12 @@ json write_record(maintenance_record const& r) {
              {"waited_for", r.waited_for},
              {"at_sealing", write_horizon(r.at_sealing)},
              {"marks", write_marks(r.marks)},
+             {"untold", nullptr},
              {"last_window", nullptr}};
+    if (r.untold)
+        out["untold"] = {{"reason", r.untold->reason},
+                         {"owner", r.untold->owner},
+                         {"sealed_lsn", optional_lsn(r.untold->sealed_lsn)}};
     if (r.last_window) {
         past_window const& w = *r.last_window;
         out["last_window"] = {{"epoch", static_cast<std::uint64_t>(w.epoch)},
@@ -201,6 +210,9 @@ maintenance_record read_record(json const& in, std::int64_t found_version) {
     for (json const& p : in.at("replicas"))
         r.replicas.push_back({p.at("address").get<std::string>(), lsn_in(p, "at")});
     r.waited_for = in.at("waited_for").get<std::vector<std::string>>();
+    if (auto const u = in.find("untold"); u != in.end() && !u->is_null())
+        r.untold = untold_end{u->at("reason").get<std::string>(), u->at("owner").get<std::string>(),
+                              lsn_in(*u, "sealed_lsn")};
     if (json const& w = in.at("last_window"); !w.is_null()) {
         past_window p;
         p.epoch = epoch_in(w, "epoch");

@@ -31,6 +31,7 @@ std::vector<maintenance_effect> maintenance::on(maintenance_event const& e, mome
                    [&](event::finish const& f) { finish(f); },
                    [&](event::renew const& r) { renew(r.as); },
                    [&](event::restart const& r) { restart(r); },
+                   [&](event::end_told const&) { end_told(); },
                    [&](event::tick const&) { tick(); },
                    [&](event::persisted const&) { persisted(); },
                    [&](event::persist_failed const& f) { persist_failed(f.error); },
@@ -65,6 +66,7 @@ void maintenance::begin(event::begin const& b) {
     r.waited_for.clear();
     r.at_sealing = {};
     r.marks.clear();
+    r.untold.reset();  // it will be told of the end of this one
     persist(std::move(r), then::entered);
 }
 
@@ -119,6 +121,7 @@ void maintenance::restart(event::restart const& e) {
     switch (record_.phase) {
         case phase::read_write:
             keep(step::resuming);
+            if (record_.untold) tell(effect::turn::opened);
             return;
         case phase::recovering:  // never written; treated as what it would have become
         case phase::draining:
@@ -178,6 +181,12 @@ void maintenance::tick() {
         case phase::reopening:
             return tick_reopening();
     }
+}
+
+void maintenance::end_told() {
+    if (!record_.untold || phase_ != phase::read_write) return;
+    record_.untold.reset();
+    if (!pending_) persist(record_, then::nothing);
 }
 
 void maintenance::persist(maintenance_record r, then what) {
@@ -255,7 +264,10 @@ void maintenance::set_record(maintenance_record r) {
     r.waited_for = record_.phase == phase::read_write || r.phase == phase::read_write
                        ? std::move(r.waited_for)
                        : record_.waited_for;
-    if (r.phase == record_.phase) r.marks = record_.marks;
+    if (r.phase == record_.phase) {
+        r.marks = record_.marks;
+        r.untold = record_.untold;
+    }
     record_ = std::move(r);
 }
 

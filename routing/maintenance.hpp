@@ -141,6 +141,7 @@ class maintenance {
     void tick();
     void persisted();
     void persist_failed(std::string const& error);
+    void end_told();
     void persist(maintenance_record, then);
     void publish();       // what workers see changed, but not the mode
     void publish_mode();  // workers must acknowledge it
@@ -178,6 +179,7 @@ class maintenance {
     void watch_primary();
     void suspects_seen(event::primary_seen const&);
     void xids_seen(event::primary_seen const&);
+    void own_writes_seen(event::primary_seen const&);
     void wait_for(std::string const& who);
     [[nodiscard]] bool suspicious() const;
     // maintenance_replicas.cpp: one replica's way
@@ -223,6 +225,8 @@ class maintenance {
     std::optional<instant> leftovers_before_;  // nobody has looked yet whether they are gone
     std::optional<instant> leftovers_asked_;   // in the question under way
     std::vector<broken_session> broken_;
+    std::vector<event::writing_session> writing_;  // taken for readers, while the server says otherwise
+    bool looked_for_writing_ = false;              // since the last writer was gone
     std::size_t broken_asked_ = 0;  // so many of them, from the first on, are in the question under way
     effect::session_end end_broken_ = effect::session_end::no;  // goes with the next question
     instant watch_at_{};

@@ -54,6 +54,8 @@ struct restart {
     bool provable = true;
     bool adopt_paused = false;
 };
+/// The hook was called that tells of the end of a window.
+struct end_told {};
 struct tick {};
 struct persisted {};
 struct persist_failed {
@@ -70,6 +72,12 @@ struct worker_said {
     std::vector<std::string> who;        // one line each, for the record
     std::vector<broken_session> broken;  // since it last said something
 };
+/// A session of Lull's own, not the migration's, that has a transaction id: it has written something.
+struct writing_session {
+    std::uint32_t pid = 0;
+    std::uint32_t xid = 0;  // without its epoch
+    std::string who;        // one line
+};
 struct primary_seen {
     lull::routing::ticket ticket{};
     lsn inserted{};  // without_page_header()
@@ -79,7 +87,9 @@ struct primary_seen {
     std::vector<std::string> outsiders;  // who writes past Lull; reported, not waited for
     std::vector<std::string> bypassing;  // who else is in the databases without Lull; likewise
     lull::routing::horizon horizon;      // taken with `inserted`
-    std::vector<xid_mark> xids;          // in use now
+    std::vector<xid_mark> xids;          // in use just before `inserted` was taken
+    /// Likewise.
+    std::vector<writing_session> writing;
 };
 struct primary_failed {
     lull::routing::ticket ticket{};
@@ -107,9 +117,9 @@ struct replica_failed {
 }  // namespace event
 
 using maintenance_event =
-    std::variant<event::begin, event::finish, event::renew, event::restart, event::tick, event::persisted,
-                 event::persist_failed, event::published, event::worker_said, event::primary_seen,
-                 event::primary_failed, event::replica_seen, event::replica_failed>;
+    std::variant<event::begin, event::finish, event::renew, event::restart, event::end_told, event::tick,
+                 event::persisted, event::persist_failed, event::published, event::worker_said,
+                 event::primary_seen, event::primary_failed, event::replica_seen, event::replica_failed>;
 
 namespace effect {
 

@@ -53,11 +53,13 @@ struct paused_replica {
     friend bool operator==(paused_replica const&, paused_replica const&) = default;
 };
 
-/// A transaction id that was seen in use while the site was sealed: the migration's, or somebody's past Lull.
+/// A transaction id that was seen in use while the site was sealed: the migration's,
+/// somebody's past Lull, or somebody's through it.
 struct xid_mark {
     std::uint64_t xid = 0;
     bool migration = false;
-    std::string who;  // past Lull: one line
+    std::string who;            // one line
+    bool through_lull = false;  // of a session of Lull's that is not the migration's
     friend bool operator==(xid_mark const&, xid_mark const&) = default;
 };
 
@@ -72,7 +74,16 @@ struct database_activity {
 struct horizon {
     std::string snapshot;  // pg_current_snapshot(), "xmin:xmax:xip,..."; empty: not known
     database_activity activity;
+    std::string server = {};  // its system_identifier and timeline; empty: not known
     friend bool operator==(horizon const&, horizon const&) = default;
+};
+
+/// An end of a window, or of entering one, of which the hook has not been told yet, as far as one knows.
+struct untold_end {
+    std::string reason;
+    std::string owner;
+    std::optional<lsn> sealed_lsn;
+    friend bool operator==(untold_end const&, untold_end const&) = default;
 };
 
 struct past_window {
@@ -105,6 +116,7 @@ struct maintenance_record {
     horizon at_sealing;                    // taken with sealed_lsn
     std::vector<xid_mark> marks;           // at most 200 of each kind, in the order in which they were seen
     std::optional<past_window> last_window;
+    std::optional<untold_end> untold;
     friend bool operator==(maintenance_record const&, maintenance_record const&) = default;
 };
 

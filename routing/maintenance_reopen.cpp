@@ -11,6 +11,7 @@ namespace lull::routing {
 void maintenance::cancel() {
     phase_ = phase::reopening;
     cancelled_ = true;
+    writing_.clear();
     drained_ = proved_ = false;
     target_.reset();
     primary_asked_.reset();
@@ -106,6 +107,7 @@ void maintenance::open() {
                                     .at_end = cancelled_ || !target_ ? horizon{} : target_horizon_,
                                     .marks = r.marks};
     }
+    r.untold = untold_end{r.request.reason, r.request.owner, r.sealed_lsn};
     r.phase = phase::read_write;
     r.epoch = next_epoch();
     r.since = at_.wall;

@@ -26,6 +26,7 @@ void maintenance::entered() {
     error_.reset();
     cancelled_ = after_restart_ = adopt_paused_ = false;
     drained_ = proved_ = intended_ = deadline_said_ = writer_said_ = nudge_ = false;
+    writing_.clear();
     target_.reset();
     primary_asked_.reset();
     primary_note_.clear();
@@ -147,6 +148,8 @@ void maintenance::tick_draining() {
 void maintenance::look_whether_drained() {
     if (drained_ || !drained()) return;
     drained_ = true;
+    looked_for_writing_ = false;
+    writing_.clear();
     target_.reset();
     if (!provable_) {
         proved_ = true;
@@ -170,6 +173,7 @@ void maintenance::back_to_draining() {
     say(effect::loudness::warning, "draining_again",
         "a write came up after all were gone; the proof starts anew");
     drained_ = proved_ = false;
+    writing_.clear();
     target_.reset();
     primary_asked_.reset();
     if (phase_ == phase::sealing) phase_ = phase::draining;
@@ -188,13 +192,12 @@ void maintenance::primary_seen(event::primary_seen const& s) {
     outsiders_ = s.outsiders;
     bypassing_ = s.bypassing;
     suspects_seen(s);
+    own_writes_seen(s);
     if (phase_ == phase::sealed) return xids_seen(s);
     if (phase_ == phase::reopening) {
-        if (!target_) {
-            target_ = s.inserted;
-            target_horizon_ = s.horizon;
-        }
-        proved_ = s.flushed >= *target_;  // what is not flushed is not sent to replicas either
+        if (!target_) target_ = s.inserted;
+        if (!proved_) target_horizon_ = s.horizon;  // behind our own message that has the log flushed
+        proved_ = proved_ || s.flushed >= *target_;  // what is not flushed is not sent to replicas either
         return go_on_reopening();
     }
     if (!drained_ || proved_) return;
@@ -204,10 +207,8 @@ void maintenance::primary_seen(event::primary_seen const& s) {
         return;
     }
     if (phase_ == phase::draining) start_sealing();
-    if (!target_) {
-        target_ = s.inserted;
-        target_horizon_ = s.horizon;
-    }
+    if (!target_) target_ = s.inserted;
+    target_horizon_ = s.horizon;  // behind our own message that has the log flushed
     if (s.flushed < *target_) {
         nudge_ = true;
         return;

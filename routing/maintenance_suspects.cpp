@@ -34,13 +34,15 @@ void maintenance::wait_for(std::string const& who) {
 }
 
 bool maintenance::suspicious() const {
-    return provable_ && (!broken_.empty() || leftovers_before_);
+    return provable_ && (!broken_.empty() || leftovers_before_ || !writing_.empty());
 }
 
 /// One line each; empty also while nobody has looked yet.
 std::vector<std::string> maintenance::suspects() const {
     std::vector<std::string> lines;
     for (auto const& b : broken_) lines.push_back("its connection broke, the server still has it: " + b.who);
+    for (auto const& w : writing_)
+        lines.push_back("taken for a reader, the server says that it writes: " + w.who);
     for (auto const& l : leftovers_) lines.push_back("left over from before the restart: " + l);
     return lines;
 }
@@ -50,7 +52,11 @@ void maintenance::ask_primary(bool nudge) {
     watch_at_ = at_.now + timing_.watch_primary;
     broken_asked_ = broken_.size();
     leftovers_asked_ = leftovers_before_;
-    effects_.push_back(effect::ask_primary{*primary_asked_, leftovers_before_, broken_, end_broken_, nudge});
+    auto asked = broken_;
+    if (end_broken_ != effect::session_end::no)
+        for (auto const& w : writing_) asked.push_back({w.pid, at_.now, w.who});
+    effects_.push_back(
+        effect::ask_primary{*primary_asked_, leftovers_before_, std::move(asked), end_broken_, nudge});
     end_broken_ = effect::session_end::no;
 }
 
@@ -78,20 +84,51 @@ void maintenance::suspects_seen(event::primary_seen const& s) {
     if (leftovers_.empty() && leftovers_asked_ == leftovers_before_) leftovers_before_.reset();
 }
 
+/// No worker knows of a writer any more: whoever has a transaction id all the same was misjudged, and is
+/// waited for. Those of the first look only: what comes later was let pass, and would come without end.
+void maintenance::own_writes_seen(event::primary_seen const& s) {
+    if (!drained_ || proved_) return writing_.clear();
+    if (!looked_for_writing_) {
+        looked_for_writing_ = true;
+        writing_ = s.writing;
+        if (!writing_.empty() && phase_ == phase::sealing) phase_ = phase::draining;
+        return;
+    }
+    std::erase_if(writing_, [&](auto const& w) {
+        return std::none_of(s.writing.begin(), s.writing.end(),
+                            [&](auto const& now) { return now.pid == w.pid && now.xid == w.xid; });
+    });
+}
+
 /// While sealed: whose transaction ids are in use. What becomes of them can be asked later.
 void maintenance::xids_seen(event::primary_seen const& s) {
     bool news = false;
     for (auto const& seen : s.xids) {
         auto& list = record_.marks;
-        auto const same = [&](xid_mark const& m) { return m.xid == seen.xid && m.migration == seen.migration; };
-        if (std::any_of(list.begin(), list.end(), same)) continue;
-        auto const kind = std::count_if(list.begin(), list.end(),
-                                        [&](xid_mark const& m) { return m.migration == seen.migration; });
+        auto const known =
+            std::find_if(list.begin(), list.end(), [&](xid_mark const& m) { return m.xid == seen.xid; });
+        if (known != list.end()) {
+            // Its session had just begun, and nobody had told yet whose it is.
+            if (known->migration || !seen.migration) continue;
+            *known = seen;
+            news = true;
+            continue;
+        }
+        auto const kind = std::count_if(list.begin(), list.end(), [&](xid_mark const& m) {
+            return m.migration == seen.migration && m.through_lull == seen.through_lull;
+        });
         if (kind >= max_marks) continue;
         list.push_back(seen);
         if (seen.migration) continue;
         news = true;
-        say(effect::loudness::warning, "outsider", "in use past Lull while it is sealed: " + seen.who);
+        if (seen.through_lull)
+            say(effect::loudness::notice, "let_pass",
+                "writes through Lull while it is sealed: a temporary table, a NOTIFY, or what was taken for "
+                "a "
+                "read: " +
+                    seen.who);
+        else
+            say(effect::loudness::warning, "outsider", "in use past Lull while it is sealed: " + seen.who);
     }
     if (news && !pending_) persist(record_, then::nothing);
 }

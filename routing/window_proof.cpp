@@ -56,6 +56,19 @@ window_verdict judge(window_facts const& facts, window_evidence const& evidence)
         out.not_shown.push_back("the primary cannot be asked: " + evidence.trouble);
         return out;
     }
+    // Restored from a backup, or a standby that took over: its ids of then are others'.
+    auto const other = [&](std::string const& server) {
+        return !server.empty() && !facts.at_sealing.server.empty() && server != facts.at_sealing.server;
+    };
+    std::string const now = other(evidence.server) ? evidence.server : facts.at_end.server;
+    if (evidence.behind || other(now)) {
+        out.not_shown.push_back("this is not the server that was sealed: " +
+                                (evidence.behind ? std::string("its transaction ids are behind those of then")
+                                                 : "system " + facts.at_sealing.server + " then, " + now +
+                                                       (other(evidence.server) ? " now" : " at the end")) +
+                                "; it was restored from a backup, or a standby took over");
+        return out;
+    }
     std::string const span = facts.over ? "between sealing and reopening" : "from sealing until now";
     if (evidence.too_many) {
         out.not_shown.push_back(std::to_string(evidence.ids) + " transaction ids were used " + span +
@@ -63,11 +76,13 @@ window_verdict judge(window_facts const& facts, window_evidence const& evidence)
         return out;
     }
     std::size_t migration = 0;
-    std::vector<std::string> outsiders, others;
+    std::vector<std::string> outsiders, through, others;
     for (auto const& c : evidence.committed) {
         auto const* const m = mark_of(facts, c.xid);
         if (m && m->migration)
             ++migration;
+        else if (m && m->through_lull)
+            through.push_back(described(c) + ": " + m->who);
         else if (m)
             outsiders.push_back("transaction " + described(c) + ": " + m->who);
         else
@@ -82,6 +97,13 @@ window_verdict judge(window_facts const& facts, window_evidence const& evidence)
         out.shown.push_back("COMMITTED PAST LULL: " + outsiders[i]);
     if (outsiders.size() > most_named)
         out.shown.push_back(std::to_string(outsiders.size() - most_named) + " more committed past Lull");
+    for (std::size_t i = 0; i < through.size() && i < most_named; ++i)
+        out.not_shown.push_back(
+            "what transaction " + through[i] +
+            " wrote through Lull: a temporary table or a NOTIFY that the site lets pass, or a "
+            "write that was taken for a read");
+    if (through.size() > most_named)
+        out.not_shown.push_back("likewise of " + std::to_string(through.size() - most_named) + " more");
     if (!others.empty()) {
         std::string names;
         for (std::size_t i = 0; i < others.size() && i < most_named; ++i)
@@ -101,9 +123,8 @@ window_verdict judge(window_facts const& facts, window_evidence const& evidence)
     if (!evidence.timestamps && !others.empty())
         out.not_shown.push_back("when they committed: track_commit_timestamp is off");
     say_activity(facts, evidence, out);
-    out.proof = !outsiders.empty()                        ? proof::violated
-                : others.empty() && evidence.unknown == 0 ? proof::proved
-                                                          : proof::not_proved;
+    bool const all_known = others.empty() && through.empty() && evidence.unknown == 0;
+    out.proof = !outsiders.empty() ? proof::violated : all_known ? proof::proved : proof::not_proved;
     return out;
 }
 

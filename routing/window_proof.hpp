@@ -31,6 +31,8 @@ struct committed_xid {
 struct window_evidence {
     std::string trouble;                        // not empty: the server could not be asked
     std::uint64_t ids = 0;                      // of the window
+    std::string server;                         // as in horizon
+    bool behind = false;                        // fewer ids have been given out than at sealing, or its end
     bool too_many = false;                      // more than one looks at
     std::vector<committed_xid> committed;       // of the window, before its end
     std::size_t unknown = 0;                    // the server has forgotten what became of them

@@ -1,5 +1,9 @@
 """Entering maintenance beside what Lull does not hold in its hands: broken connections, sessions that go past it, background work."""
 
+import os
+import signal
+import time
+
 import pytest
 
 from harness.gate import Gate
@@ -116,3 +120,72 @@ def test_sessions_past_lull_are_listed_live(lull, primary):
         with migration.transaction():
             migration.execute("UPDATE items SET n = 2 WHERE id = 2")
             stays(lambda: "the migration" not in str(lull.site()["outsiders"]), 1.5, "the migration is taken for an outsider")
+
+
+def test_a_write_that_a_killed_lull_left_unread_is_waited_for(make_lull, primary):
+    """Its backend is idle, and has not read yet what the client sent."""
+    lull = make_lull(replicas=False)
+    client = lull.wire()
+    client.query("UPDATE items SET n = 0 WHERE id = 1")
+    pid = primary.one("SELECT pid FROM pg_stat_activity WHERE state = 'idle' AND datname = 'shop' AND query LIKE 'UPDATE items%'")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        client.send(query("INSERT INTO log (who) VALUES ('unread')"))
+        time.sleep(0.2)  # until it has passed through Lull, which nobody outside can see
+        lull.kill9()
+        lull.start()
+        lull.begin()
+        site = wait_for(lambda: lull.site()["suspects"] and lull.site(), "it is waited for")
+        assert str(pid) in str(site["suspects"]) and site["mode"] == "draining"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    lull.wait_mode("sealed")
+    assert primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)) == []
+    assert primary.sql("SELECT count(*) FROM log WHERE who = 'unread'", db="shop") == [(1,)]
+
+
+def test_sessions_that_are_nobodys_left_over_delay_the_first_window_by_seconds_only(make_lull, primary):
+    lull = make_lull(replicas=False)
+    with primary.connect("shop", application_name="a neighbour"):
+        lull.kill9()
+        lull.start()
+        lull.on()
+
+
+def test_a_broken_session_in_a_transaction_is_ended_where_that_is_allowed(make_lull, gate, primary):
+    lull = gated(make_lull, gate)
+    client = lull.wire()
+    client.query("BEGIN")
+    client.query("INSERT INTO log (who) VALUES ('in a transaction')")
+    pid, port = primary.sql("SELECT pid, client_port FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = 'shop'")[0]
+    _side = gate.cut(port)
+    primary.sql("GRANT pg_signal_backend TO lull")
+    try:
+        lull.on()
+    finally:
+        primary.sql("REVOKE pg_signal_backend FROM lull")
+    assert primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)) == []
+
+
+def test_nothing_is_proved_by_a_role_that_cannot_see_others(make_lull, primary):
+    lull = make_lull(replicas=False)
+    primary.sql("REVOKE pg_monitor FROM lull")
+    try:
+        lull.begin()
+        wait_for(lambda: "GRANT pg_monitor" in str(lull.site()["waiting_for"]), "the grant that is missing is named")
+        assert lull.site()["mode"] == "draining"
+    finally:
+        primary.sql("GRANT pg_monitor TO lull")
+    lull.wait_mode("sealed")
+
+
+def test_a_write_that_was_taken_for_a_read_is_waited_for(make_lull, primary):
+    lull = make_lull({"sites": {"shop": {"guard": {"allow_functions": ["bump"]}}}}, replicas=False)
+    with lull.wire() as client:
+        client.query("BEGIN")
+        assert not errors(client.query("SELECT bump()"))  # which writes, whatever the configuration says
+        lull.begin()
+        wait_for(lambda: "bump" in str(lull.site()["waiting_for"]), "the server tells")
+        stays(lambda: lull.site()["mode"] == "draining", 0.5, "sealed although the server knows of a write")
+        client.query("COMMIT")
+        lull.wait_mode("sealed")

@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import stat
+import time
 
 from harness.wait import stays, wait_for
 from harness.wire import errors, tags
@@ -144,6 +145,44 @@ def test_upgrade_that_fails_gives_up_its_lease(lull):
     lull.cli("maintenance", "off", "shop")
 
 
+def test_upgrade_says_that_it_may_reopen_while_nobody_answers(make_lull, tmp_path):
+    lull = make_lull(replicas=False)
+    go_on = tmp_path / "go on"
+    running = lull.cli_start("upgrade", "shop", "--lease", "3s", "--on-lease-end", "reopen", "--", "sh", "-c",
+                             f"touch '{go_on}.begun'; until [ -e '{go_on}' ]; do sleep 0.05; done; exit 5")
+    wait_for(lambda: os.path.exists(f"{go_on}.begun"), "the command runs")
+    lull.kill9()
+    go_on.write_text("")
+    lull_is_back = False
+    try:
+        time.sleep(0.5)
+        lull.start()
+        lull_is_back = True
+        assert running.wait(20) == 5
+    finally:
+        running.kill()
+        out, _ = running.communicate()
+    assert lull_is_back and "MAY REOPEN in" in out and "STAYS SEALED" in out, out
+    assert lull.site()["reasons"][0]["lease_ms"] is None
+
+
+def test_upgrade_says_when_the_window_is_taken_away(lull, tmp_path):
+    go_on = tmp_path / "go on"
+    running = lull.cli_start("upgrade", "shop", "--lease", "1s", "--", "sh", "-c",
+                             f"touch '{go_on}.begun'; until [ -e '{go_on}' ]; do sleep 0.05; done; exit 5")
+    try:
+        wait_for(lambda: os.path.exists(f"{go_on}.begun"), "the command runs")
+        lull.cli("maintenance", "off", "shop", "--as", "upgrade")
+        stays(lambda: running.poll() is None, 0.8, "the command is not ended by us")
+        go_on.write_text("")
+        assert running.wait(20) == 5
+    finally:
+        running.kill()
+        out, _ = running.communicate()
+    assert "no longer closed" in out and "NOT HELD CLOSED" in out and "STAYS SEALED" not in out, out
+    assert lull.site()["mode"] == "read_write"
+
+
 def test_an_overdue_window_shouts(make_lull):
     lull = make_lull(replicas=False)
     lull.on(eta_seconds=1)
@@ -182,6 +221,31 @@ def test_a_hook_that_hangs_fails_or_is_not_there_delays_nothing(make_lull):
     assert "status 3" in hooks["on_sealed"]["text"] and "broken" in hooks["on_sealed"]["output"]
     assert not hooks["on_exit"]["ok"]
     assert "FAILED" in lull.cli("status", "shop").stdout
+
+
+def test_the_end_is_told_again_after_a_crash_and_names_its_own_window(make_lull, tmp_path):
+    told, go_on = tmp_path / "told", tmp_path / "go on"
+    command = ["sh", "-c", f'echo "$LULL_EVENT $LULL_REASON" >> "{told}"; until [ -e "{go_on}" ]; do sleep 0.05; done']
+    lull = make_lull({"sites": {"shop": {"hooks": {"on_exit": command}}}}, replicas=False)
+    lines = lambda: told.read_text().splitlines() if told.exists() else []
+    lull.on(reason="first")
+    lull.off()
+    wait_for(lambda: lines() == ["exit first"], "it is called")
+    lull.kill9()
+    lull.start()
+    wait_for(lambda: lines() == ["exit first"] * 2, "it had not ended: it is called again")
+    go_on.write_text("")
+    wait_for(lambda: lull.site()["hooks"], "it has ended")
+    with lull.wire() as client:
+        client.query("BEGIN")
+        client.query(UPDATE)
+        lull.begin(reason="second")
+        lull.off()
+    wait_for(lambda: lines()[2:] == ["exit second"], "a cancelled entering has a reason of its own")
+    wait_for(lambda: sum(line["event"] == "hook" for line in audit(lull)) == 2, "it has ended")
+    lull.kill9()
+    lull.start()
+    stays(lambda: len(lines()) == 3, 0.5, "called although it had been")
 
 
 # -- the proof ---------------------------------------------------------------------------------------------------------------------------

@@ -124,3 +124,103 @@ TEST_CASE("without a control role nobody can look, and that is said") {
     CHECK(w.state() == phase::sealed);
     CHECK(w.heard("broken_unseen"));
 }
+
+TEST_CASE("a write that was taken for a read is waited for, and obeys the deadline") {
+    world w;
+    w.misjudged = {{77, 900, "pid 77 app@shop"}};
+    window_request r{.drain_timeout = seconds(2)};
+    SUBCASE("until it ends, and its commit is below the position") {
+        w.begin(r);
+        w.pass(seconds(10));
+        CHECK(w.state() == phase::draining);
+        CHECK(w.machine->waiting_for().front().find("pid 77") != std::string::npos);
+        w.inserted += 7;
+        w.flushed = w.inserted;
+        auto const after = w.inserted;
+        w.misjudged = {{78, 901, "begun later, and let pass"}};
+        w.pass(seconds(1));
+        CHECK(w.state() == phase::sealed);
+        CHECK(w.disk.sealed_lsn >= lsn{after});
+        CHECK(w.disk.waited_for.size() == 1);
+    }
+    SUBCASE("abort") {
+        r.on_deadline = config::on_deadline::abort;
+        w.begin(r);
+        w.pass(seconds(4));
+        CHECK(w.state() == phase::read_write);
+        CHECK(w.machine->error()->text.find("pid 77") != std::string::npos);
+        CHECK(w.machine->suspects().empty());
+    }
+    SUBCASE("terminate") {
+        r.on_deadline = config::on_deadline::terminate;
+        w.begin(r);
+        w.pass(seconds(4));
+        CHECK(w.misjudged.empty());
+        CHECK(w.state() == phase::sealed);
+    }
+}
+
+TEST_CASE("the horizon is behind the message that has the log flushed") {
+    world w;
+    w.inserted += 10;  // not flushed: it takes a second question, with the message
+    w.begin();
+    w.pass(seconds(1));
+    REQUIRE(w.state() == phase::sealed);
+    CHECK(w.disk.at_sealing.snapshot == "2:2:");
+}
+
+TEST_CASE("a mark of the migration replaces one that was made before its session was known") {
+    world w;
+    w.begin();
+    w.pass(seconds(1));
+    REQUIRE(w.state() == phase::sealed);
+    auto const look = [&](xid_mark const& m) {
+        while (w.answers.empty()) {
+            w.now += milliseconds(500);
+            w.feed(event::tick{});
+        }
+        for (auto& a : w.answers)
+            if (auto* seen = std::get_if<event::primary_seen>(&a)) seen->xids = {m};
+        w.deliver();
+    };
+    for (int i = 0; i < 6; ++i) look({900, false, "pid 5"});
+    CHECK(w.heard("outsider"));
+    for (int i = 0; i < 6; ++i) look({900, true, "pid 5"});
+    REQUIRE(w.machine->record().marks.size() == 1);
+    CHECK(w.machine->record().marks.front().migration);
+}
+
+TEST_CASE("the end of a window is told of again where nobody knows whether it was") {
+    world w;
+    w.hooks_end = false;
+    window_request r;
+    r.reason = "first";
+    w.begin(r);
+    w.pass(seconds(1));
+    w.finish();
+    w.pass(seconds(1));
+    REQUIRE(w.state() == phase::read_write);
+    REQUIRE(w.disk.untold);
+    w.told.clear();
+    SUBCASE("after a crash, until it is") {
+        w.hooks_end = true;
+        w.crash();
+        CHECK(w.told == std::vector<effect::turn>{effect::turn::opened});
+        CHECK_FALSE(w.disk.untold);
+        w.told.clear();
+        w.crash();
+        CHECK(w.told.empty());
+    }
+    SUBCASE("and a cancelled entering has a reason of its own") {
+        r.reason = "second";
+        w.workers[0].writers = 1;
+        w.begin(r);
+        w.pass(seconds(1));
+        w.finish();
+        w.pass(seconds(1));
+        REQUIRE(w.state() == phase::read_write);
+        REQUIRE(w.disk.untold);
+        CHECK(w.disk.untold->reason == "second");
+        CHECK(w.disk.last_window->reason == "first");
+    }
+}

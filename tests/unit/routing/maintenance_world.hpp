@@ -52,6 +52,9 @@ class world {
     bool primary_up = true, nudge_works = true;
     bool disk_works = true;
     std::vector<std::string> leftovers;
+    std::vector<event::writing_session> misjudged;  // sessions of Lull's that no worker takes for writers
+    bool hooks_end = true;
+    std::uint64_t asked_primary = 1;
     std::vector<broken_session> running;  // whose connections broke, and which write on
     std::uint32_t next_pid = 1000;
     maintenance_record disk;
@@ -111,6 +114,7 @@ class world {
                 take(machine->on(event::finish{healthy(), l->as}, at()));
             } else if (auto const* t = std::get_if<effect::tell>(&effect)) {
                 told.push_back(t->turn);
+                if (t->turn == effect::turn::opened && hooks_end) take(machine->on(event::end_told{}, at()));
             } else if (auto const* s = std::get_if<effect::say>(&effect)) {
                 said.push_back(s->event);
             }
@@ -162,9 +166,17 @@ class world {
     maintenance_event primary_answer(effect::ask_primary const& a) {
         if (!primary_up) return event::primary_failed{a.ticket, "connection refused"};
         if (a.nudge && nudge_works) flushed = inserted;
-        if (a.end_broken == effect::session_end::terminate) running.clear();
+        if (a.end_broken == effect::session_end::terminate) {
+            running.clear();
+            std::erase_if(misjudged, [&](auto const& m) {
+                return std::any_of(a.broken.begin(), a.broken.end(), [&](auto const& b) { return b.pid == m.pid; });
+            });
+        }
         event::primary_seen seen{.ticket = a.ticket, .inserted = lsn{inserted}, .flushed = lsn{flushed}};
         if (a.leftovers_before) seen.leftovers = leftovers;
+        seen.writing = misjudged;
+        seen.horizon.snapshot = std::to_string(asked_primary) + ":" + std::to_string(asked_primary) + ":";
+        ++asked_primary;
         for (auto const& b : a.broken)
             if (std::find(running.begin(), running.end(), b) != running.end()) seen.broken.push_back(b);
         return seen;

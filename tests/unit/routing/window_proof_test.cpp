@@ -64,3 +64,30 @@ TEST_CASE("counters that went back tell nothing") {
     f.at_end.activity = {};
     CHECK(says(judge(f, {.ids = 0}).not_shown, "reset"));
 }
+
+TEST_CASE("another server, or one that was set back, proves nothing") {
+    window_evidence set_back{};
+    set_back.behind = true;
+    CHECK(judge(past(), set_back).proof == proof::not_proved);
+    CHECK(says(judge(past(), set_back).not_shown, "not the server that was sealed"));
+    auto f = past();
+    f.at_sealing.server = f.at_end.server = "7, timeline 1";
+    window_evidence now{};
+    now.server = "7, timeline 1";
+    CHECK(judge(f, now).proof == proof::proved);
+    now.server = "7, timeline 2";
+    CHECK(judge(f, now).proof == proof::not_proved);
+    now.server.clear();
+    CHECK(judge(f, now).proof == proof::proved);
+    f.at_end.server = "8, timeline 1";
+    CHECK(judge(f, now).proof == proof::not_proved);
+}
+
+TEST_CASE("what committed through Lull is no violation, and not proved") {
+    auto f = past();
+    f.marks = {{102, false, "pid 9 app@shop", true}};
+    auto const v = judge(f, {.ids = 3, .committed = {{102, "12:01"}}});
+    CHECK(v.proof == proof::not_proved);
+    CHECK(says(v.not_shown, "through Lull"));
+    CHECK(says(v.not_shown, "pid 9 app@shop"));
+}
