@@ -63,6 +63,19 @@ inline constexpr std::array<choice<user_refusal_code>, 4> user_refusal_codes{
      {"57P03", user_refusal_code::cannot_connect_now},
      {"55000", user_refusal_code::not_in_prerequisite_state}}};
 
+inline constexpr std::array<choice<pool_mode>, 3> pool_modes{
+    {{"session", pool_mode::session}, {"transaction", pool_mode::transaction}, {"statement", pool_mode::statement}}};
+inline constexpr std::array<choice<user_pool_mode>, 4> user_pool_modes{{{"site", user_pool_mode::as_site},
+                                                                       {"session", user_pool_mode::session},
+                                                                       {"transaction", user_pool_mode::transaction},
+                                                                       {"statement", user_pool_mode::statement}}};
+
+constexpr auto const& choices_of(pool_mode) {
+    return pool_modes;
+}
+constexpr auto const& choices_of(user_pool_mode) {
+    return user_pool_modes;
+}
 constexpr auto const& choices_of(auth_method) {
     return auth_methods;
 }
@@ -87,6 +100,7 @@ inline constexpr std::size_t longest_name = 63;  // NAMEDATALEN - 1, in bytes
 
 #include "config/access_fields.hpp"
 #include "config/guard_fields.hpp"
+#include "config/limits_fields.hpp"
 #include "config/observe_fields.hpp"
 #include "config/write_fields.hpp"
 
@@ -138,6 +152,14 @@ void visit_cluster(Cluster& c, V& v) {
             spec{.about = "Server connections for each server, database and user, all workers together.",
                  .least = 1,
                  .most = 10'000});
+    v.field("reserve_pool_size", c.reserve_pool_size,
+            spec{.about = "So many more, for as long as a client has waited for reserve_pool_timeout.", .most = 10'000});
+    v.field("reserve_pool_timeout", c.reserve_pool_timeout,
+            spec{.about = "How long a client waits before the reserve is used.", .least = 1, .most = hour});
+    v.field("server_idle_timeout", c.server_idle_timeout,
+            spec{.about = "A server connection that nobody has used for so long is closed.", .least = second, .most = 7 * day});
+    v.field("server_lifetime", c.server_lifetime,
+            spec{.about = "A server connection older than this is closed when it is free.", .least = second, .most = 30 * day});
     v.field(
         "probe_interval", c.probe_interval,
         spec{.about = "How often each server is asked whether it lives, what it is and how far it has come.",
@@ -212,6 +234,9 @@ void visit_site(Site& s, V& v) {
                      .longest = longest_name,
                      .note = "everyone who can log in"});
     });
+    v.field("pool_mode", s.pool_mode,
+            spec{.about = "How long a client keeps its server connection: to its own end, for a transaction, or for "
+                          "a statement, without transaction blocks."});
     visit_writes(s, v);
     v.section("guard", [&] { visit_guard(s.guard, v); });
     v.field("refusal_sqlstate", s.refusal_sqlstate, spec{.about = "The SQLSTATE of refusals."});
@@ -264,66 +289,7 @@ void visit_user(User& u, V& v) {
                  .file_key = "server_password_file"});
     v.field("refusal_sqlstate", u.refusal_sqlstate,
             spec{.about = "The SQLSTATE of refusals for this user, where it is not the site's."});
-}
-
-template <class Limits, class V>
-void visit_limits(Limits& l, V& v) {
-    v.field("max_clients", l.max_clients,
-            spec{.about = "PostgreSQL clients at one time.", .least = 1, .most = 1'000'000});
-    v.field("max_http_clients", l.max_http_clients,
-            spec{.about = "HTTP clients at one time.", .least = 1, .most = 1'000'000});
-    v.field("max_waiting_clients", l.max_waiting_clients,
-            spec{.about = "Clients that may wait for a server connection, all pools together.",
-                 .most = 1'000'000});
-    v.field("query_wait_timeout", l.query_wait_timeout,
-            spec{.about = "How long a client may wait for a server connection.", .least = 1, .most = day});
-    v.field("login_timeout", l.login_timeout,
-            spec{.about = "How long a client may take to log in.", .least = 1, .most = hour});
-    v.field("max_failed_logins", l.max_failed_logins,
-            spec{.about = "Failed logins of a user from an address within the window; 0 is no limit.",
-                 .most = 1'000'000});
-    v.field("failed_login_window", l.failed_login_window,
-            spec{.about = "The window of max_failed_logins.", .least = second, .most = day});
-    v.field("max_failed_login_entries", l.max_failed_login_entries,
-            spec{.about = "Users and addresses of which failed logins are remembered.",
-                 .least = 1,
-                 .most = 1'000'000});
-    v.field(
-        "connect_timeout", l.connect_timeout,
-        spec{.about = "How long connecting to a server or an upstream may take.", .least = 1, .most = hour});
-    v.field("max_statement_bytes", l.max_statement_bytes,
-            spec{.about = "The longest text of a prepared statement.",
-                 .least = 64,
-                 .most = gigabyte,
-                 .bytes = true});
-    v.field("max_parse_bytes", l.max_parse_bytes,
-            spec{.about = "Longer statements are not parsed and count as writes.",
-                 .least = 64,
-                 .most = 64 * megabyte,
-                 .bytes = true});
-    v.field("max_prepared_statements", l.max_prepared_statements,
-            spec{.about = "Prepared statements for each client.", .least = 1, .most = 1'000'000});
-    v.field("max_server_prepared_statements", l.max_server_prepared_statements,
-            spec{.about = "Prepared statements for each server connection.", .least = 1, .most = 1'000'000});
-    v.field("max_catalog_objects", l.max_catalog_objects,
-            spec{.about = "Functions and relations of one database; with more, its catalog is not read.",
-                 .least = 1000,
-                 .most = 10'000'000});
-    v.field("max_pipeline", l.max_pipeline,
-            spec{.about = "Messages that a client may send ahead of their answers.",
-                 .least = 1,
-                 .most = 1'000'000});
-    v.field("max_http_head_bytes", l.max_http_head_bytes,
-            spec{.about = "The longest head of a request or a response.",
-                 .least = kilobyte,
-                 .most = megabyte,
-                 .bytes = true});
-    v.field("max_http_headers", l.max_http_headers,
-            spec{.about = "Header fields of a request or a response.", .least = 1, .most = 10'000});
-    v.field("http_head_timeout", l.http_head_timeout,
-            spec{.about = "How long the head of a request may take to arrive.", .least = 1, .most = hour});
-    v.field("http_idle_timeout", l.http_idle_timeout,
-            spec{.about = "How long a connection may stay open without a request.", .least = 1, .most = day});
+    v.field("pool_mode", u.pool_mode, spec{.about = "The pool mode of this user, where it is not the site's."});
 }
 
 template <class Config, class V>

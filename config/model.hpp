@@ -53,6 +53,11 @@ enum class refusal_code : std::uint8_t { read_only, cannot_connect_now, not_in_p
 /// The same for one user.
 enum class user_refusal_code : std::uint8_t { as_site, read_only, cannot_connect_now, not_in_prerequisite_state };
 
+/// How long a client keeps its server: to its end, for a transaction, or for a statement, without transaction blocks.
+enum class pool_mode : std::uint8_t { session, transaction, statement };
+/// The same for one user.
+enum class user_pool_mode : std::uint8_t { as_site, session, transaction, statement };
+
 struct listeners {
     std::optional<endpoint> postgres;
     std::optional<endpoint> migration;
@@ -91,6 +96,10 @@ struct cluster {
     milliseconds max_replica_lag{10'000};  // further behind: no reads from it
     milliseconds catalog_interval{1000};   // how often it is asked whether a catalog has changed
     std::size_t pool_size = 20;            // server connections per (server, database, user), all workers together
+    std::size_t reserve_pool_size = 0;     // so many more, when a client has waited for reserve_pool_timeout
+    milliseconds reserve_pool_timeout{5'000};
+    milliseconds server_idle_timeout{600'000};   // unused connections are closed after it
+    milliseconds server_lifetime{3'600'000};     // older ones are closed when they are free
     friend bool operator==(cluster const&, cluster const&) = default;
 };
 
@@ -155,6 +164,7 @@ struct site {
     std::vector<std::string> hosts;
     std::vector<endpoint> upstreams;
     std::vector<std::string> migration_users;  // who may use the migration port; empty: everyone who can log in
+    lull::config::pool_mode pool_mode = lull::config::pool_mode::transaction;
     write_policy writes = write_policy::refuse;
     std::vector<write_rule> write_rules;
     hold_limits hold;
@@ -178,15 +188,23 @@ struct user {
     std::string password;         // secret: plain text, or a SCRAM-SHA-256$... verifier; empty: by auth_query
     std::string server_password;  // secret; empty: `password`, or the client's own SCRAM keys
     user_refusal_code refusal_sqlstate = user_refusal_code::as_site;
+    user_pool_mode pool_mode = user_pool_mode::as_site;
     friend bool operator==(user const&, user const&) = default;
 };
 
 struct limits {
     std::size_t max_clients = 5000;               // PostgreSQL sessions
+    std::size_t max_clients_per_user = 0;         // 0: no limit of its own, here and in the next two
+    std::size_t max_clients_per_database = 0;
+    std::size_t max_clients_per_address = 0;
     std::size_t max_http_clients = 5000;
     std::size_t max_waiting_clients = 5000;       // for a server connection, all pools together
     milliseconds query_wait_timeout{120'000};
     milliseconds login_timeout{60'000};
+    milliseconds statement_timeout{0};            // 0: none, here and in the next three
+    milliseconds transaction_timeout{0};
+    milliseconds idle_in_transaction_timeout{0};
+    milliseconds idle_session_timeout{0};
     std::size_t max_failed_logins = 30;           // by address and user, in the window; 0: no limit
     milliseconds failed_login_window{60'000};
     std::size_t max_failed_login_entries = 10'000;

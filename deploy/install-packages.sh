@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that a task needs and that are missing. Says nothing and asks nobody where
 # none is missing; uses sudo only for apt-get, and only when not root.
-#   deploy/install-packages.sh build|demo|test|bench ...
+#   deploy/install-packages.sh build|demo|test|bench|nightly ...
 set -euo pipefail
 
 build=(g++ cmake ninja-build libboost1.81-dev libssl-dev libpq-dev libpg-query-dev postgresql-server-dev-15
@@ -14,6 +14,7 @@ test=(doctest-dev postgresql-15 postgresql-client-15 python3-psycopg2 python3-ps
   php-cli php-pgsql)
 command -v npm >/dev/null || test+=(npm)  # some packages of nodejs bring it along
 bench=(pgbouncer haproxy strace valgrind)
+nightly=(clang libclang-rt-14-dev)
 
 wanted=()
 for group in "$@"; do
@@ -22,7 +23,8 @@ for group in "$@"; do
     demo) wanted+=("${demo[@]}") ;;
     test) wanted+=("${test[@]}") ;;
     bench) wanted+=("${bench[@]}") ;;
-    *) echo "usage: $0 build|demo|test|bench ..." >&2; exit 2 ;;
+    nightly) wanted+=("${nightly[@]}" "${bench[@]}") ;;
+    *) echo "usage: $0 build|demo|test|bench|nightly ..." >&2; exit 2 ;;
   esac
 done
 

@@ -1,5 +1,6 @@
 #include "proxy/console_show.hpp"
 
+#include "config/pool_mode.hpp"
 #include "config/endpoint.hpp"
 #include "config/print.hpp"
 #include "proxy/version.hpp"
@@ -177,11 +178,17 @@ console_table pools(overview const& all) {
                  {"pool_mode"},
                  {"cl_held", int4},
                  {"cl_pinned", int4}};
+    auto const mode_of = [&](pool_row const& p) -> console_table::value {
+        auto const at = all.now->by_database.find(p.database);
+        if (at == all.now->by_database.end()) return std::nullopt;
+        config::site const& site = *all.now->of(at->second).settings;
+        return std::string(config::name_of(config::pool_mode_of(*all.now->config, site, p.user)));
+    };
     for (pool_row const& p : all.workers.pools())
         t.rows.push_back({p.database, p.user, number(p.clients_active), number(p.clients_waiting), "0", "0",
                           number(p.servers_active), "0", number(p.servers_cancelling), number(p.servers_idle),
                           "0", "0", number(p.servers_login), number(p.longest_wait.count() / 1'000'000),
-                          number(p.longest_wait.count() % 1'000'000), "transaction", number(p.clients_held),
+                          number(p.longest_wait.count() % 1'000'000), mode_of(p), number(p.clients_held),
                           number(p.clients_pinned)});
     return t;
 }
@@ -208,7 +215,9 @@ console_table databases(overview const& all, console_facts const& facts) {
         routing::site const& site = all.now->of(id);
         routing::backend const& primary = all.now->of(site.primary);
         auto const cluster = all.now->config->clusters.find(site.settings->cluster);
-        std::size_t const size = cluster == all.now->config->clusters.end() ? 0 : cluster->second.pool_size;
+        bool const known = cluster != all.now->config->clusters.end();
+        std::size_t const size = known ? cluster->second.pool_size : 0;
+        std::size_t const reserve = known ? cluster->second.reserve_pool_size : 0;
         std::size_t connections = 0;
         for (pool_row const& p : pools)
             if (p.database == name)
@@ -217,7 +226,8 @@ console_table databases(overview const& all, console_facts const& facts) {
         for (json const& s : all.sites)
             if (s.value("site", "") == site.settings->name) mode = s.value("state", "");
         t.rows.push_back({name, primary.address.host, number(primary.address.port), name, std::nullopt,
-                          number(size), "0", "0", "transaction", "0", number(connections),
+                          number(size), "0", number(reserve),
+                          std::string(config::name_of(site.settings->pool_mode)), "0", number(connections),
                           flag(facts.paused_all || facts.paused.contains(name)), "0", site.settings->name,
                           mode});
     }
@@ -367,7 +377,10 @@ console_table configuration(overview const& all) {
 console_table users(overview const& all) {
     console_table t;
     t.columns = {{"name"}, {"pool_mode"}};
-    for (auto const& [name, user] : all.now->config->users) t.rows.push_back({name, std::nullopt});
+    for (auto const& [name, user] : all.now->config->users)
+        t.rows.push_back({name, user.pool_mode == config::user_pool_mode::as_site
+                                    ? console_table::value()
+                                    : std::string(config::name_of(config::pool_mode_of(*all.now->config, {}, name)))});
     return t;
 }
 

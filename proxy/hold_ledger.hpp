@@ -22,12 +22,16 @@ class hold_ledger {
             return false;
         }
         if (a.bytes.fetch_add(bytes) + bytes > limits.max_bytes) {
-            remove(site, bytes);
+            a.count.fetch_sub(1);
+            a.bytes.fetch_sub(bytes);
             return false;
         }
+        all_.fetch_add(1);
         return true;
     }
+    bool any() const { return all_.load(std::memory_order_relaxed) > 0; }
     void remove(std::size_t site, std::size_t bytes) {
+        all_.fetch_sub(1);
         of(site).count.fetch_sub(1);
         of(site).bytes.fetch_sub(bytes);
     }
@@ -49,6 +53,7 @@ class hold_ledger {
   private:
     static constexpr std::int64_t burst = 100'000'000;  // ns
     static constexpr std::size_t most_sites = 1024;
+    std::atomic<std::size_t> all_{0};
     struct account {
         std::atomic<std::size_t> count{0};
         std::atomic<std::size_t> bytes{0};

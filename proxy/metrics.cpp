@@ -132,6 +132,8 @@ class writer_of_metrics {
              [](database_stats const& d) { return d.writes.refused; });
         each(counter("lull_slow_queries_total", "Queries that took log.slow_query or longer."),
              [](database_stats const& d) { return d.slow; });
+        each(counter("lull_timeouts_total", "Statements, transactions and idle clients that a time-out has ended."),
+             [](database_stats const& d) { return d.timeouts; });
         each(counter("lull_held_writes_total", "Writes that were made to wait for the end of a maintenance."),
              [](database_stats const& d) { return d.writes.held; });
         each(counter("lull_discarded_writes_total", "Writes that were answered and dropped, as a rule says."),

@@ -125,6 +125,7 @@ void pg_client::gone() {
 void pg_client::finish() {
     if (finished_) return;
     finished_ = true;
+    if (counted_) service_.counts().leave(*counted_);
     give_up_console();
     if (was_writer_ && site_) service_.writer_changed(*site_, false);
     was_writer_ = false;
@@ -387,6 +388,10 @@ void pg_client::snapshot_changed() {
 }
 
 void pg_client::tick() {
+    if (session_ && session_->held() && !finished_) event([&](session_step& step) { session_->on_tick(step); });
+}
+
+void pg_client::look_at_clock() {
     if (finished_) return;
     if (login_) {
         if (service_.context().now - since_ < service_.limits().login_timeout) return;
@@ -395,7 +400,7 @@ void pg_client::tick() {
         closing_ = true;
         return flush_text(out);
     }
-    if (session_ && session_->held()) event([&](session_step& step) { session_->on_tick(step); });
+    if (session_ && !closing_) event([&](session_step& step) { session_->check_timeouts(step); });
 }
 
 void pg_client::release_held() {

@@ -1,6 +1,7 @@
 // A client's connection: socket, login, session. Owned by pg_service; its worker's thread.
 #pragma once
 
+#include "proxy/client_counts_core.hpp"
 #include "proxy/console_session_core.hpp"
 #include "proxy/edge_socket.hpp"
 #include "proxy/outbox.hpp"
@@ -49,9 +50,12 @@ class pg_client final : public socket_events {
     /// Ends its session: what runs is cancelled first.
     void kill();
     void snapshot_changed();
+    /// While a write of it is held.
     void tick();
     /// Its held write may run now.
     void release_held();
+    /// About once a second.
+    void look_at_clock();
     void look_for_end();
     void cancel();
     void end_writing(end_writers_how how);
@@ -122,6 +126,7 @@ class pg_client final : public socket_events {
     outbox out_;
     std::int32_t key_pid_ = 0;
     std::string key_secret_;
+    std::optional<client_origin> counted_;  // among the clients of its user, database and address
     routing::instant since_;
     routing::wall_time since_wall_;
     bool armed_ = false;     // waiting for readability

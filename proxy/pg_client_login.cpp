@@ -119,6 +119,12 @@ void pg_client::log_in() {
 
 void pg_client::begin_session() {
     session_identity who = login_->identity();
+    client_origin origin{who.user, who.database, peer_ == local_peer ? std::string() : std::string(host_of_peer(peer_))};
+    if (auto const full = migration_ ? std::nullopt : service_.counts().enter(origin, service_.limits())) {
+        ++service_.context().stats.turned_away;
+        return refuse(pg::sqlstate::too_many_connections, *full);
+    }
+    if (!migration_) counted_ = std::move(origin);
     credentials_ = login_->credentials();
     key_secret_ = service_.random(login_->secret_bytes());
     login_.reset();

@@ -212,6 +212,11 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
         return;
     }
     last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
+    if (refuses_block(*m.statement->operation)) {
+        std::string refusal;
+        pg::write_error_response(refusal, block_in_statement_mode());
+        return fail_extended(std::move(refusal), step);
+    }
     if (m.name.empty()) {
         prepared before = std::exchange(unnamed_, m.statement);
         server_->unnamed = m.statement;
@@ -377,7 +382,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         auto const portal = portals_.find(m.name);
         bool const bound_here = portal != portals_.end() && portal->second.guarded;
         bool const refused = d.verdict == routing::verdict::refuse && !passing_;
-        bool const ends_guard = in_guard() && op.transaction_control && !bound_here;
+        bool const ends_guard = in_guard() && (guard_loose_ || (op.transaction_control && !bound_here));
         bool const naked = guard_needed() && !in_guard() && !passing_ && may_call_anything(op);
         if ((refused || ends_guard || naked) && !dead_block) {
             // A portal from before the flip; where Bind was refused this is never reached.

@@ -183,6 +183,7 @@ bool pg_session_core::bounds_block(prepared const& statement) const {
     if (!statement || !statement->types.empty() || statement->operation->statements.size() != 1) return false;
     routing::statement const& s = statement->operation->statements.front();
     bool const ends = s.kind == statement_kind::commit || s.kind == statement_kind::rollback;
+    if (refuses_block(*statement->operation)) return false;
     if (deferred_) return ends && !s.chain;
     return client_status_ == 'I' && s.kind == statement_kind::begin &&
            routing::decide(*statement->operation, facts(), site()).verdict != routing::verdict::refuse;

@@ -1,5 +1,6 @@
 #include "proxy/pg_login_core.hpp"
 
+#include "config/pool_mode.hpp"
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/sqlstate.hpp"
 
@@ -179,6 +180,7 @@ session_identity pg_login_core::identity() const {
     who.database = database_;
     who.user = user_;
     who.migration = migration_;
+    who.pool_mode = config::pool_mode_of(*snapshot_->config, *snapshot_->of(*site_).settings, user_);
     who.startup = settings_;
     return who;
 }

@@ -15,8 +15,6 @@ namespace lull {
 
 namespace {
 
-constexpr std::chrono::minutes idle_lifetime{10};
-
 /// One set of permits for the pools of all workers with the same key.
 std::shared_ptr<pool_permits> permits_of(pool_key const& key) {
     static std::mutex mutex;
@@ -58,11 +56,13 @@ std::uint64_t pg_pool::generation() const {
 void pg_pool::count_most() {
     routing::snapshot const& s = service_.snapshot();
     auto const at = s.config->clusters.find(s.of(key_.backend).cluster);
-    pool_size_ = at == s.config->clusters.end() ? 1 : at->second.pool_size;
+    if (at == s.config->clusters.end()) return;
+    config::cluster const& c = at->second;
+    sizes_ = {c.pool_size, c.reserve_pool_size, c.reserve_pool_timeout, c.server_idle_timeout, c.server_lifetime};
 }
 
 std::size_t pg_pool::most() const {
-    return service_.paused(key_.database) ? 0 : pool_size_;
+    return service_.paused(key_.database) ? 0 : sizes_.most;
 }
 
 pg_server* pg_pool::acquire(pg_client& client, server_credentials const& credentials) {
@@ -109,7 +109,8 @@ void pg_pool::opened(pg_server& server) {
 void pg_pool::release(pg_server& server) {
     if (server.cancelling()) return;  // not for anybody before the signal has arrived
     bool const old = server.state().generation != generation() && key_.use != pool_use::migration;
-    if (old || server.outdated() || service_.paused(key_.database)) {
+    bool const aged = service_.context().now - server.opened_at() > sizes_.lifetime;
+    if (old || aged || server.outdated() || service_.paused(key_.database)) {
         lost(server, {});
         return;
     }
@@ -205,9 +206,13 @@ void pg_pool::tick() {
                                   .message = "connecting to the server timed out"});
         lost(*server, error);
     }
-    for (pool_core::server name : core_.idle_since(now - idle_lifetime)) close_idle(name);
+    for (pool_core::server name : core_.idle_since(now - sizes_.idle_timeout)) close_idle(name);
+    for (pool_core::server name : core_.idle_since(routing::instant::max()))
+        if (now - server_of(name).opened_at() > sizes_.lifetime) close_idle(name);
     if (auto const name = core_.to_give_up()) close_idle(*name);
     while (core_.want_more(most())) open_one();
+    if (sizes_.reserve == 0 || most() == 0 || !core_.has_waited_since(now - sizes_.reserve_timeout)) return;
+    while (core_.want_more(most() + sizes_.reserve)) open_one();
 }
 
 }  // namespace lull

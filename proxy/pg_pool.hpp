@@ -72,7 +72,13 @@ class pg_pool {
     std::shared_ptr<pool_permits> permits_;
     pool_core core_;
     server_credentials credentials_;  // of the last client that had to wait: with them the next connection logs in
-    std::size_t pool_size_ = 1;
+    struct {
+        std::size_t most = 1;
+        std::size_t reserve = 0;
+        config::milliseconds reserve_timeout{};
+        config::milliseconds idle_timeout{std::chrono::minutes(10)};
+        config::milliseconds lifetime{std::chrono::hours(1)};
+    } sizes_;
     std::unordered_map<pg_server*, std::unique_ptr<pg_server>> servers_;
 };
 

@@ -311,6 +311,12 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
     if (!client_gone_) {
         if (!owed.front().text.empty())
             step.client.text(owed.front().text);
+        else if (statement_timed_out_ && fields && fields->has_sqlstate(pg::sqlstate::query_canceled))
+            step.client.write([](std::string& out) {
+                pg::write_error_response(out, {.sqlstate = pg::sqlstate::query_canceled,
+                                               .message = "canceling statement due to statement timeout",
+                                               .hint = "The limit of the proxy is limits.statement_timeout."});
+            });
         else
             step.client.view(whole);
     }
@@ -429,6 +435,10 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
     if (told == 'I' || status == 'I' || aside || chains) finish_transaction(wrapped);
     if (chains) block_seen_ = true;
     if (chained) block_guarded_ = block_seen_ = true;
+    if (status != 'I' && told != 'I' && identity_.pool_mode == config::pool_mode::statement && !identity_.migration) {
+        abort_due_ = true;
+        abort_reason_ = abort_reason::statement_pooling;
+    }
     return true;
 }
 

@@ -20,8 +20,8 @@ namespace {
 constexpr std::size_t block_bytes = 64 * 1024;
 constexpr std::chrono::seconds avoid_for{1};
 constexpr std::size_t most_listed = 50;
-constexpr std::uint32_t ticks_between_looks =
-    100;  // at a client's socket for an end that made no edge: ten seconds
+constexpr std::size_t ticks_a_round = 10;     // through all clients: a second
+constexpr std::uint32_t rounds_a_look = 10;  // at a client's socket for an end that made no edge
 
 /// The same for all workers: salts of users whose password is plain text, and of users that do not exist.
 std::array<std::byte, 32> const& process_secret() {
@@ -197,6 +197,10 @@ void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
     touch_clock();
     std::shared_ptr<routing::snapshot const> const before = std::exchange(context_.snapshot, std::move(next));
     routing::snapshot const& now = snapshot();
+    std::vector<routing::catalog_facts const*> facts;
+    for (auto const& [database, state] : now.catalogs)
+        if (state.facts) facts.push_back(state.facts.get());
+    context_.resolver.keep_only(std::move(facts));
     if (before->config != now.config) {
         watch_statements();
         for (auto const& [key, pool] : pools_) pool->count_most();
@@ -239,20 +243,31 @@ void pg_service::release_held() {
 
 void pg_service::tick(routing::instant now) {
     context_.now = now;
-    std::vector<pg_client*> all;
-    all.reserve(clients_.size());
-    for (auto const& [client, owner] : clients_)
-        if (!client->session() || client->session()->held()) all.push_back(client);
-    for (pg_client* client : all)
-        if (clients_.contains(client)) client->tick();
-    if (!all.empty()) release_held();
-    all.clear();
-    ++ticks_;
-    for (auto const& [client, owner] : clients_)
-        if (static_cast<std::uint32_t>(client->key()) % ticks_between_looks == ticks_ % ticks_between_looks)
-            all.push_back(client);
-    for (pg_client* client : all)
-        if (clients_.contains(client)) client->look_for_end();
+    std::vector<pg_client*> due;
+    if (shared_.holds.any()) {
+        for (auto const& [client, owner] : clients_)
+            if (client->session() && client->session()->held()) due.push_back(client);
+        for (pg_client* client : due)
+            if (clients_.contains(client)) client->tick();
+        due.clear();
+        release_held();
+    }
+    // A tenth of all, so that thousands of idle ones cost nothing to speak of.
+    std::size_t const buckets = clients_.bucket_count();
+    for (std::size_t n = buckets / ticks_a_round + 1; n > 0; --n) {
+        if (next_bucket_ >= buckets) {
+            next_bucket_ = 0;
+            ++rounds_;
+            break;
+        }
+        for (auto at = clients_.begin(next_bucket_); at != clients_.end(next_bucket_); ++at) due.push_back(at->first);
+        ++next_bucket_;
+    }
+    for (pg_client* client : due) {
+        bool const look = static_cast<std::uint32_t>(client->key()) % rounds_a_look == rounds_ % rounds_a_look;
+        if (clients_.contains(client)) client->look_at_clock();
+        if (look && clients_.contains(client)) client->look_for_end();
+    }
     for (auto const& [key, pool] : pools_) pool->tick();
     report_statements();
 }

@@ -2,6 +2,7 @@
 // on the worker's thread.
 #pragma once
 
+#include "proxy/client_counts_core.hpp"
 #include "proxy/login_guard.hpp"
 #include "proxy/mailbox.hpp"
 #include "proxy/pg_login_core.hpp"
@@ -30,6 +31,7 @@ struct pool_key;
 /// What all workers share. Outlives them.
 struct shared_limits {
     std::atomic<std::size_t> clients{0};
+    client_counts counts;
     hold_ledger holds;
     shared_login_guard failed_logins;
 };
@@ -90,6 +92,7 @@ class pg_service final : private login_guard {
     }
     std::shared_ptr<tls_keyring const> tls() const { return control_.tls(); }
     pg_pool& pool(pool_key const& key);
+    client_counts& counts() { return shared_.counts; }
     host_resolver& resolver() { return resolver_; }
     control_port& control() { return control_; }
     verifier_cache& verifiers() { return verifiers_; }
@@ -175,7 +178,8 @@ class pg_service final : private login_guard {
     std::uint64_t next_request_ = 1;
     std::int32_t next_key_ = 0;
     std::size_t waiting_ = 0;
-    std::uint32_t ticks_ = 0;
+    std::size_t next_bucket_ = 0;  // of clients_, to be looked at with the next tick
+    std::uint32_t rounds_ = 0;     // through all of them
     std::uint32_t watched_ticks_ = 0;
     bool stopping_ = false;
     bool paused_all_ = false;

@@ -98,6 +98,8 @@ routing::text_facts pg_session_core::text_facts() const {
 void pg_session_core::want(routing::verdict verdict, session_step& step) {
     routing::backend_id backend = site().primary;
     if (read_write() && !wanted_->empty() && is_serializable()) verdict = routing::verdict::to_primary;
+    // What it stays with has to be able to do everything.
+    if (read_write() && identity_.pool_mode == config::pool_mode::session) verdict = routing::verdict::to_primary;
     // Behind ROLLBACK AND CHAIN a failed block goes on where it is, and may come to write.
     if (read_write() && client_status_ == 'E') verdict = routing::verdict::to_primary;
     if (verdict == routing::verdict::to_reader && !identity_.migration)
@@ -174,7 +176,7 @@ void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
     server_ = &server;
     count_linked();
     wish_.backend = server.backend;
-    if (identity_.migration) pinned_ = true;  // its server is its own to the end
+    if (keeps_server()) pinned_ = true;
     bool const welcoming = blocked_ == blocked::welcome;
     blocked_ = blocked::no;
     if (sync_settings(step)) return;

@@ -55,6 +55,7 @@ struct session_identity {
     std::string database;
     std::string user;
     bool migration = false;
+    config::pool_mode pool_mode = config::pool_mode::transaction;
     std::int32_t key_pid = 0;  // BackendKeyData towards the client
     std::string key_secret;
     setting_map startup;  // startup parameters as SQL, by name
@@ -107,6 +108,8 @@ class pg_session_core {
     void on_release(session_step& step);
     /// What became of session_step::journal.
     void on_journaled(journal_outcome outcome, session_step& step);
+    /// About once a second: ends what has lasted too long.
+    void check_timeouts(session_step& step);
     /// A CancelRequest with our key.
     void on_cancel(session_step& step);
     /// The drain deadline has passed: end what this session still writes.
@@ -140,6 +143,7 @@ class pg_session_core {
 
   private:
     enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held, journal };
+    enum class abort_reason : std::uint8_t { maintenance, transaction_timeout, idle_in_transaction, statement_pooling };
     struct pending_setting {
         enum class what : std::uint8_t {
             make,
@@ -240,6 +244,9 @@ class pg_session_core {
     void report_mode(session_step& step);
     bool guard_needed() const;
     void loosen_guard(routing::statement const& s);
+    /// Its server is its own to the end.
+    bool keeps_server() const { return identity_.migration || identity_.pool_mode == config::pool_mode::session; }
+    bool refuses_block(routing::operation const& op) const;
     bool in_guard() const { return wrap_open_ || block_guarded_; }
     /// Of what has no text, or one that says nothing of where it is to go.
     routing::session_facts facts() const;
@@ -256,6 +263,7 @@ class pg_session_core {
     static bool may_end_block(routing::operation const& op);
     bool fits_segment(session_step& step);
     std::size_t refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
+    std::size_t fail_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
     void forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op,
                         session_step& step);
     std::uint16_t record_settings(routing::operation const& op, std::string_view text);
@@ -314,6 +322,11 @@ class pg_session_core {
     void answer_local(session_step& step);
     void own_query_failed(pg::bytes body, session_step& step);
 
+    // pg_timeouts_core.cpp
+    void abort_block(abort_reason why, session_step& step);
+    std::string abort_error() const;
+    static pg::error_fields_out block_in_statement_mode();
+
     // pg_session_stats_core.cpp
     void count_begin(char type);
     void count_linked();
@@ -369,6 +382,9 @@ class pg_session_core {
     bool pinned_ = false;
     bool cancel_due_ = false;  // behind what is ours
     bool abort_due_ = false;   // roll the block back as soon as the server answers
+    abort_reason abort_reason_ = abort_reason::maintenance;
+    bool statement_timed_out_ = false;  // it has been canceled for that
+    bool resetting_ = false;            // DISCARD ALL of ours is the last that this session does
     bool client_gone_ = false;
     bool closing_ = false;
     bool started_ = false;
@@ -399,6 +415,7 @@ class pg_session_core {
     routing::instant waits_since_{};
     routing::instant linked_since_{};
     routing::instant asked_{};
+    routing::instant answered_{};  // when it was last told to go on
     std::chrono::nanoseconds waited_{};  // of the query that is under way
     std::optional<routing::access> said_;
     std::string last_statement_;

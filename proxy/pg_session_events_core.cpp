@@ -59,13 +59,7 @@ void pg_session_core::after_event(session_step& step) {
             abort_due_ = false;
             client_status_ = 'E';
             // A COMMIT must not be answered before the client has been told that there is nothing to commit.
-            fail_next_.clear();
-            pg::write_error_response(
-                fail_next_,
-                {.sqlstate = pg::sqlstate::query_canceled,
-                 .message = "transaction rolled back: it still wrote when the maintenance of site \"" +
-                            site().settings->name + "\" had waited long enough",
-                 .hint = "Run it again when the maintenance is over."});
+            fail_next_ = abort_error();
         }
         return;
     }
@@ -105,6 +99,16 @@ void pg_session_core::wind_down(session_step& step) {
     if (server_->status != 'I') {
         send_own_query("ROLLBACK", step);
         return;
+    }
+    if (identity_.pool_mode == config::pool_mode::session && !identity_.migration && !server_->tainted) {
+        if (!resetting_) {
+            resetting_ = true;
+            send_own_query("DISCARD ALL", step);
+            return;
+        }
+        server_->statements.clear();
+        server_->actual = context_.settings.none();
+        pinned_ = false;
     }
     bool const used_up = pinned_ || server_->tainted;
     unlink();
@@ -188,6 +192,7 @@ void pg_session_core::end_writing(bool terminate, session_step& step) {
     if (!writes() || !server_) return;
     if (!server_->owed.empty()) step.cancel_server = true;
     abort_due_ = true;
+    abort_reason_ = abort_reason::maintenance;
     // Behind a segment without its Sync, or in the middle of a message, nothing of ours can stand: only the
     // end of the session ends it.
     bool const amid = client_body_left_ > 0 && !client_body_dropped_;

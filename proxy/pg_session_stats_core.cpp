@@ -34,6 +34,8 @@ void pg_session_core::count_linked() {
 void pg_session_core::count_answered() {
     ++stats_.queries;
     waits_since_ = {};
+    answered_ = context_.now;
+    statement_timed_out_ = false;
     bool const more = server_ && server_->owed.size() > 1;
     if (began_ != routing::instant{}) {
         stats_.query.add(context_.now - began_);

@@ -105,6 +105,11 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         return std::size_t{0};
     };
 
+    if (refuses_block(op)) {
+        std::string error;
+        pg::write_error_response(error, block_in_statement_mode());
+        return fail_simple(in, size, std::move(error), step);
+    }
     if (!server_ &&
         (answer_locally(op, text, step) || (client_status_ == 'E' && !deferred_ && answer_failed(op, step)))) {
         unnamed_ = nullptr;  // as every Query drops it
@@ -186,6 +191,10 @@ std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::
                                            session_step& step) {
     count(&write_fates::refused);
     forget_refusal();
+    return fail_simple(in, size, std::move(error), step);
+}
+
+std::size_t pg_session_core::fail_simple(pg::bytes in, std::size_t size, std::string error, session_step& step) {
     unnamed_ = nullptr;
     if (server_ && (!server_->owed.empty() || server_->status != 'I')) {
         // The server must see what the client sees: this statement fails there too, and with it the block.

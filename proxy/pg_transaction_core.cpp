@@ -99,7 +99,7 @@ void pg_session_core::apply_settings(bool to_server) {
                 break;
             case pending_setting::what::discard_all:
                 forget_statements();
-                if (server_->owed.empty()) pinned_ = false;  // what comes behind may have pinned it again
+                if (server_->owed.empty()) pinned_ = keeps_server();  // what comes behind may have pinned it again
                 [[fallthrough]];
             case pending_setting::what::reset_all:
                 wanted_ = startup_;

@@ -132,6 +132,8 @@ class pool_core {
             if (e.since < limit) out.push_back(e.name);
         return out;
     }
+    /// Whether the client that has waited longest has done so since before `limit`.
+    bool has_waited_since(routing::instant limit) const { return !waiting_.empty() && waiting_.front().since < limit; }
     std::optional<server> to_give_up() const {
         return permits_.starving() && !starving_ && !idle_.empty() ? std::optional(idle_.front().name)
                                                                    : std::nullopt;

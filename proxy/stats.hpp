@@ -70,6 +70,7 @@ struct database_stats {
     std::uint64_t errors = 0;
     std::array<std::uint64_t, access_kinds> refused_by_server{};
     write_fates writes;  // that did not run because of a site's mode
+    std::uint64_t timeouts = 0;  // statements, blocks and idle clients that a time-out has ended
     std::uint64_t slow = 0;  // queries of log.slow_query and longer
 
     void add(database_stats const& other) {
@@ -85,6 +86,7 @@ struct database_stats {
         errors += other.errors;
         for (std::size_t a = 0; a < access_kinds; ++a) refused_by_server[a] += other.refused_by_server[a];
         writes += other.writes;
+        timeouts += other.timeouts;
         slow += other.slow;
     }
 };

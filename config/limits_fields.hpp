@@ -1,0 +1,84 @@
+// The part of fields.hpp about limits; fields.hpp includes it behind what it needs.
+#pragma once
+
+#include "config/model.hpp"
+
+namespace lull::config {
+
+template <class Limits, class V>
+void visit_limits(Limits& l, V& v) {
+    v.field("max_clients", l.max_clients,
+            spec{.about = "PostgreSQL clients at one time.", .least = 1, .most = 1'000'000});
+    v.field("max_clients_per_user", l.max_clients_per_user,
+            spec{.about = "Of them those of one user; 0 is no limit.", .most = 1'000'000});
+    v.field("max_clients_per_database", l.max_clients_per_database,
+            spec{.about = "Of them those of one database; 0 is no limit.", .most = 1'000'000});
+    v.field("max_clients_per_address", l.max_clients_per_address,
+            spec{.about = "Of them those from one address; 0 is no limit.", .most = 1'000'000});
+    v.field("max_http_clients", l.max_http_clients,
+            spec{.about = "HTTP clients at one time.", .least = 1, .most = 1'000'000});
+    v.field("max_waiting_clients", l.max_waiting_clients,
+            spec{.about = "Clients that may wait for a server connection, all pools together.",
+                 .most = 1'000'000});
+    v.field("query_wait_timeout", l.query_wait_timeout,
+            spec{.about = "How long a client may wait for a server connection.", .least = 1, .most = day});
+    v.field("login_timeout", l.login_timeout,
+            spec{.about = "How long a client may take to log in.", .least = 1, .most = hour});
+    v.field("statement_timeout", l.statement_timeout,
+            spec{.about = "A statement that runs for longer is canceled; 0s: none is.", .most = 30 * day});
+    v.field("transaction_timeout", l.transaction_timeout,
+            spec{.about = "A transaction block open for longer is rolled back; 0s: none is.", .most = 30 * day});
+    v.field("idle_in_transaction_timeout", l.idle_in_transaction_timeout,
+            spec{.about = "A transaction block whose client has not asked for anything for so long is rolled back; 0s: none is.",
+                 .most = 30 * day});
+    v.field("idle_session_timeout", l.idle_session_timeout,
+            spec{.about = "A client outside a transaction that has not asked for anything for so long is disconnected; 0s: none is.",
+                 .most = 365 * day});
+    v.field("max_failed_logins", l.max_failed_logins,
+            spec{.about = "Failed logins of a user from an address within the window; 0 is no limit.",
+                 .most = 1'000'000});
+    v.field("failed_login_window", l.failed_login_window,
+            spec{.about = "The window of max_failed_logins.", .least = second, .most = day});
+    v.field("max_failed_login_entries", l.max_failed_login_entries,
+            spec{.about = "Users and addresses of which failed logins are remembered.",
+                 .least = 1,
+                 .most = 1'000'000});
+    v.field(
+        "connect_timeout", l.connect_timeout,
+        spec{.about = "How long connecting to a server or an upstream may take.", .least = 1, .most = hour});
+    v.field("max_statement_bytes", l.max_statement_bytes,
+            spec{.about = "The longest text of a prepared statement.",
+                 .least = 64,
+                 .most = gigabyte,
+                 .bytes = true});
+    v.field("max_parse_bytes", l.max_parse_bytes,
+            spec{.about = "Longer statements are not parsed and count as writes.",
+                 .least = 64,
+                 .most = 64 * megabyte,
+                 .bytes = true});
+    v.field("max_prepared_statements", l.max_prepared_statements,
+            spec{.about = "Prepared statements for each client.", .least = 1, .most = 1'000'000});
+    v.field("max_server_prepared_statements", l.max_server_prepared_statements,
+            spec{.about = "Prepared statements for each server connection.", .least = 1, .most = 1'000'000});
+    v.field("max_catalog_objects", l.max_catalog_objects,
+            spec{.about = "Functions and relations of one database; with more, its catalog is not read.",
+                 .least = 1000,
+                 .most = 10'000'000});
+    v.field("max_pipeline", l.max_pipeline,
+            spec{.about = "Messages that a client may send ahead of their answers.",
+                 .least = 1,
+                 .most = 1'000'000});
+    v.field("max_http_head_bytes", l.max_http_head_bytes,
+            spec{.about = "The longest head of a request or a response.",
+                 .least = kilobyte,
+                 .most = megabyte,
+                 .bytes = true});
+    v.field("max_http_headers", l.max_http_headers,
+            spec{.about = "Header fields of a request or a response.", .least = 1, .most = 10'000});
+    v.field("http_head_timeout", l.http_head_timeout,
+            spec{.about = "How long the head of a request may take to arrive.", .least = 1, .most = hour});
+    v.field("http_idle_timeout", l.http_idle_timeout,
+            spec{.about = "How long a connection may stay open without a request.", .least = 1, .most = day});
+}
+
+}  // namespace lull::config

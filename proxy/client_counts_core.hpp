@@ -1,0 +1,33 @@
+// How many clients each user, database and address has, all workers together. Any thread.
+#pragma once
+
+#include "config/model.hpp"
+
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+namespace lull {
+
+struct client_origin {
+    std::string user;
+    std::string database;
+    std::string address;  // empty: a Unix socket, which has no limit of its own
+};
+
+class client_counts {
+  public:
+    /// Counts one more, or says in PostgreSQL's manner which limit is reached.
+    std::optional<std::string> enter(client_origin const& who, config::limits const& most);
+    /// Once for each enter() that counted.
+    void leave(client_origin const& who);
+
+  private:
+    using counts = std::unordered_map<std::string, std::size_t>;
+    std::mutex mutex_;
+    counts users_, databases_, addresses_;
+};
+
+}  // namespace lull

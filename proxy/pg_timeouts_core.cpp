@@ -1,0 +1,95 @@
+// What a session may take in time, and how it ends what takes longer: as an ERROR wherever the session can go on.
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_session_core.hpp"
+
+#include <algorithm>
+
+namespace lull {
+
+namespace {
+
+bool longer(routing::instant since, routing::instant now, config::milliseconds limit) {
+    return limit.count() > 0 && since != routing::instant{} && now - since > limit;
+}
+
+}  // namespace
+
+void pg_session_core::check_timeouts(session_step& step) {
+    if (!started_ || client_gone_ || closing_ || identity_.migration) return;
+    config::limits const& most = limits();
+    routing::instant const now = context_.now;
+    bool const runs = server_ && !server_->owed.empty();
+    bool const in_block = server_ && server_->status != 'I';
+    if (runs && !server_->owed.front().ours && !statement_timed_out_ && longer(began_, now, most.statement_timeout)) {
+        statement_timed_out_ = true;  // the server's error will be told as what it is
+        ++stats_.timeouts;
+        step.cancel_server = true;
+        return;
+    }
+    if (in_block && !abort_due_) {
+        bool const idle = !runs && !segment_open_ && client_body_left_ == 0;
+        if (longer(transaction_began_, now, most.transaction_timeout))
+            return abort_block(abort_reason::transaction_timeout, step);
+        if (idle && longer(answered_, now, most.idle_in_transaction_timeout))
+            return abort_block(abort_reason::idle_in_transaction, step);
+    }
+    bool const waits = !runs && !segment_open_ && client_status_ == 'I' && blocked_ == blocked::no && !deferred_;
+    if (waits && longer(answered_, now, most.idle_session_timeout)) {
+        ++stats_.timeouts;
+        fatal(pg::sqlstate::idle_session_timeout, "terminating connection due to idle-session timeout", step);
+        on_client_gone(step);
+    }
+}
+
+void pg_session_core::abort_block(abort_reason why, session_step& step) {
+    ++stats_.timeouts;
+    abort_reason_ = why;
+    abort_due_ = true;
+    if (!server_->owed.empty()) step.cancel_server = true;
+    after_event(step);
+}
+
+/// What the client is told, instead of an answer to what it asks next.
+std::string pg_session_core::abort_error() const {
+    std::string out;
+    switch (abort_reason_) {
+        case abort_reason::maintenance:
+            pg::write_error_response(
+                out, {.sqlstate = pg::sqlstate::query_canceled,
+                      .message = "transaction rolled back: it still wrote when the maintenance of site \"" +
+                                 site().settings->name + "\" had waited long enough",
+                      .hint = "Run it again when the maintenance is over."});
+            break;
+        case abort_reason::transaction_timeout:
+            pg::write_error_response(out, {.sqlstate = pg::sqlstate::transaction_timeout,
+                                           .message = "transaction rolled back due to transaction timeout",
+                                           .hint = "The limit of the proxy is limits.transaction_timeout."});
+            break;
+        case abort_reason::idle_in_transaction:
+            pg::write_error_response(out, {.sqlstate = pg::sqlstate::idle_in_transaction_session_timeout,
+                                           .message = "transaction rolled back due to idle-in-transaction timeout",
+                                           .hint = "The limit of the proxy is limits.idle_in_transaction_timeout."});
+            break;
+        case abort_reason::statement_pooling:
+            pg::write_error_response(out, block_in_statement_mode());
+            break;
+    }
+    return out;
+}
+
+/// What is not understood may begin one as well: the server will say so, and it is rolled back.
+bool pg_session_core::refuses_block(routing::operation const& op) const {
+    if (identity_.pool_mode != config::pool_mode::statement || identity_.migration) return false;
+    return std::ranges::any_of(op.statements, [](routing::statement const& s) {
+        return s.kind == routing::statement_kind::begin;
+    });
+}
+
+pg::error_fields_out pg_session_core::block_in_statement_mode() {
+    return {.sqlstate = pg::sqlstate::feature_not_supported,
+            .message = "transaction blocks are not allowed in statement pooling mode",
+            .hint = "The site or the user has pool_mode: statement."};
+}
+
+}  // namespace lull

@@ -1,0 +1,169 @@
+"""What a client may take: how many there may be, how long statements, blocks and sessions may last, how long server connections live,
+and the pool modes."""
+import time
+
+import psycopg
+import pytest
+
+from harness import cluster as c
+from harness import wire as w
+from harness.lull import Lull
+from harness.wait import wait_for
+
+
+@pytest.fixture
+def started(cluster, tables):
+    made = []
+
+    def start(change, **kwargs):
+        made.append(Lull(cluster, change, **kwargs).start())
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.remove()
+
+
+def refused(call):
+    with pytest.raises(psycopg.OperationalError) as error:
+        call()
+    return str(error.value)
+
+
+def test_clients_of_a_user_a_database_and_an_address_are_bounded(started):
+    lull = started({"limits": {"max_clients_per_user": 2}})
+    first, second = lull.connect(), lull.connect()
+    assert 'too many connections for role "app"' in refused(lull.connect)
+    lull.connect(user="other").close()
+    first.close()
+    wait_for(lambda: lull.connect().close() or True, "the place of the one that left is free")
+    second.close()
+    lull = started({"limits": {"max_clients_per_database": 1}})
+    with lull.connect():
+        assert 'too many connections for database "shop"' in refused(lambda: lull.connect(user="other"))
+        lull.connect(dbname="held").close()
+    lull = started({"limits": {"max_clients_per_address": 1}})
+    with lull.connect():
+        assert 'too many connections from address "127.0.0.1"' in refused(lull.connect)
+
+
+def test_a_statement_that_takes_too_long_is_canceled_and_the_session_lives_on(started):
+    lull = started({"limits": {"statement_timeout": "500ms"}})
+    with lull.wire() as client:
+        failed = w.errors(client.query("SELECT pg_sleep(30)"))[0]
+        assert (failed["S"], failed["C"], failed["M"]) == ("ERROR", "57014", "canceling statement due to statement timeout")
+        assert "limits.statement_timeout" in failed["H"]
+        failed = w.errors(client.extended("SELECT pg_sleep(30)"))[0]
+        assert failed["M"] == "canceling statement due to statement timeout"
+        client.query("BEGIN")
+        assert w.errors(client.query("UPDATE items SET n = 1 WHERE pg_sleep(30) IS NOT NULL"))
+        assert w.statuses(client.query("ROLLBACK")) == "I"
+        assert client.one("SELECT 1") == "1"
+
+
+def test_blocks_that_last_or_idle_too_long_are_rolled_back(started, primary):
+    lull = started({"limits": {"idle_in_transaction_timeout": "500ms"}})
+    with lull.wire() as client:
+        client.query("BEGIN")
+        client.query("UPDATE items SET n = 7 WHERE id = 1")
+        wait_for(lambda: not primary.backends("state LIKE 'idle in transaction%%'"), "the block is rolled back")
+        failed = w.errors(client.query("SELECT 1"))[0]
+        assert (failed["S"], failed["C"]) == ("ERROR", "25P03")
+        assert w.errors(client.query("SELECT 1"))[0]["C"] == "25P02"
+        assert w.tags(client.query("ROLLBACK")) == ["ROLLBACK"]
+        assert client.one("SELECT n FROM items WHERE id = 1") == "0"
+        client.query("BEGIN")  # with nothing in it there is nothing to roll back
+        time.sleep(2)
+        assert client.one("SELECT 1") == "1"
+    lull = started({"limits": {"transaction_timeout": "700ms"}})
+    with lull.wire() as client:
+        client.query("BEGIN")
+        client.query("UPDATE items SET n = 7 WHERE id = 1")
+        failed = []
+
+        def asked():
+            failed[:] = w.errors(client.query("SELECT pg_sleep(0.1)"))
+            return failed
+
+        wait_for(asked, "the block is rolled back although its client is busy")
+        assert failed[0]["C"] in ("25P04", "57014")
+        client.query("ROLLBACK")
+        assert client.one("SELECT n FROM items WHERE id = 1") == "0"
+
+
+def test_an_idle_session_is_ended_as_postgresql_ends_it(started):
+    lull = started({"limits": {"idle_session_timeout": "500ms"}})
+    with lull.wire() as client:
+        assert client.one("SELECT 1") == "1"
+        failed = w.errors(client.until_closed())[0]
+        assert (failed["S"], failed["C"]) == ("FATAL", "57P05")
+        assert failed["M"] == "terminating connection due to idle-session timeout"
+
+
+def test_server_connections_are_closed_when_they_are_old_or_unused(started, primary):
+    lull = started({"clusters": {"main": {"server_lifetime": "1s"}}}, replicas=False)
+    with lull.connect() as client:
+        first = client.execute("SELECT pg_backend_pid()").fetchone()[0]
+        wait_for(lambda: client.execute("SELECT pg_backend_pid()").fetchone()[0] != first, "another connection")
+    lull = started({"clusters": {"main": {"server_idle_timeout": "1s"}}}, replicas=False)
+    lull.connect().execute("SELECT 1")
+    wait_for(lambda: not primary.backends("usename = 'app'"), "the unused connection is closed")
+
+
+def test_the_reserve_helps_when_clients_have_waited(started):
+    lull = started({"clusters": {"main": {"pool_size": 1, "reserve_pool_size": 1, "reserve_pool_timeout": "300ms"}}}, replicas=False)
+    with lull.connect() as busy, lull.connect() as other:
+        with busy.transaction():
+            busy.execute("UPDATE items SET n = 1 WHERE id = 1")
+            began = time.monotonic()
+            assert other.execute("SELECT n FROM items WHERE id = 2").fetchone()[0] == 0
+            assert time.monotonic() - began > 0.25
+
+
+def test_session_mode_keeps_the_server_and_leaves_it_clean(started, primary):
+    lull = started({"sites": {"shop": {"pool_mode": "session"}}, "console": {"admins": ["app"]}})
+    with lull.connect() as client:
+        pids = {client.execute("SELECT pg_backend_pid()").fetchone()[0] for _ in range(5)}
+        assert len(pids) == 1
+        client.execute("CREATE TEMP TABLE mine (x int)")
+        client.execute("SET search_path = other_schema")
+        assert client.execute("SELECT pg_try_advisory_lock(4711)").fetchone()[0]
+        client.execute("INSERT INTO mine VALUES (1)")
+        assert client.execute("SELECT count(*) FROM mine").fetchone()[0] == 1
+        with lull.connect(dbname="lull") as console:
+            modes = {row[0]: row for row in console.execute("SHOW POOLS").fetchall()}
+            assert "session" in [str(value) for value in modes["shop"]]
+    wait_for(lambda: not primary.backends("usename = 'app' AND state <> 'idle'"), "it is reset")
+    with lull.connect() as next_one:
+        assert next_one.execute("SELECT pg_backend_pid()").fetchone()[0] in pids, "the connection is used again"
+        assert next_one.execute("SHOW search_path").fetchone()[0] == '"$user", public'
+        assert next_one.execute("SELECT to_regclass('pg_temp.mine')").fetchone()[0] is None
+        assert next_one.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()[0] == 0
+
+
+def test_session_mode_obeys_a_window(started):
+    lull = started({"sites": {"shop": {"pool_mode": "session"}}})
+    with lull.connect() as client:
+        client.execute("UPDATE items SET n = 1 WHERE id = 1")
+        lull.on()
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            client.execute("UPDATE items SET n = 2 WHERE id = 1")
+        assert client.execute("SELECT n FROM items WHERE id = 1").fetchone()[0] == 1
+        lull.off()
+        client.execute("UPDATE items SET n = 3 WHERE id = 1")
+        assert client.execute("SELECT n FROM items WHERE id = 1").fetchone()[0] == 3
+
+
+def test_statement_mode_refuses_blocks_in_both_protocols(started, primary):
+    lull = started({"users": {"app": {"password": c.APP_PASSWORD, "pool_mode": "statement"}}})
+    with lull.wire() as client:
+        for answer in (client.query("BEGIN"), client.query("BEGIN; UPDATE items SET n = 1 WHERE id = 1"), client.extended("BEGIN")):
+            failed = w.errors(answer)[0]
+            assert (failed["C"], failed["M"]) == ("0A000", "transaction blocks are not allowed in statement pooling mode")
+            assert w.statuses(answer) == "I"
+        assert client.one("SELECT n FROM items WHERE id = 1") == "0"
+        client.query("UPDATE items SET n = 5 WHERE id = 1")
+        assert client.one("SELECT n FROM items WHERE id = 1") == "5"
+    assert not primary.backends("state LIKE 'idle in transaction%%'")
+    with lull.wire(user="other") as client:  # the site's mode
+        assert not w.errors(client.query("BEGIN"))

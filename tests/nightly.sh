@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# What takes too long for every change: the fuzzers with clang, the real binary under sanitizers, the simulation and the torture.
+#   tests/nightly.sh [--minutes 60] [fuzz|asan|tsan|sim|torture|bench ...]      default: all of them, each for its share of the time
+# What a fuzzer finds stands in build/fuzz/found; put it into tests/fuzz/corpus/NAME with the mend.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+minutes=60
+parts=()
+while (($#)); do
+  case $1 in
+    --minutes) minutes=${2:?--minutes takes a number}; shift 2 ;;
+    fuzz | asan | tsan | sim | torture | bench) parts+=("$1"); shift ;;
+    *) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+  esac
+done
+((${#parts[@]})) || parts=(fuzz asan tsan sim torture bench)
+deploy/install-packages.sh build demo test nightly
+share=$((minutes * 60 / ${#parts[@]}))
+failed=()
+
+fuzz() {
+  cmake --preset fuzz >/dev/null
+  local targets each target name
+  mapfile -t targets < <(ninja -C build/fuzz -t targets all | grep -oE '^fuzz_\w+: phony$' | cut -d: -f1)
+  deploy/build.sh fuzz "${targets[@]}"
+  each=$((share / ${#targets[@]} + 1))
+  for target in "${targets[@]}"; do
+    name=${target#fuzz_}
+    mkdir -p "build/fuzz/grown/$name" "build/fuzz/found"
+    build/fuzz/tests/fuzz/"$target" -max_total_time="$each" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+      -artifact_prefix="build/fuzz/found/$name-" "build/fuzz/grown/$name" "tests/fuzz/corpus/$name" 2>&1 | tail -n 12 || return 1
+  done
+}
+sanitized() { # PRESET
+  deploy/build.sh "$1" lull
+  LULL_BINARY=$PWD/build/$1/proxy/lull ASAN_OPTIONS=detect_leaks=1 TSAN_OPTIONS=halt_on_error=1 \
+    timeout $((share + 1800)) /usr/bin/python3 -m pytest tests/integration -q --tb=short -p no:cacheprovider
+}
+asan() { sanitized asan; }
+tsan() { sanitized tsan; }
+sim() { deploy/build.sh ci sim_pg && build/ci/tests/sim/sim_pg "$share" "$RANDOM$RANDOM"; }
+torture() { tests/torture.sh --minutes $((share / 60 + 1)) --seed "$RANDOM"; }
+bench() { tests/bench/run.sh; }
+
+for part in "${parts[@]}"; do
+  echo "==> $part, for about $((share / 60)) minutes"
+  "$part" || failed+=("$part")
+done
+((${#failed[@]} == 0)) || { echo "failed: ${failed[*]}" >&2; exit 1; }
+echo "nothing found"
