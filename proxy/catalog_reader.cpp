@@ -17,7 +17,8 @@ constexpr std::chrono::seconds read_timeout{30};
 constexpr char const* digest_sql = R"sql(
 SELECT md5(concat_ws(',',
  (SELECT sum(hashtextextended(oid || ' ' || xmin, 0)) FROM pg_proc WHERE oid >= 16384),
- (SELECT sum(hashtextextended(oid || ' ' || xmin, 0)) FROM pg_class WHERE oid >= 16384
+ (SELECT sum(hashtextextended(concat_ws(' ', oid, relname, relnamespace, relkind, relpersistence, relrowsecurity, reltype), 0))
+   FROM pg_class WHERE oid >= 16384
    AND (relkind = 'v' OR relkind IN ('r', 'm', 'f', 'p', 'S') AND relpersistence <> 't')),
  (SELECT sum(hashtextextended(oid || ' ' || xmin, 0)) FROM pg_rewrite WHERE oid >= 16384),
  (SELECT sum(hashtextextended(oid || ' ' || xmin, 0)) FROM pg_policy),
@@ -53,10 +54,12 @@ SELECT p.oid, n.nspname, p.proname,
     WHEN to_jsonb(p) -> 'prosqlbody' <> 'null' THEN 'h'
     ELSE 's'
   END,
-  p.pronargs = 1 AND t.typtype = 'c',
-  CASE WHEN l.lanname IN ('sql', 'plpgsql') AND length(p.prosrc) <= 32768 THEN p.prosrc END
+  a.alone AND coalesce(t.typtype IN ('c', 'p'), true),
+  CASE WHEN l.lanname IN ('sql', 'plpgsql') AND length(p.prosrc) <= 32768 THEN p.prosrc END,
+  a.alone
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
 LEFT JOIN pg_type t ON t.oid = p.proargtypes[0]
+CROSS JOIN LATERAL (SELECT p.provariadic <> 0 OR p.pronargs > 0 AND p.pronargs - p.pronargdefaults <= 1) a(alone)
 WHERE p.oid >= 16384)sql";
 
 constexpr char const* others_sql = R"sql(
@@ -177,7 +180,7 @@ class reading {
         rows(functions_sql, [&](pg_result const& r, int i) {
             out.objects.push_back({catalog_object::kind::function, number(r.text(i, 0)), r.text(i, 1),
                                    r.text(i, 2), nature_of(r.text(i, 3)), r.text(i, 4) == "t",
-                                   r.null(i, 5) ? std::string() : r.text(i, 5)});
+                                   r.null(i, 5) ? std::string() : r.text(i, 5), r.text(i, 6) == "t"});
         });
         rows(others_sql, [&](pg_result const& r, int i) {
             out.objects.push_back({kind_of(r.text(i, 0)),

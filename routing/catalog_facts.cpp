@@ -59,10 +59,9 @@ bool gets_around(std::string_view source) {
     std::string culprit;
     return source_reaches(
         source,
-        [](std::string_view name, bool called) {
+        [](std::string_view name, bool) {
             if (name == "transaction_read_only" || name == "copy") return true;
-            if (!called) return false;
-            if (is_denied_anywhere(name)) return true;
+            if (is_denied_anywhere(name)) return true;  // called also as (x).name
             return class_of_builtin(name) == function_class::denied && !is_stopped_by_server(name);
         },
         culprit);
@@ -224,8 +223,8 @@ class facts_maker {
                 if (auto const at = others.find(name); at != others.end()) return true;
                 auto const user = functions.find(name);
                 if (user != functions.end() && nodes_[user->second].means != reach::reads) return true;
-                if (!called) return false;
                 if (denied("pg_catalog", name)) return true;
+                if (!called) return class_of_builtin(name) == function_class::denied;  // (x).name is a call
                 switch (class_of_builtin(name)) {
                     case function_class::read:
                     case function_class::session:
@@ -258,6 +257,7 @@ class facts_maker {
             know(name_number(named_of(o.what), o.schema, o.name), n.means, n.function);
             if (n.means == reach::reads) continue;
             if (function && o.of_row) know(name_number(named::attribute, {}, o.name), n.means, n.function);
+            if (function && (o.of_row || o.of_any)) know(name_number(named::attribute, "()", o.name), n.means, n.function);
             if (function) ++out_.unknown_functions_;
             if (o.what != catalog_object::kind::relation) continue;
             ++out_.unknown_relations_;

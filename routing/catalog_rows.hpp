@@ -26,6 +26,7 @@ struct catalog_object {
     nature is = nature::unknown;
     bool of_row = false;  // a function that `row.name` may call
     std::string source;   // in SQL or PL/pgSQL; empty where there is none of them
+    bool of_any = false;  // a function that `(x).name` may call: one argument is enough
 };
 
 /// `from` calls, reads or checks `to`.

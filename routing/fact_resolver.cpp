@@ -119,4 +119,13 @@ std::shared_ptr<operation const> const& fact_resolver::resolve(
     return kept.resolved;
 }
 
+void fact_resolver::keep_only(std::vector<catalog_facts const*> now) {
+    std::ranges::sort(now);
+    if (now == kept_) return;
+    std::erase_if(known_, [&](auto const& entry) {
+        return entry.first.facts && !std::ranges::binary_search(now, entry.first.facts);
+    });
+    kept_ = std::move(now);
+}
+
 }  // namespace lull::routing

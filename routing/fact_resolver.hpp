@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 namespace lull::routing {
 
@@ -25,6 +26,8 @@ class fact_resolver {
     std::shared_ptr<operation const> const& resolve(std::shared_ptr<operation const> const& op,
                                                     std::shared_ptr<catalog_facts const> const& facts,
                                                     standing how);
+    /// Forgets what it knows by other facts than these, which would stay alive with it.
+    void keep_only(std::vector<catalog_facts const*> facts);
     std::size_t remembered() const { return known_.size(); }
 
   private:
@@ -46,6 +49,7 @@ class fact_resolver {
         std::shared_ptr<operation const> resolved;
     };
     std::unordered_map<question, answer, hash> known_;
+    std::vector<catalog_facts const*> kept_;  // sorted; of the last keep_only()
 };
 
 }  // namespace lull::routing

@@ -87,10 +87,10 @@ static void check_operator(struct walk* w, const List* name) {
     }
 }
 
-/* Of (x).f and of a.b.f the last name may be a function of the row. */
-static void check_attribute(struct walk* w, const List* fields, int least) {
+/* Of a.b and a.b.f the last name may be a function of the row. */
+static void check_attribute(struct walk* w, const List* fields) {
     int n = list_length(fields);
-    for (int i = least - 1; i < n; ++i) {
+    for (int i = 1; i < n; ++i) {
         const Node* field = list_nth(fields, i);
         if (nodeTag(field) == T_String) named(w, LULL_NAMED_ATTRIBUTE, NULL, ((const String*)field)->sval);
     }
@@ -155,12 +155,7 @@ static enum lull_sql_option boolean_of(const Node* n) {
     return LULL_UNSET;
 }
 
-static void walk_function(struct walk* w, const FuncCall* f) {
-    int n = list_length(f->funcname);
-    const char* name = string_at(f->funcname, n - 1);
-    const char* schema = n > 1 ? string_at(f->funcname, n - 2) : NULL;
-    enum lull_sql_function class = w->lookup(w->context, schema, name);
-    w->name(w->context, LULL_NAMED_FUNCTION, schema, name, class == LULL_FUNCTION_UNKNOWN);
+static void judge_call(struct walk* w, enum lull_sql_function class, const char* name, const List* args) {
     switch (class) {
         case LULL_FUNCTION_READ:
             break;
@@ -176,7 +171,7 @@ static void walk_function(struct walk* w, const FuncCall* f) {
         case LULL_FUNCTION_SET_CONFIG:
             raise_to(&w->access, LULL_SESSION);
             w->may_set = w->constants_matter = true;
-            if (list_length(f->args) != 3 || boolean_of(list_nth(f->args, 2)) != LULL_ON) w->pins = true;
+            if (list_length(args) != 3 || boolean_of(list_nth(args, 2)) != LULL_ON) w->pins = true;
             break;
         case LULL_FUNCTION_DENIED:
             raise_to(&w->access, LULL_WRITE);
@@ -186,10 +181,32 @@ static void walk_function(struct walk* w, const FuncCall* f) {
             unlisted(w, name);
             break;
     }
+}
+
+static void walk_function(struct walk* w, const FuncCall* f) {
+    int n = list_length(f->funcname);
+    const char* name = string_at(f->funcname, n - 1);
+    const char* schema = n > 1 ? string_at(f->funcname, n - 2) : NULL;
+    enum lull_sql_function class = w->lookup(w->context, schema, name);
+    w->name(w->context, LULL_NAMED_FUNCTION, schema, name, class == LULL_FUNCTION_UNKNOWN);
+    judge_call(w, class, name, f->args);
     walk(w, f->args);
     walk(w, f->agg_order);
     walk(w, f->agg_filter);
     walk(w, f->over);
+}
+
+/* (x).f calls any function that takes one x, whatever x is (ParseFuncOrColumn), unless x has a column f. */
+static void check_indirection(struct walk* w, const List* fields) {
+    int n = list_length(fields);
+    for (int i = 0; i < n; ++i) {
+        const Node* field = list_nth(fields, i);
+        if (nodeTag(field) != T_String) continue;
+        const char* name = ((const String*)field)->sval;
+        w->name(w->context, LULL_NAMED_ATTRIBUTE, "()", name, true);
+        enum lull_sql_function class = w->lookup(w->context, NULL, name);
+        if (class != LULL_FUNCTION_UNKNOWN) judge_call(w, class, name, NULL);
+    }
 }
 
 /* BETWEEN and its like name their operators otherwise. */
@@ -328,7 +345,7 @@ static void walk_node(struct walk* w, const Node* n) {
             case T_CurrentOfExpr:
                 return;
             case T_ColumnRef:
-                check_attribute(w, ((const ColumnRef*)n)->fields, 2);
+                check_attribute(w, ((const ColumnRef*)n)->fields);
                 return;
             case T_RangeVar:
                 check_relation(w, (const RangeVar*)n);
@@ -399,7 +416,7 @@ static void walk_node(struct walk* w, const Node* n) {
             case T_A_ArrayExpr:
                 NEXT(((const A_ArrayExpr*)n)->elements);
             case T_A_Indirection:
-                check_attribute(w, ((const A_Indirection*)n)->indirection, 1);
+                check_indirection(w, ((const A_Indirection*)n)->indirection);
                 walk(w, ((const A_Indirection*)n)->indirection);
                 NEXT(((const A_Indirection*)n)->arg);
             case T_A_Indices:

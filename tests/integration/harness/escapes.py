@@ -47,6 +47,8 @@ CREATE FUNCTION counted(int, int) RETURNS bool LANGUAGE plpgsql AS
   $$$$BEGIN RETURN public.reset_nextval() > 0; END$$$$;
 CREATE FUNCTION stable_liar() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT public.reset_nextval()';
 CREATE FUNCTION of_row(items) RETURNS bigint LANGUAGE sql AS 'SELECT public.reset_nextval()';
+CREATE FUNCTION of_int(int, int DEFAULT 1) RETURNS bigint LANGUAGE sql AS 'SELECT public.reset_nextval()';
+CREATE FUNCTION of_anything(anyelement) RETURNS bigint LANGUAGE sql AS 'SELECT public.reset_nextval()';
 CREATE AGGREGATE sum_counted(int) (SFUNC = other_schema.plus, STYPE = int, INITCOND = '0');
 CREATE OPERATOR @@+ (FUNCTION = counted, LEFTARG = int, RIGHTARG = int);
 CREATE VIEW hidden_nextval AS SELECT reset_nextval() AS x;
@@ -196,6 +198,10 @@ CLIENT = {
     "reset and nextval behind a domain": ["SELECT 5::counting"],
     "reset and nextval behind an aggregate": ["SELECT sum_counted(id) FROM items"],
     "reset and nextval as an attribute": ["SELECT (i).of_row FROM items i LIMIT 1", "SELECT i.of_row FROM items i LIMIT 1"],
+    "reset and nextval as an attribute of a constant": ["SELECT (1).of_int", "SELECT (id).of_int FROM items WHERE id = 1"],
+    "reset and nextval as an attribute of anything": ["SELECT (1).of_anything", "SELECT i.of_anything FROM items i LIMIT 1"],
+    "a sequence as an attribute": ["SELECT ('counter'::regclass).nextval"],
+    "a backend as an attribute": ["SELECT (pid).pg_cancel_backend FROM pg_stat_activity WHERE usename = 'app'"],
     "reset and nextval in a stable function": ["SELECT stable_liar()"],
     "reset and nextval while planning": ["EXPLAIN SELECT * FROM hidden_nextval", "PREPARE p AS SELECT stable_liar()"],
     "copy of a policy's table": ["COPY guarded TO STDOUT"],
@@ -212,6 +218,8 @@ CLIENT = {
                        "SELECT dblink_exec('x', 'INSERT INTO log (who) VALUES (1)')"],
     "dblink behind a view": ["SELECT * FROM hidden_far"],
     "dblink in a function": ["SELECT far_by_itself()"],
+    "dblink as an attribute": ["SELECT ('host=127.0.0.1 port=$port dbname=shop user=app password=$app_password'::text).dblink_connect, "
+                               "('INSERT INTO log (who) VALUES (1)'::text).dblink_exec"],
     "crosstab of SQL as text": ["SELECT * FROM crosstab('SELECT 1, 2, reset_nextval()::int') AS t(a int, b int)"],
     "a foreign write": ["INSERT INTO far_log (who) VALUES ('escaped')"],
     "a foreign update": ["UPDATE far_log SET who = 'escaped'"],
