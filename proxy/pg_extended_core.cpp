@@ -397,7 +397,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         made = record_settings(op, statement->text);
         taint_by(op, statement->text, true);
         for (routing::statement const& s : op.statements) {
-            if (s.pins) pinned_ = true;
+            if (s.pins) pinned_ = made_state_ = true;
             if (s.kind == statement_kind::begin) block_options_ = s.begin;
             if (s.kind == statement_kind::commit) commits = commit_sent_ = true;
             ends = op.transaction_control;

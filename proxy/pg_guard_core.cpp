@@ -116,7 +116,9 @@ void pg_session_core::look_up_catalog() {
     catalog_of_ = now.number;
     auto const at = now.catalogs.find(identity_.database);
     catalog_ = at == now.catalogs.end() ? routing::catalog_state{} : at->second;
-    privileged_role_ = catalog_.facts && catalog_.facts->privileged(identity_.user);
+    // Who is privileged is among the facts; where such roles are refused and nobody knows them, everybody may be one.
+    bool const refused = site().settings->guard.privileged == config::privileged_policy::refuse;
+    privileged_role_ = catalog_.facts ? catalog_.facts->privileged(identity_.user) : refused && !read_write();
 }
 
 /// With what the catalog says of what it names. The reference lives until the next call.
@@ -125,10 +127,12 @@ std::shared_ptr<routing::operation const> const& pg_session_core::judge(
     look_up_catalog();
     // Where a write may go matters only to sessions that may not write.
     if (identity_.migration || !(op->has_names || (op->has_targets && !read_write()))) return op;
-    return context_.resolver.resolve(op, catalog_.facts,
-                                     read_write()     ? routing::standing::open
-                                     : catalog_.fresh ? routing::standing::fresh
-                                                      : routing::standing::stale);
+    // A temporary table of its own may stand behind any name, with a policy that the facts do not know.
+    routing::standing const how = made_state_      ? routing::standing::stale
+                                  : read_write()   ? routing::standing::open
+                                  : catalog_.fresh ? routing::standing::fresh
+                                                   : routing::standing::stale;
+    return context_.resolver.resolve(op, catalog_.facts, how);
 }
 
 }  // namespace lull

@@ -361,7 +361,7 @@ void pg_session_core::unlink() {
     server_ = nullptr;
     block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
     segment_ends_ = aside_ = aside_under_way_ = reads_differently_ = false;
-    may_write_ = wiping_ = pinned_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
+    may_write_ = wiping_ = pinned_ = made_state_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
     called_unknown_ = temporary_checked_ = temporary_written_ = false;
     last_transaction_tag_ = 0;
     pending_.clear();

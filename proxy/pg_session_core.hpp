@@ -380,6 +380,7 @@ class pg_session_core {
     bool temporary_written_ = false;   // and it has written to them: it ends with COMMIT
     bool wiping_ = false;  // DEALLOCATE ALL or DISCARD ALL is under way: which statements it has is open
     bool pinned_ = false;
+    bool made_state_ = false;  // and this is why: it may have temporary tables behind the names of others
     bool cancel_due_ = false;  // behind what is ours
     bool abort_due_ = false;   // roll the block back as soon as the server answers
     abort_reason abort_reason_ = abort_reason::maintenance;

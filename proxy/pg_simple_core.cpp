@@ -286,7 +286,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     std::uint16_t const made = record_settings(op, text);
     bool commits = false;
     for (routing::statement const& s : op.statements) {
-        if (s.pins) pinned_ = true;
+        if (s.pins) pinned_ = made_state_ = true;
         if (s.kind == statement_kind::begin) block_options_ = s.begin;
         if (s.kind == statement_kind::commit) commits = true;
         loosen_guard(s);
