@@ -128,8 +128,8 @@ std::shared_ptr<routing::operation const> const& pg_session_core::judge(
     // Where a write may go matters only to sessions that may not write.
     if (identity_.migration || !(op->has_names || (op->has_targets && !read_write()))) return op;
     // A temporary table of its own may stand behind any name, with a policy that the facts do not know.
-    routing::standing const how = made_state_      ? routing::standing::stale
-                                  : read_write()   ? routing::standing::open
+    routing::standing const while_open = made_state_ ? routing::standing::stale : routing::standing::open;
+    routing::standing const how = read_write()     ? while_open
                                   : catalog_.fresh ? routing::standing::fresh
                                                    : routing::standing::stale;
     return context_.resolver.resolve(op, catalog_.facts, how);

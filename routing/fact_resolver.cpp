@@ -75,6 +75,7 @@ std::shared_ptr<operation const> with_facts(operation const& op, catalog_facts c
     bool hides = false;
     for (statement& s : made.statements) {
         hides = hides || std::ranges::any_of(s.names, may_hide_calls);
+        if (!facts) s.beside = access::write;
         if (!s.names.empty()) {
             finding found;
             if (facts)
@@ -82,8 +83,7 @@ std::shared_ptr<operation const> with_facts(operation const& op, catalog_facts c
             else if (std::ranges::any_of(s.names, may_hide_calls))
                 found.raise(access::unknown, s.only_unlisted ? why::function : why::catalog,
                             s.only_unlisted ? std::string_view(op.function) : std::string_view());
-            if (s.beside < access::write)
-                s.beside = facts ? std::max(s.beside, found.strictest) : access::write;
+            if (s.beside < access::write) s.beside = std::max(s.beside, found.strictest);
             access const alone = s.only_unlisted ? s.listed : s.access;
             s.access = std::max(alone, found.strictest);
             if (found.strictest > alone && found.strictest >= access::unknown) {

@@ -367,7 +367,7 @@ def test_a_comment_sends_a_statement_to_the_primary(client):
 
 def test_a_setting_sends_a_session_to_the_primary(client):
     fresh(client)
-    client.query("SET lull.route TO primary")
+    client.query("SET lull.route TO 'primary'")
     for _ in range(3):
         assert client.one(WHERE) == "f" and rows(client.extended(WHERE)) == [("f",)]
     assert client.one("SHOW lull.route") == "primary"
