@@ -416,12 +416,6 @@ void pg_client::keep(journal_entry entry) {
                   });
 }
 
-/// An end that came together with bytes made no edge of its own.
-void pg_client::look_for_end() {
-    if (!socket_ || finished_) return;
-    if ((armed_ || waits_for_its_turn()) && has_hung_up()) gone();
-}
-
 void pg_client::cancel() {
     if (console_) return give_up_console();
     if (!session_ || finished_) return;

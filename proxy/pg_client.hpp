@@ -1,7 +1,7 @@
 // A client's connection: socket, login, session. Owned by pg_service; its worker's thread.
 #pragma once
 
-#include "proxy/client_counts_core.hpp"
+#include "proxy/client_counts.hpp"
 #include "proxy/console_session_core.hpp"
 #include "proxy/edge_socket.hpp"
 #include "proxy/outbox.hpp"

@@ -43,4 +43,10 @@ writer pg_client::describe() const {
     return w;
 }
 
+/// An end that came together with bytes made no edge of its own.
+void pg_client::look_for_end() {
+    if (!socket_ || finished_) return;
+    if ((armed_ || waits_for_its_turn()) && has_hung_up()) gone();
+}
+
 }  // namespace lull

@@ -11,8 +11,7 @@ namespace lull {
 
 namespace {
 
-/// Longer ones are passed on unread. The longest that a server honestly says is a RowDescription of 1600
-/// columns, about 130 KiB.
+/// Longer ones are passed on unread; the longest honest one, a RowDescription of 1600 columns, has 130 KiB.
 constexpr std::size_t longest_inspected = 256 * 1024;
 
 /// PostgreSQL reports about fifteen.
@@ -312,11 +311,7 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
         if (!owed.front().text.empty())
             step.client.text(owed.front().text);
         else if (statement_timed_out_ && fields && fields->has_sqlstate(pg::sqlstate::query_canceled))
-            step.client.write([](std::string& out) {
-                pg::write_error_response(out, {.sqlstate = pg::sqlstate::query_canceled,
-                                               .message = "canceling statement due to statement timeout",
-                                               .hint = "The limit of the proxy is limits.statement_timeout."});
-            });
+            tell_timed_out(step);
         else
             step.client.view(whole);
     }
@@ -435,10 +430,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
     if (told == 'I' || status == 'I' || aside || chains) finish_transaction(wrapped);
     if (chains) block_seen_ = true;
     if (chained) block_guarded_ = block_seen_ = true;
-    if (status != 'I' && told != 'I' && identity_.pool_mode == config::pool_mode::statement && !identity_.migration) {
-        abort_due_ = true;
-        abort_reason_ = abort_reason::statement_pooling;
-    }
+    if (status != 'I' && told != 'I') note_block();
     return true;
 }
 

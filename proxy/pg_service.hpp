@@ -2,7 +2,7 @@
 // on the worker's thread.
 #pragma once
 
-#include "proxy/client_counts_core.hpp"
+#include "proxy/client_counts.hpp"
 #include "proxy/login_guard.hpp"
 #include "proxy/mailbox.hpp"
 #include "proxy/pg_login_core.hpp"

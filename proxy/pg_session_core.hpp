@@ -325,6 +325,8 @@ class pg_session_core {
     // pg_timeouts_core.cpp
     void abort_block(abort_reason why, session_step& step);
     std::string abort_error() const;
+    void tell_timed_out(session_step& step);
+    void note_block();
     static pg::error_fields_out block_in_statement_mode();
 
     // pg_session_stats_core.cpp

@@ -50,6 +50,22 @@ void pg_session_core::abort_block(abort_reason why, session_step& step) {
     after_event(step);
 }
 
+/// In place of the server's error, which knows nothing of our time-out.
+void pg_session_core::tell_timed_out(session_step& step) {
+    step.client.write([](std::string& out) {
+        pg::write_error_response(out, {.sqlstate = pg::sqlstate::query_canceled,
+                                       .message = "canceling statement due to statement timeout",
+                                       .hint = "The limit of the proxy is limits.statement_timeout."});
+    });
+}
+
+/// The server says that a block is open: where none may be, it ends.
+void pg_session_core::note_block() {
+    if (identity_.pool_mode != config::pool_mode::statement || identity_.migration) return;
+    abort_due_ = true;
+    abort_reason_ = abort_reason::statement_pooling;
+}
+
 /// What the client is told, instead of an answer to what it asks next.
 std::string pg_session_core::abort_error() const {
     std::string out;

@@ -1,4 +1,4 @@
-#include "proxy/client_counts_core.hpp"
+#include "proxy/client_counts.hpp"
 
 namespace lull {
 
