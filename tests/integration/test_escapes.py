@@ -197,14 +197,16 @@ def test_functions_refuse_closes_what_is_open(cluster, primary, replicas):
         lull.remove()
 
 
-@pytest.mark.parametrize("role", ["app", "postgres"])
-def test_the_attempts_can_change_something(role, cluster, primary):
+@pytest.mark.parametrize("role, half", [("app", 0), ("app", 1), ("postgres", None)])
+def test_the_attempts_can_change_something(role, half, cluster, primary):
     """Most of the list commits something, or changes the fingerprint, where nobody is in the way; otherwise this file would prove
     nothing. (The fingerprint is asked only where nothing with a transaction id was committed: it takes longest.)"""
     harmless = []
     known = prepare(cluster)
     leave_prepared(primary)
     scripts = escapes.scripts_of(escapes.CLIENT if role == "app" else escapes.PRIVILEGED, known)
+    if half is not None:
+        scripts = dict(list(scripts.items())[half::2])
 
     def committed():
         return primary.one("SELECT xid::text FROM pg_last_committed_xact()")
@@ -215,11 +217,13 @@ def test_the_attempts_can_change_something(role, cluster, primary):
 
     for name, script in scripts.items():
         last = committed()
+        before = fingerprint(primary) if role == "postgres" else None  # a file that is there does not change by a second time
         run(script)
         if committed() != last:
             continue
-        before = fingerprint(primary)
-        run(script)
+        if not before:
+            before = fingerprint(primary)
+            run(script)
         if before == fingerprint(primary):
             harmless.append(name)
     # Those change something that a fingerprint does not hold, or need the guard's own session to have a point.
@@ -247,9 +251,9 @@ def flip(request, open_lulls, cluster, primary):
     """A Lull before the flip; seal() seals, and the end checks that nothing changed since."""
     replicas, role = request.param
     primary.sql(f"ALTER ROLE postgres PASSWORD '{SUPERUSER_PASSWORD}'")
+    cluster.reset("shop")  # a standby that another Lull has frozen would not be fresh for this one
     lull = open_lulls(replicas)
     lull.open_all()
-    cluster.reset("shop")
     state = {}
 
     class Flip:
