@@ -96,18 +96,24 @@ class Postgres:
 
     def start(self):
         assert self.process is None, f"{self.name} already runs"
+        self._launch()
+        self.wait_ready()
+        return self
+
+    def _launch(self):
         log = open(self.log, "ab")
         self.process = subprocess.Popen([f"{BIN}/postgres", "-D", self.data], stdout=log, stderr=log, cwd="/",
                                         stdin=subprocess.DEVNULL, preexec_fn=die_with_parent(signal.SIGQUIT),
                                         **_as_server_user())
         log.close()
-        self.wait_ready()
-        return self
 
     def wait_ready(self):
         def answers():
             if self.process.poll() is not None:
-                raise RuntimeError(f"{self.name} ended with {self.process.returncode}: {self.log_text()[-2000:]}")
+                ended = f"{self.name} ended with {self.process.returncode}: {self.log_text()[-2000:]}"
+                if "pre-existing shared memory block" in ended:  # of one that was killed, and whose children still end
+                    self._launch()
+                raise RuntimeError(ended)
             with self.connect() as connection:
                 return connection.execute("SELECT 1").fetchone()
 
