@@ -59,7 +59,7 @@ def test_check_explains_every_key(tmp_path):
     ("replicas: [127.0.0.1:5433]", "replicas: {a: b}", 7, 15, []),                 # wrong type
     ("  shop:", "  shop: {cluster: other}", 9, None, ["other", "main"]),           # missing cluster
     ("  shop:", "  shop: {retry_after: 30}", 9, None, ["s"]),                      # a unit is needed
-    ("  shop:", "  shop: {writes: discard}", 9, None, ["refuse", "hold"]),
+    ("  shop:", "  shop: {writes: forget}", 9, None, ["refuse", "hold"]),
     ("  shop:", "  shop:\n  shop:", 10, 3, ["shop"]),                              # twice
     ("  shop:", "  shop:\n  market: {databases: [shop]}", None, None, ["shop", "market"]),
     ("  main:", "\tmain:", 5, None, []),                                           # a tab

@@ -20,6 +20,7 @@ OPS, EXPORTER = "ops-secret", "exporter-secret"
 def observed(**more):
     change = {"listen": {"metrics": f"127.0.0.1:{free_port()}"},
               "console": {"admins": ["ops"], "stats": ["exporter"]},
+              "sites": {"shop": {"guard": {"allow_functions": ["trusted"]}}},
               "users": {"ops": {"password": OPS}, "exporter": {"password": EXPORTER}}}
     change.update(more)
     return change
@@ -145,16 +146,16 @@ def test_slow_queries_fall_into_slow_buckets(seen):
 
 
 def test_the_classifier_is_refuted_by_the_server(seen, primary):
-    """A view hides a function that writes: the text reads, the standby says 25006, and that is counted."""
-    primary.sql("SET ROLE app; CREATE FUNCTION writes() RETURNS int LANGUAGE sql VOLATILE AS "
-                "'UPDATE items SET n = 1 WHERE id = 1 RETURNING n'; CREATE VIEW hides AS SELECT writes() AS x", db="shop")
+    """A function of which the configuration says that it only reads, and which writes: the standby says 25006, and that is counted."""
+    primary.sql("SET ROLE app; CREATE FUNCTION trusted() RETURNS int LANGUAGE sql VOLATILE AS "
+                "'UPDATE items SET n = 1 WHERE id = 1 RETURNING n'", db="shop")
     seen.cluster.catch_up()
     before = metric(seen, "lull_classifier_refuted_total", database="shop", access="read") or 0
     with seen.connect() as db:
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            db.execute("SELECT * FROM hides")
+            db.execute("SELECT trusted()")
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            db.execute("SELECT * FROM hides WHERE x = %s", (1,), prepare=True)
+            db.execute("SELECT trusted() WHERE 1 = %s", (1,), prepare=True)
     assert metric(seen, "lull_classifier_refuted_total", database="shop", access="read") - before == 2
 
 
