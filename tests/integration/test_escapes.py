@@ -261,7 +261,7 @@ def flip(request, open_lulls, cluster, primary):
             return lull.wire(user=role, password=LOGIN[role])
 
         def seal(self):
-            state["epoch"] = lull.on(drain_timeout_ms=2000, on_deadline="abort")["epoch"]
+            state["epoch"] = lull.on(drain_timeout_ms=15000, on_deadline="abort")["epoch"]
             state["before"] = fingerprint(primary)
 
         def look(self):
