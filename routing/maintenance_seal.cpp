@@ -195,8 +195,10 @@ void maintenance::primary_seen(event::primary_seen const& s) {
     own_writes_seen(s);
     if (phase_ == phase::sealed) return xids_seen(s);
     if (phase_ == phase::reopening) {
-        if (!target_) target_ = s.inserted;
-        if (!proved_) target_horizon_ = s.horizon;  // behind our own message that has the log flushed
+        if (!target_) {
+            target_ = s.inserted;
+            target_horizon_ = s.horizon;  // before our own message that has the log flushed
+        }
         proved_ = proved_ || s.flushed >= *target_;  // what is not flushed is not sent to replicas either
         return go_on_reopening();
     }
