@@ -45,7 +45,7 @@ def test_nothing_is_broken_whatever_dies(servers, standby):
 # What is broken, what dies, and what the judge must find.
 BROKEN = [
     ("late_seal,sent_twice,lost_write,failed_read", [], {"committed while sealed", "lost", "doubled", "failed read"}),
-    # commit_guard is left to the simulation: what a real server's READ ONLY lets by, the catalog refuses by name before it.
+    # commit_guard is left to the simulation, which notices it: here nothing came of it since the catalog is asked; why is not known.
     ("early_answer,replayed_twice", [], {"lost", "doubled"}),
     ("crash_reopens", ["kill lull"], {"reopened by itself"}),
 ]
