@@ -24,6 +24,14 @@ std::string lower(std::string_view text) {
     return out;
 }
 
+/// What the packet stands for where no version of ours stands.
+std::string version_error(pg::bytes packet) {
+    auto const number = [&](std::size_t at) {
+        return std::to_string(std::to_integer<unsigned>(packet[at]) << 8 | std::to_integer<unsigned>(packet[at + 1]));
+    };
+    return "unsupported frontend protocol " + number(4) + "." + number(6) + ": server supports 3.0 to 3.2";
+}
+
 }  // namespace
 
 pg_login_core::pg_login_core(std::shared_ptr<routing::snapshot const> snapshot, bool migration,
@@ -57,14 +65,10 @@ std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
     if (std::holds_alternative<need_more>(result)) return 0;
     if (auto const* wrong = std::get_if<errc>(&result)) {
         if (*wrong == errc::unsupported_protocol_version) {
-            auto const number = [&](std::size_t at) {
-                return std::to_string(std::to_integer<unsigned>(in[at]) << 8 |
-                                      std::to_integer<unsigned>(in[at + 1]));
-            };
-            refuse(pg::sqlstate::feature_not_supported,
-                   "unsupported frontend protocol " + number(4) + "." + number(6) +
-                       ": server supports 3.0 to 3.0",
-                   out);
+            refuse(pg::sqlstate::feature_not_supported, version_error(in), out);
+        } else if (*wrong == errc::malformed_startup) {
+            refuse(pg::sqlstate::protocol_violation,
+                   "invalid startup packet layout: expected terminator as last byte", out);
         } else {
             refuse(pg::sqlstate::protocol_violation, message_of(*wrong), out);
         }
@@ -73,7 +77,11 @@ std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
     // Nothing may follow before the answer: it could have been slipped in by somebody on the way, and would
     // pass for the encrypted client's (CVE-2021-23214).
     auto const answer = [&](bool& asked, std::size_t size, std::string_view kind, char word) {
-        if (asked || in.size() > size) {
+        if (asked) {  // once is a question; again it is a version that nobody speaks
+            refuse(pg::sqlstate::feature_not_supported, version_error(in), out);
+            return in.size();
+        }
+        if (in.size() > size) {
             refuse(pg::sqlstate::protocol_violation,
                    "received unencrypted data after " + std::string(kind) + " request", out, {},
                    "This could be either a client-software bug or evidence of an attempted "

@@ -14,6 +14,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import cluster as cluster_module  # noqa: E402
 from harness import lull as lull_module  # noqa: E402
+from harness import postgres18 as postgres18_module  # noqa: E402
+from harness import report  # noqa: E402
+
+differential_report = report.DifferentialReport()
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +42,23 @@ def standby(cluster):
 @pytest.fixture(scope="session")
 def pg_primary(cluster):
     return cluster.primary
+
+
+@pytest.fixture(scope="session")
+def postgres18():
+    installed = postgres18_module.Postgres18()
+    yield installed
+    installed.remove()
+
+
+@pytest.fixture(scope="session")
+def differential():
+    return differential_report
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in differential_report.lines():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="module")

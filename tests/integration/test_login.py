@@ -279,7 +279,7 @@ def test_protocol_2_is_refused_with_postgresqls_words(lull, direct):
         while data := wire.socket.recv(4096):
             seen += data
         # PostgreSQL answers in the form of the old protocol; a proxy may do that or use today's.
-        assert seen[:1] == b"E" and b"unsupported frontend protocol 2.0: server supports 3.0 to 3.0" in seen
+        assert seen[:1] == b"E" and b"unsupported frontend protocol 2.0: server supports 3.0 to 3.2" in seen
 
 
 @pytest.mark.parametrize("version, extra", [((3, 1), {}), ((3, 0), {"_pq_.something": "1"})])

@@ -1,5 +1,5 @@
 """A primary and its hot standby, with the roles and databases that the tests use. One for the whole run."""
-from .postgres import Postgres
+from .postgres import BIN, Postgres
 from .wait import wait_for
 
 APP_PASSWORD = "app-secret"
@@ -60,16 +60,19 @@ RESET ROLE;
 
 
 class Cluster:
-    def __init__(self):
-        self.primary = Postgres("primary")
-        self.standby = Postgres("standby")
+    """`alone`: the standby is never made."""
 
-    def start(self, standby=True):
+    def __init__(self, bin=BIN, alone=False):
+        self.primary = Postgres("primary", bin)
+        self.standby = Postgres("standby", bin)
+        self.alone = alone
+
+    def start(self):
         self.primary.initdb().start()
         self.primary.sql(ROLES)
         for name in DATABASES:
             self.primary.sql(f"CREATE DATABASE {name} OWNER app")
-        if standby:
+        if not self.alone:
             self.standby.basebackup_of(self.primary).start()
         return self
 
@@ -78,10 +81,11 @@ class Cluster:
 
     def reset(self, *databases):
         """Both servers up, replay running, the tables as at first, nobody's locks left."""
-        for server in (self.primary, self.standby):
+        for server in (self.primary,) if self.alone else (self.primary, self.standby):
             if not server.running:
                 server.start()
-        self.standby.resume()
+        if not self.alone:
+            self.standby.resume()
         for gid, database in self.primary.sql("SELECT gid, database FROM pg_prepared_xacts"):
             self.primary.sql(f"ROLLBACK PREPARED '{gid}'", db=database)
         for name in databases or ("shop",):
@@ -91,7 +95,8 @@ class Cluster:
         self.catch_up()
 
     def catch_up(self):
-        self.standby.wait_replayed(self.primary)
+        if not self.alone:
+            self.standby.wait_replayed(self.primary)
 
     def wait_streaming(self):
         wait_for(lambda: self.primary.sql("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"),

@@ -56,8 +56,11 @@ def _run(*args):
 
 
 class Postgres:
-    def __init__(self, name):
+    """`bin`: the folder of its programs, where it is not Debian's PostgreSQL."""
+
+    def __init__(self, name, bin=BIN):
         self.name = name
+        self.bin = bin
         self.port = free_port()
         self.root = tempfile.mkdtemp(prefix=f"lull-{name}-")
         self.data = os.path.join(self.root, "data")
@@ -71,14 +74,14 @@ class Postgres:
     # -- making it ------------------------------------------------------------------------------------------------
 
     def initdb(self):
-        _run(f"{BIN}/initdb", "-D", self.data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8",
+        _run(f"{self.bin}/initdb", "-D", self.data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8",
              "--no-sync", "--no-instructions")
         self._write("pg_hba.conf", HBA)
         self._append_settings(SETTINGS)
         return self
 
     def basebackup_of(self, primary):
-        _run(f"{BIN}/pg_basebackup", "-h", primary.root, "-p", str(primary.port), "-U", "postgres", "-D", self.data, "-R",
+        _run(f"{self.bin}/pg_basebackup", "-h", primary.root, "-p", str(primary.port), "-U", "postgres", "-D", self.data, "-R",
              "-X", "stream", "-c", "fast", "--no-sync")
         self._append_settings({})
         return self
@@ -102,7 +105,7 @@ class Postgres:
 
     def _launch(self):
         log = open(self.log, "ab")
-        self.process = subprocess.Popen([f"{BIN}/postgres", "-D", self.data], stdout=log, stderr=log, cwd="/",
+        self.process = subprocess.Popen([f"{self.bin}/postgres", "-D", self.data], stdout=log, stderr=log, cwd="/",
                                         stdin=subprocess.DEVNULL, preexec_fn=die_with_parent(signal.SIGQUIT),
                                         **_as_server_user())
         log.close()
