@@ -1,6 +1,6 @@
-"""Drivers that applications use, run through Lull with and without TLS: prepared statements, transactions, COPY, errors, cancel, a
-server that restarts and a window, each by the driver's own means. The programs stand in drivers/; at each step that they print
-they wait until it is done."""
+"""Drivers that applications use, run through Lull in session mode, and with TLS in transaction mode: prepared statements, transactions,
+COPY, errors, cancel, a server that restarts and a window, each by the driver's own means. The programs stand in drivers/; at each
+step that they print they wait until it is done. Three run side by side, and a step is done for all of them at once."""
 import os
 import shutil
 import subprocess
@@ -28,6 +28,8 @@ DRIVERS = {
     "php-pdo": ["php", f"{HERE}/php_pdo_client.php"],
 }
 
+GROUPS = [list(DRIVERS)[at::3] for at in range(3)]
+
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
@@ -51,43 +53,73 @@ def certificate(authority):
     return authority.issue("localhost", ["localhost", "127.0.0.1"])
 
 
-@pytest.fixture(scope="module", params=["plain", "tls"])
+@pytest.fixture(scope="module", params=["session", "transaction"])
 def through(request, cluster, certificate):
-    change = {}
-    if request.param == "tls":
-        change = {"client_tls": {"mode": "require", "certificate": certificate.certificate, "key": certificate.key}}
+    """Whether with TLS, and a Lull."""
+    tls = request.param == "transaction"
+    change = {"sites": {"shop": {"pool_mode": request.param}}}
+    if tls:
+        change["client_tls"] = {"mode": "require", "certificate": certificate.certificate, "key": certificate.key}
     lull = Lull(cluster, change)
     try:
-        yield request.param, lull.start()
+        yield tls, lull.start()
     finally:
         lull.remove()
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_driver(driver, through, work, authority, cluster, tables, tmp_path):
-    how, lull = through
+class Program:
+    """A driver's program: its steps as they come, None when it has ended."""
+
+    def __init__(self, driver, work, **environment):
+        self.driver = driver
+        self.steps = []
+        self.process = subprocess.Popen([part.format(work=work) for part in DRIVERS[driver]], cwd=work, text=True,
+                                        env=dict(os.environ, **environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, preexec_fn=die_with_parent())
+
+    def step(self):
+        line = self.process.stdout.readline()
+        if line:
+            self.steps.append(line.strip())
+        return line.strip() or None
+
+    def go_on(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def end(self):
+        """What it complained about, if it did not come to its end."""
+        problem = "" if self.steps[-1:] == ["done"] else self.process.stderr.read()
+        self.process.kill()
+        self.process.communicate()
+        return problem
+
+
+@pytest.mark.parametrize("drivers", GROUPS, ids="+".join)
+def test_drivers(drivers, through, work, authority, cluster, tables, tmp_path):
+    tls, lull = through
     cluster.primary.sql("CREATE TABLE driver_rows (driver text, n int); ALTER TABLE driver_rows OWNER TO app", db="shop")
-    environment = dict(os.environ, PORT=str(lull.port), PASSWORD=c.APP_PASSWORD, TLS="1" if how == "tls" else "0", CA=authority.ca,
-                       FOLDER=str(tmp_path))
-    program = subprocess.Popen([part.format(work=work) for part in DRIVERS[driver]], env=environment, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent(), cwd=work)
+    programs = []
+    for driver in drivers:
+        folder = tmp_path / driver.replace("/", "-")
+        folder.mkdir()
+        programs.append(Program(driver, work, PORT=str(lull.port), PASSWORD=c.APP_PASSWORD, TLS="1" if tls else "0", CA=authority.ca,
+                                FOLDER=str(folder)))
     do = {"restart": lambda: restart(cluster, lull), "seal": lull.on, "open": lull.off}
-    steps = []
     try:
-        for line in program.stdout:
-            steps.append(line.strip())
-            if steps[-1] == "done":
-                break
-            do[steps[-1]]()
-            program.stdin.write("\n")
-            program.stdin.flush()
-        problem = program.stderr.read() if steps[-1:] != ["done"] else ""
+        for name, act in do.items():
+            going = [one for one in programs if one.step() == name]
+            act()
+            for one in going:
+                one.go_on()
+        for one in programs:
+            one.step()
     finally:
-        program.kill()
-        program.communicate()
+        problems = {one.driver: one.end() for one in programs}
         lull.open_all()
-    assert steps == ["restart", "seal", "open", "done"], problem
-    assert cluster.primary.one("SELECT count(*) FROM driver_rows WHERE driver = %s", (driver,), db="shop") == 1002
+    for one in programs:
+        assert one.steps == [*do, "done"], f"{one.driver}: {problems[one.driver]}"
+        assert cluster.primary.one("SELECT count(*) FROM driver_rows WHERE driver = %s", (one.driver,), db="shop") == 1002, one.driver
 
 
 def restart(cluster, lull):
