@@ -9,8 +9,11 @@ import pytest
 
 from harness.certificates import Authority
 from harness.cluster import APP_PASSWORD
+from harness.gate import Gate
 from harness.wait import wait_for
 from harness.wire import Closed, errors, gssenc_request, query, ssl_request, startup
+
+CANCEL_CODE = bytes.fromhex("04d2162e")
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +106,39 @@ def test_require(with_tls):
         import threading
         threading.Timer(0.3, connection.cancel).start()
         connection.execute("SELECT pg_sleep(20)")
+
+
+CANCEL = """
+import ctypes, sys, time
+pq = ctypes.CDLL(sys.argv[1])
+for name in ("PQconnectdb", "PQcancelCreate", "PQgetResult", "PQresultErrorField", "PQerrorMessage", "PQcancelErrorMessage"):
+    getattr(pq, name).restype = ctypes.c_void_p
+for name, count in (("PQcancelCreate", 1), ("PQcancelBlocking", 1), ("PQgetResult", 1), ("PQerrorMessage", 1), ("PQstatus", 1),
+                    ("PQcancelErrorMessage", 1), ("PQsslInUse", 1)):
+    getattr(pq, name).argtypes = [ctypes.c_void_p] * count
+pq.PQsendQuery.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+pq.PQresultErrorField.argtypes = [ctypes.c_void_p, ctypes.c_int]
+connection = pq.PQconnectdb(sys.argv[2].encode())
+assert pq.PQstatus(connection) == 0, ctypes.string_at(pq.PQerrorMessage(connection))
+assert pq.PQsslInUse(connection)
+assert pq.PQsendQuery(connection, b"SELECT pg_sleep(30)")
+time.sleep(0.5)
+request = pq.PQcancelCreate(connection)
+assert pq.PQcancelBlocking(request), ctypes.string_at(pq.PQcancelErrorMessage(request))
+print(ctypes.string_at(pq.PQresultErrorField(pq.PQgetResult(connection), ord("C"))).decode())
+"""
+
+
+@pytest.mark.parametrize("protocol", ["3.0", "latest"])
+def test_a_cancel_request_in_tls(with_tls, postgres18, protocol):
+    """As libpq sends it since version 17, with a key of either length."""
+    lull = with_tls("require")
+    gate = Gate(lull.port)
+    info = f"host=127.0.0.1 port={gate.port} user=app password=app-secret dbname=shop sslmode=require max_protocol_version={protocol}"
+    done = subprocess.run(["/usr/bin/python3", "-c", CANCEL, postgres18.libpq, info], capture_output=True, text=True, timeout=50)
+    gate.close()
+    assert done.stdout.strip() == "57014", done.stderr
+    assert len(gate.heads) == 2 and all(CANCEL_CODE not in bytes(head) for head in gate.heads)
 
 
 def test_require_says_so_before_it_knows_the_password(with_tls):

@@ -9,11 +9,14 @@ from .ports import free_port
 
 
 class Gate:
-    def __init__(self, to_port):
+    """`heads`: the first bytes of each connection, as its client has sent them."""
+
+    def __init__(self, to_port, host="127.0.0.1", port=None):
         self.to_port = to_port
-        self.port = free_port()
+        self.port = port or free_port()
+        self.heads = []
         self._pairs = []  # [the side of the client, the side of the server]
-        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = socket.create_server((host, self.port))
         self._stop = False
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -27,12 +30,16 @@ class Gate:
 
     def _relay(self, pair):
         client, server = pair
+        head = bytearray()
+        self.heads.append(head)
         with contextlib.suppress(OSError, ValueError):
             while pair[0] is not None:
                 for one in select.select([client, server], [], [], 0.05)[0]:
                     data = one.recv(65536)
                     if not data:
                         raise OSError("closed")
+                    if one is client and len(head) < 64:
+                        head += data[:64]
                     (server if one is client else client).sendall(data)
         if pair[0] is not None:  # not cut
             client.close()
