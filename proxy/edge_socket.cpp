@@ -1,5 +1,6 @@
 #include "proxy/edge_socket.hpp"
 
+#include <memory>
 #include <unistd.h>
 
 namespace lull {
@@ -45,8 +46,7 @@ struct edge_socket::state {
         : reactor(boost::asio::use_service<asio_detail::reactor>(io)),
           fd(fd),
           events(&events),
-          reader(*this, true),
-          writer(*this, false) {
+          reader(*this, true) {
         reactor.init_task();
         reactor.register_descriptor(fd, data);
     }
@@ -62,7 +62,7 @@ struct edge_socket::state {
 
     // Freed when the owner is gone and the reactor holds no operation of ours any more.
     void release() {
-        if (!alive && !reader.queued && !writer.queued) delete this;
+        if (!alive && !reader.queued && !(writer && writer->queued)) delete this;
     }
 
     asio_detail::reactor& reactor;
@@ -70,7 +70,7 @@ struct edge_socket::state {
     socket_events* events;
     asio_detail::reactor::per_descriptor_data data{};
     operation reader;
-    operation writer;
+    std::unique_ptr<operation> writer;  // few sockets ever wait for that
     bool alive = true;
 };
 
@@ -92,7 +92,8 @@ void edge_socket::wait_readable() {
     state_->start(state_->reader, asio_detail::reactor::read_op);
 }
 void edge_socket::wait_writable() {
-    state_->start(state_->writer, asio_detail::reactor::write_op);
+    if (!state_->writer) state_->writer = std::make_unique<edge_socket::state::operation>(*state_, false);
+    state_->start(*state_->writer, asio_detail::reactor::write_op);
 }
 
 #else

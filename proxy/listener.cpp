@@ -53,7 +53,12 @@ int listen_tcp(config::endpoint const& where) {
         throw std::runtime_error("cannot listen on " + name + ": " + ::gai_strerror(e));
     int const fd = ::socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int const on = 1;
-    if (fd >= 0) ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    // The last two are handed on to every connection that it accepts (Linux), which need no calls for them then.
+    if (fd >= 0) {
+        ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    }
     bool const bound = fd >= 0 && ::bind(fd, list->ai_addr, list->ai_addrlen) == 0;
     ::freeaddrinfo(list);
     if (!bound || ::listen(fd, backlog) != 0) fail(fd, name);
@@ -126,11 +131,6 @@ void listener::take() {
             return;
         }
         complained_ = false;
-        if (path_.empty()) {
-            int const on = 1;
-            ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-            ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-        }
         auto const least =
             std::min_element(workers_.begin(), workers_.end(),
                              [](auto const& a, auto const& b) { return a->load() < b->load(); });

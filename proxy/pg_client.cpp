@@ -31,6 +31,7 @@ pg_client::pg_client(pg_service& service, int fd, std::string peer, bool migrati
 pg_client::~pg_client() = default;
 
 void pg_client::start() {
+    service_.note_busy(*this);
     armed_ = true;
     socket_->wait_readable();
 }
@@ -125,7 +126,7 @@ void pg_client::gone() {
 void pg_client::finish() {
     if (finished_) return;
     finished_ = true;
-    if (counted_) service_.counts().leave(*counted_);
+    if (counted_) service_.counts().leave(origin(session_->identity()));
     give_up_console();
     if (was_writer_ && site_) service_.writer_changed(*site_, false);
     was_writer_ = false;
@@ -164,7 +165,16 @@ void pg_client::acquire(server_wish const& wish) {
     }
     waiting_in_ = &pool;
     service_.waiting(+1);
-    if (pg_server* server = pool.acquire(*this, credentials_)) granted(*server);
+    if (pg_server* server = pool.acquire(*this, *credentials_)) granted(*server);
+}
+
+pg_server_state* pg_client::lend(server_wish const& wish) {
+    pg_pool& pool = pool_of(wish);
+    pg_server* const server = pool.has_ready() ? pool.acquire(*this, *credentials_) : nullptr;
+    if (!server) return nullptr;
+    server_ = server;
+    server->link(*this);
+    return &server->state();
 }
 
 void pg_client::drop_wish() {
@@ -198,13 +208,14 @@ void pg_client::choose_again() {
 bool pg_client::wants_input() const {
     if (!socket_ || closing_ || finished_) return false;
     if (login_) return login_->needs() == pg_login_core::need::input && out_.empty();
-    if (console_) return !console_->waits() && out_.empty();
+    if (console_) return !console_->core.waits() && out_.empty();
     // A client that does not read what it is told has to wait, or its answers would pile up here.
     return session_->takes_input() && out_.empty() && !(server_ && server_->congested());
 }
 
 void pg_client::on_readable() {
     service_.touch_clock();
+    service_.note_busy(*this);
     armed_ = false;
     if (!wants_input()) {
         // Somebody who waits and hangs up has to be noticed; what he sends can wait.
@@ -220,7 +231,7 @@ void pg_client::read() {
     bool drained = false;  // the next bytes will make an edge
     for (int turn = 0; !drained && wants_input(); ++turn) {
         if (turn == blocks_a_turn) {
-            boost::asio::post(service_.io(), [this, alive = std::weak_ptr<bool>(alive_)] {
+            boost::asio::post(service_.io(), [this, alive = weak_from_this()] {
                 if (alive.lock() && socket_ && !armed_) read();
             });
             return;
@@ -267,6 +278,7 @@ void pg_client::feed(std::span<std::byte const> fresh) {
         return pump();
     }
     session_step step = service_.step();
+    step.lender = this;
     std::size_t const used = session_->on_client(fresh, step);
     send(step);
     if (used < fresh.size())
@@ -285,6 +297,7 @@ void pg_client::pump() {
         // Also without input: what the session no longer needs goes back then.
         bool const slow = !out_.empty();
         session_step step = service_.step();
+        step.lender = this;
         std::size_t const used = session_->on_client(slow ? pg::bytes{} : pg::as_bytes(in_), step);
         send(step);
         in_.erase(0, used);
@@ -297,7 +310,7 @@ void pg_client::pump() {
 
 void pg_client::resume_reading() {
     if (!readable_ || armed_ || !wants_input()) return;
-    boost::asio::post(service_.io(), [this, alive = std::weak_ptr<bool>(alive_)] {
+    boost::asio::post(service_.io(), [this, alive = weak_from_this()] {
         if (alive.lock() && socket_ && readable_ && !armed_ && wants_input()) read();
     });
 }
@@ -384,6 +397,7 @@ void pg_client::start_session() {
 
 void pg_client::snapshot_changed() {
     if (!session_ || finished_) return;
+    service_.note_busy(*this);
     event([&](session_step& step) { session_->on_snapshot(step); });
 }
 
@@ -403,14 +417,19 @@ void pg_client::look_at_clock() {
     if (session_ && !closing_) event([&](session_step& step) { session_->check_timeouts(step); });
 }
 
+bool pg_client::quiet() const {
+    if (finished_ || closing_ || !armed_ || !out_.empty()) return false;
+    return session_ ? session_->idle() : console_ && !console_->core.waits();
+}
+
 void pg_client::release_held() {
     if (!session_ || finished_) return;
     event([&](session_step& step) { session_->on_release(step); });
 }
 
 void pg_client::keep(journal_entry entry) {
-    service_.keep(session_->identity().site, std::move(entry), credentials_,
-                  [this, alive = std::weak_ptr<bool>(alive_)](journal_outcome outcome) {
+    service_.keep(session_->identity().site, std::move(entry), *credentials_,
+                  [this, alive = weak_from_this()](journal_outcome outcome) {
                       if (!alive.lock() || finished_) return;
                       event([&](session_step& step) { session_->on_journaled(outcome, step); });
                   });

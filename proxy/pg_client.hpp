@@ -22,7 +22,7 @@ class tls_filter;
 class pg_server;
 class pg_service;
 
-class pg_client final : public socket_events {
+class pg_client final : public socket_events, public std::enable_shared_from_this<pg_client>, private server_lender {
   public:
     pg_client(pg_service& service, int fd, std::string peer, bool migration);
     ~pg_client();
@@ -54,15 +54,21 @@ class pg_client final : public socket_events {
     void tick();
     /// Its held write may run now.
     void release_held();
-    /// About once a second.
+    /// About once a second while busy().
     void look_at_clock();
     void look_for_end();
+    /// Nothing is under way: only an event can change that, or the idle-session time-out.
+    bool quiet() const;
+    /// Where pg_service has it among the busy ones.
+    static constexpr std::uint32_t not_busy = ~std::uint32_t{0};
+    std::uint32_t busy_slot = not_busy;
     void cancel();
     void end_writing(end_writers_how how);
     void stop(bool graceful);
 
     pg_session_core const* session() const { return session_ ? &*session_ : nullptr; }
-    std::string const& secret() const { return key_secret_; }
+    pg_session_core* session() { return session_ ? &*session_ : nullptr; }
+    std::string_view secret() const;
     std::int32_t key() const { return key_pid_; }
     writer describe() const;
     /// Of one that has a session.
@@ -88,6 +94,7 @@ class pg_client final : public socket_events {
     void log_in();
     void begin_session();
     void start_session();
+    client_origin origin(session_identity const& who) const;
     void begin_console();
     void console_input();
     void give_up_console();
@@ -96,6 +103,7 @@ class pg_client final : public socket_events {
     void finish();
     pg_pool& pool_of(server_wish const& wish);
     void acquire(server_wish const& wish);
+    pg_server_state* lend(server_wish const& wish) override;
     void drop_wish();
     void note_writer();
     void keep(journal_entry entry);
@@ -112,12 +120,17 @@ class pg_client final : public socket_events {
     std::string peer_;
     bool awaits_proxy_header_ = false;
     bool const migration_;
-    std::optional<pg_login_core> login_;
+    // What most clients have only for a moment, or never, takes no memory of the others.
+    std::unique_ptr<pg_login_core> login_;
     std::optional<pg_session_core> session_;
-    std::optional<console_session_core> console_;
-    std::string console_user_;
-    std::uint64_t console_request_ = 0;  // under way; 0: none
-    server_credentials credentials_;
+    struct console {
+        console_session_core core;
+        std::string user;
+        std::string key_secret;
+        std::uint64_t request = 0;  // under way; 0: none
+    };
+    std::unique_ptr<console> console_;
+    std::shared_ptr<server_credentials const> credentials_;  // of a session
     pg_server* server_ = nullptr;
     pg_pool* waiting_in_ = nullptr;
     pg_pool* pool_ = nullptr;  // the one last asked, for pool_wish_; pools live as long as their service
@@ -125,18 +138,16 @@ class pg_client final : public socket_events {
     std::string in_;  // read and not consumed
     outbox out_;
     std::int32_t key_pid_ = 0;
-    std::string key_secret_;
-    std::optional<client_origin> counted_;  // among the clients of its user, database and address
     routing::instant since_;
     routing::wall_time since_wall_;
     bool armed_ = false;     // waiting for readability
     bool readable_ = false;  // an edge came while nobody wanted to read
     bool pumping_ = false;
     bool pump_again_ = false;
+    bool counted_ = false;  // among the clients of its user, database and address
     bool closing_ = false;  // when what waits has been sent
     bool finished_ = false;
     bool tls_told_ = false;  // the login knows that the handshake is over
-    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what was posted to the loop
     bool stop_when_idle_ = false;
     bool was_writer_ = false;
     std::optional<routing::site_id> site_;
@@ -144,7 +155,7 @@ class pg_client final : public socket_events {
         bool release = false, discard = false, cancel_server = false, close_client = false,
              retry_input = false;
         std::optional<server_wish> want;
-        std::optional<journal_entry> journal;
+        std::unique_ptr<journal_entry> journal;
     } pending_;
 };
 

@@ -53,8 +53,8 @@ void pg_client::prepare_login() {
     } else if (asks_for_peer(config)) {
         channel.os_user = os_user_of(socket_->fd());
     }
-    login_.emplace(service_.context().snapshot, migration_, std::move(channel), service_.new_login(),
-                   service_.verifiers(), service_.guard());
+    login_ = std::make_unique<pg_login_core>(service_.context().snapshot, migration_, std::move(channel),
+                                             service_.new_login(), service_.verifiers(), service_.guard());
 }
 
 /// Whose connection the load balancer says that it is. False: not all of it has come, or it is wrong.
@@ -117,25 +117,32 @@ void pg_client::log_in() {
     if (!out.empty() || closing_) flush_text(out);
 }
 
+client_origin pg_client::origin(session_identity const& who) const {
+    return {who.user, who.database, peer_ == local_peer ? std::string() : std::string(host_of_peer(peer_))};
+}
+
+std::string_view pg_client::secret() const {
+    return session_ ? session_->identity().key_secret : console_ ? console_->key_secret : std::string_view();
+}
+
 void pg_client::begin_session() {
     session_identity who = login_->identity();
-    client_origin origin{who.user, who.database, peer_ == local_peer ? std::string() : std::string(host_of_peer(peer_))};
-    if (auto const full = migration_ ? std::nullopt : service_.counts().enter(origin, service_.limits())) {
+    if (auto const full = migration_ ? std::nullopt : service_.counts().enter(origin(who), service_.limits())) {
         ++service_.context().stats.turned_away;
         return refuse(pg::sqlstate::too_many_connections, *full);
     }
-    if (!migration_) counted_ = std::move(origin);
-    credentials_ = login_->credentials();
-    key_secret_ = service_.random(login_->secret_bytes());
+    counted_ = !migration_;
+    credentials_ = service_.share(who.user, login_->credentials());
+    who.key_secret = service_.random(login_->secret_bytes());
     login_.reset();
     site_ = who.site;
     key_pid_ = service_.enlist(*this);
     who.key_pid = key_pid_;
-    who.key_secret = key_secret_;
     ++service_.context().stats.sessions;
     // The replay of a journal, after a restart, has no other way to know.
-    service_.control().logged_in(who.site, who.user, credentials_);
+    service_.control().logged_in(who.site, who.user, *credentials_);
     session_.emplace(service_.context(), std::move(who));
+    service_.session_begun(*site_);
     start_session();
 }
 

@@ -105,7 +105,8 @@ pg_session_core::instead pg_session_core::keep(refused_unit const& unit, pg::byt
         answer_instead(unit.segment, tag, step);
         return instead::answered;
     }
-    journal_entry& entry = step.journal.emplace();
+    step.journal = std::make_unique<journal_entry>();
+    journal_entry& entry = *step.journal;
     entry.database = identity_.database;
     entry.user = identity_.user;
     entry.application_name = application_name();
@@ -150,7 +151,7 @@ void pg_session_core::on_journaled(journal_outcome outcome, session_step& step) 
 std::size_t pg_session_core::finish_journaled(pg::bytes in, session_step& step) {
     auto const header = pg::parse_header(in.first<pg::header_bytes>());
     journal_done_ = false;
-    std::string const tag = std::exchange(journal_tag_, {});
+    std::string const tag = journal_tag_.take();
     if (header->type == pg::frontend::query) {
         answer_instead(nullptr, tag, step);
         return pg::header_bytes + header->body_bytes;

@@ -58,6 +58,8 @@ struct server_credentials {
     std::string password;
     std::optional<pg::scram_keys> keys;  // the client's own, where there is no password
     std::string md5_hash;                // where there is neither: good for servers that ask for md5
+
+    bool operator==(server_credentials const&) const = default;
 };
 
 class pg_login_core {

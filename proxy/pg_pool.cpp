@@ -86,6 +86,11 @@ pg_server* pg_pool::acquire(pg_client& client, server_credentials const& credent
     }
 }
 
+bool pg_pool::has_ready() const {
+    auto const hottest = core_.hottest();
+    return hottest && server_of(*hottest).state().generation == generation();
+}
+
 void pg_pool::open_one() {
     auto made = std::make_unique<pg_server>(*this);
     pg_server& server = *made;

@@ -47,6 +47,8 @@ class pg_pool {
     void close_idle_ones();
     /// Idle connections go now, others when they come back.
     void reconnect();
+    /// acquire() would grant a server at once.
+    bool has_ready() const;
     void tick();
     pool_key const& key() const { return key_; }
     pg_service& service() { return service_; }

@@ -62,6 +62,11 @@ std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
             if (swallowed) run = at;
             continue;
         }
+        // The common case by far, and no state hangs on it.
+        if (!server_->owed.empty() && !server_->owed.front().ours) {
+            at += pg::run_of(in.subspan(at), pg::backend::data_row, pg::backend::copy_data);
+            if (at == in.size()) break;
+        }
         if (in.size() - at < pg::header_bytes) break;
         auto const header = pg::parse_header(in.subspan(at).first<pg::header_bytes>());
         if (!header || !pg::is_backend_type(header->type)) {
@@ -89,7 +94,6 @@ std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
         }
         bool const pass = cut ? true : [&] {
             bool const ours = server_->owed.empty() || server_->owed.front().ours;
-            // The common case by far, and no state hangs on it.
             if (header->type == pg::backend::data_row || header->type == pg::backend::copy_data) return !ours;
             send_run();
             return reply(header->type, whole.subspan(pg::header_bytes), whole, step);
@@ -287,11 +291,12 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
         // The server ends this session, not the client's: told as an ERROR when the connection closes.
         server_->ending = true;
         server_fatal_.clear();
-        pg::write_error_response(server_fatal_,
-                                 {.sqlstate = fields->sqlstate.value_or(pg::sqlstate::connection_failure),
-                                  .message = fields->message.value_or("the server ended the session"),
-                                  .detail = fields->detail.value_or(""),
-                                  .hint = fields->hint.value_or("")});
+        server_fatal_.append([&](std::string& out) {
+            pg::write_error_response(out, {.sqlstate = fields->sqlstate.value_or(pg::sqlstate::connection_failure),
+                                           .message = fields->message.value_or("the server ended the session"),
+                                           .detail = fields->detail.value_or(""),
+                                           .hint = fields->hint.value_or("")});
+        });
         return;
     }
     owed_queue& owed = server_->owed;
@@ -351,13 +356,14 @@ void pg_session_core::own_query_failed(pg::bytes body, session_step& step) {
         server_->actual = context_.settings.none();
         fail_next_.clear();
         auto const fields = pg::parse_error_fields(body);
-        pg::write_error_response(
-            fail_next_,
-            {.severity = started_ ? "ERROR" : "FATAL",
-             .sqlstate = fields ? fields->sqlstate.value_or("XX000") : "XX000",
-             .message = fields ? fields->message.value_or("") : "",
-             .detail = fields ? fields->detail.value_or("") : "",
-             .hint = "A setting of this session could not be made on another server connection."});
+        fail_next_.append([&](std::string& out) {
+            pg::write_error_response(
+                out, {.severity = started_ ? "ERROR" : "FATAL",
+                      .sqlstate = fields ? fields->sqlstate.value_or("XX000") : "XX000",
+                      .message = fields ? fields->message.value_or("") : "",
+                      .detail = fields ? fields->detail.value_or("") : "",
+                      .hint = "A setting of this session could not be made on another server connection."});
+        });
         return;
     }
     // What follows it on the wire ran without it. Nothing of this server's can be trusted to be what we
@@ -388,7 +394,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
             blocked_ = blocked::no;
             if (failed) {
                 // Its settings are half made: not for anybody.
-                std::string error = std::exchange(fail_next_, {});
+                std::string error = fail_next_.take();
                 step.discard = true;
                 unlink();
                 on_no_server(std::move(error), step);

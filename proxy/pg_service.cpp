@@ -8,6 +8,7 @@
 
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
+#include <openssl/crypto.h>
 #include <openssl/rand.h>
 
 #include <algorithm>
@@ -20,7 +21,7 @@ namespace {
 constexpr std::size_t block_bytes = 64 * 1024;
 constexpr std::chrono::seconds avoid_for{1};
 constexpr std::size_t most_listed = 50;
-constexpr std::size_t ticks_a_round = 10;     // through all clients: a second
+constexpr std::size_t ticks_a_round = 10;    // through all busy clients: a second
 constexpr std::uint32_t rounds_a_look = 10;  // at a client's socket for an end that made no edge
 
 /// The same for all workers: salts of users whose password is plain text, and of users that do not exist.
@@ -32,6 +33,11 @@ std::array<std::byte, 32> const& process_secret() {
         return s;
     }();
     return secret;
+}
+
+/// In constant time.
+bool same_secret(std::string_view a, std::string_view b) {
+    return a.size() == b.size() && ::CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
 routing::classifier_limits classifier_limits_of(config::limits const& limits) {
@@ -56,7 +62,7 @@ pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
                welcomes_},
       block_(block_bytes),
       writers_(initial->sites.size()),
-      past_(initial->sites.size()) {
+      loads_(initial->sites.size()) {
     door_->mail = &mail;
     entropy_.process_secret = process_secret();
     context_.avoid_until.resize(initial->backends.size());
@@ -87,7 +93,7 @@ login_entropy pg_service::new_login() const {
 
 void pg_service::accept(int fd, std::string peer, bool migration) {
     touch_clock();
-    auto made = std::make_unique<pg_client>(*this, fd, std::move(peer), migration);
+    auto made = std::make_shared<pg_client>(*this, fd, std::move(peer), migration);
     pg_client& client = *made;
     clients_.emplace(&client, std::move(made));
     std::size_t const count = shared_.clients.fetch_add(1);
@@ -105,11 +111,14 @@ void pg_service::remove(pg_client& client) {
     auto const at = clients_.find(&client);
     if (at == clients_.end()) return;
     if (client.key() != 0) by_key_.erase(client.key());
-    if (auto const* session = client.session()) {
-        past_[static_cast<std::size_t>(session->identity().site)] += session->fates();
+    if (pg_session_core* const session = client.session()) {
+        load& of_site = loads_[static_cast<std::size_t>(session->identity().site)];
+        of_site.fates += session->take_fates();
+        --of_site.clients;
     } else if (client.key() == 0) {
         ++context_.stats.without_session;
     }
+    forget_busy(client);
     std::erase_if(asked_, [&](auto const& entry) { return entry.second == &client; });
     std::shared_ptr<pg_client> last = std::move(at->second);
     clients_.erase(at);
@@ -125,6 +134,18 @@ std::int32_t pg_service::enlist(pg_client& client) {
     } while (key == 0 || by_key_.contains(key));
     by_key_[key] = &client;
     return key;
+}
+
+std::shared_ptr<server_credentials const> pg_service::share(std::string const& user, server_credentials credentials) {
+    if (credentials_.size() > 2 * clients_.size() + 64)
+        std::erase_if(credentials_, [](auto const& entry) { return entry.second.expired(); });
+    std::weak_ptr<server_credentials const>& known = credentials_[user];
+    auto shared = known.lock();
+    if (!shared || *shared != credentials) {
+        shared = std::make_shared<server_credentials const>(std::move(credentials));
+        known = shared;
+    }
+    return shared;
 }
 
 std::uint64_t pg_service::ask_secret(pg_client& client, std::string cluster, std::string user) {
@@ -157,7 +178,7 @@ void pg_service::avoid(routing::backend_id backend) {
 
 void pg_service::cancel(std::int32_t pid, std::string const& secret) {
     auto const at = by_key_.find(pid);
-    if (at == by_key_.end() || at->second->secret() != secret) return;
+    if (at == by_key_.end() || !same_secret(at->second->secret(), secret)) return;
     touch_clock();
     at->second->cancel();
 }
@@ -204,9 +225,10 @@ void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
     if (before->config != now.config) {
         watch_statements();
         for (auto const& [key, pool] : pools_) pool->count_most();
+        for (auto const& [client, owner] : clients_) note_busy(*client);  // other time-outs
     }
     if (writers_.size() < now.sites.size()) writers_.resize(now.sites.size());
-    if (past_.size() < now.sites.size()) past_.resize(now.sites.size());
+    if (loads_.size() < now.sites.size()) loads_.resize(now.sites.size());
     if (context_.avoid_until.size() < now.backends.size()) context_.avoid_until.resize(now.backends.size());
     auto const changed = [&](routing::site_id id) {
         auto const i = static_cast<std::size_t>(id);
@@ -243,33 +265,57 @@ void pg_service::release_held() {
 
 void pg_service::tick(routing::instant now) {
     context_.now = now;
-    std::vector<pg_client*> due;
     if (shared_.holds.any()) {
+        std::vector<pg_client*> due;
         for (auto const& [client, owner] : clients_)
             if (client->session() && client->session()->held()) due.push_back(client);
         for (pg_client* client : due)
             if (clients_.contains(client)) client->tick();
-        due.clear();
         release_held();
     }
-    // A tenth of all, so that thousands of idle ones cost nothing to speak of.
-    std::size_t const buckets = clients_.bucket_count();
-    for (std::size_t n = buckets / ticks_a_round + 1; n > 0; --n) {
-        if (next_bucket_ >= buckets) {
-            next_bucket_ = 0;
+    look_at_busy();
+    for (auto const& [key, pool] : pools_) pool->tick();
+    report_statements();
+}
+
+/// A tenth of them with each tick. Who has become quiet is looked at once more, and then costs nothing.
+void pg_service::look_at_busy() {
+    std::vector<pg_client*> due;
+    for (std::size_t n = busy_.size() / ticks_a_round + 1; n > 0; --n) {
+        if (next_busy_ >= busy_.size()) {
+            next_busy_ = 0;
             ++rounds_;
             break;
         }
-        for (auto at = clients_.begin(next_bucket_); at != clients_.end(next_bucket_); ++at) due.push_back(at->first);
-        ++next_bucket_;
+        due.push_back(busy_[next_busy_++]);
     }
+    bool const quiet_ones_too = limits().idle_session_timeout.count() > 0;
     for (pg_client* client : due) {
+        if (!clients_.contains(client)) continue;
         bool const look = static_cast<std::uint32_t>(client->key()) % rounds_a_look == rounds_ % rounds_a_look;
-        if (clients_.contains(client)) client->look_at_clock();
-        if (look && clients_.contains(client)) client->look_for_end();
+        bool const quiet = client->quiet() && !quiet_ones_too;
+        client->look_at_clock();
+        if ((look || quiet) && clients_.contains(client)) client->look_for_end();
+        if (quiet && clients_.contains(client) && client->quiet()) forget_busy(*client);
     }
-    for (auto const& [key, pool] : pools_) pool->tick();
-    report_statements();
+}
+
+void pg_service::note_busy(pg_client& client) {
+    if (client.busy_slot != pg_client::not_busy) return;
+    bool const first = quiet();
+    client.busy_slot = static_cast<std::uint32_t>(busy_.size());
+    busy_.push_back(&client);
+    if (first && on_busy) on_busy();
+}
+
+void pg_service::forget_busy(pg_client& client) {
+    if (client.busy_slot == pg_client::not_busy) return;
+    if (pg_session_core* const session = client.session())
+        loads_[static_cast<std::size_t>(session->identity().site)].fates += session->take_fates();
+    busy_.back()->busy_slot = client.busy_slot;
+    busy_[client.busy_slot] = busy_.back();
+    busy_.pop_back();
+    client.busy_slot = pg_client::not_busy;
 }
 
 void pg_service::end_writers(routing::site_id site, end_writers_how how) {
@@ -291,12 +337,12 @@ void pg_service::add_load(std::vector<site_load>& sites) {
         pool->add_pids(load.server_pids);
         if (key.use == pool_use::migration) pool->add_pids(load.migration_pids);
     }
-    for (auto const& [client, owner] : clients_) {
-        pg_session_core const* session = client->session();
+    for (pg_client* client : busy_) {
+        pg_session_core* session = client->session();
         if (!session) continue;
-        site_load& load = sites[static_cast<std::size_t>(session->identity().site)];
-        ++load.clients;
-        load.fates += session->fates();
+        auto const index = static_cast<std::size_t>(session->identity().site);
+        loads_[index].fates += session->take_fates();
+        site_load& load = sites[index];
         if (session->held()) {
             ++load.held;
             load.held_bytes += session->held_bytes();
@@ -305,7 +351,10 @@ void pg_service::add_load(std::vector<site_load>& sites) {
         ++load.writers;
         if (load.longest.size() < most_listed) load.longest.push_back(client->describe());
     }
-    for (std::size_t i = 0; i < sites.size() && i < past_.size(); ++i) sites[i].fates += past_[i];
+    for (std::size_t i = 0; i < sites.size() && i < loads_.size(); ++i) {
+        sites[i].clients += loads_[i].clients;
+        sites[i].fates += loads_[i].fates;
+    }
 }
 
 void pg_service::close_all(bool graceful) {

@@ -65,9 +65,12 @@ class pg_service final : private login_guard {
     /// graceful: sessions end when they are idle.
     void close_all(bool graceful);
     bool empty() const { return clients_.empty(); }
+    /// Nothing is due before an event comes, so that ticks may be rare. on_busy says when that is over.
+    bool quiet() const { return busy_.empty() && waiting_ == 0 && !shared_.holds.any(); }
     std::size_t clients() const { return clients_.size(); }
     /// Called when the last writer of a site has ended while it drains.
     std::function<void()> on_drained;
+    std::function<void()> on_busy;
 
     // For pg_client, pg_server and pg_pool.
     boost::asio::io_context& io() { return io_; }
@@ -101,13 +104,18 @@ class pg_service final : private login_guard {
     std::string random(std::size_t bytes) const;
     /// Keys for cancel requests: unique while the session lives; tells the worker.
     std::int32_t enlist(pg_client& client);
+    /// The same object for all clients that log in to servers in the same way.
+    std::shared_ptr<server_credentials const> share(std::string const& user, server_credentials credentials);
     std::uint64_t ask_console(pg_client& client, console_command question, std::string user);
     void cancel_console(std::uint64_t request);
     std::uint64_t ask_secret(pg_client& client, std::string cluster, std::string user);
     /// Has the entry written to its site's journal; `then` is called on this thread.
     void keep(routing::site_id site, journal_entry entry, server_credentials const& credentials,
               std::function<void(journal_outcome)> then);
+    void session_begun(routing::site_id site) { ++loads_[static_cast<std::size_t>(site)].clients; }
     void writer_changed(routing::site_id site, bool writes);
+    /// Something is under way for it, or may be: it is looked at each second until it is quiet.
+    void note_busy(pg_client& client);
     /// The connection is lost, and the server may go on with what it was told: sealing has to know before it
     /// hears that the writer is gone.
     void note_broken(pg_server& server);
@@ -142,6 +150,8 @@ class pg_service final : private login_guard {
         shared_.failed_logins.failed(address, user, guard_limits());
     }
 
+    void look_at_busy();
+    void forget_busy(pg_client& client);
     void watch_statements();
     void report_statements();
 
@@ -168,18 +178,24 @@ class pg_service final : private login_guard {
     std::vector<std::byte> plain_;  // empty until the first TLS connection
     gather sealed_;
     login_entropy entropy_;
-    std::unordered_map<pg_client*, std::unique_ptr<pg_client>> clients_;
+    std::unordered_map<pg_client*, std::shared_ptr<pg_client>> clients_;
+    std::unordered_map<std::string, std::weak_ptr<server_credentials const>> credentials_;  // by user
     std::unordered_map<std::int32_t, pg_client*> by_key_;
     std::unordered_map<std::uint64_t, pg_client*> asked_;
     std::map<pool_key, std::unique_ptr<pg_pool>> pools_;
     std::vector<std::size_t> writers_;
     std::vector<std::pair<routing::site_id, routing::broken_session>> broken_;  // not reported yet
-    std::vector<write_fates> past_;  // by site: of sessions that have ended
+    struct load {
+        std::size_t clients = 0;
+        write_fates fates;  // but for those of busy sessions since they were last asked
+    };
+    std::vector<load> loads_;  // by site
     std::uint64_t next_request_ = 1;
     std::int32_t next_key_ = 0;
     std::size_t waiting_ = 0;
-    std::size_t next_bucket_ = 0;  // of clients_, to be looked at with the next tick
-    std::uint32_t rounds_ = 0;     // through all of them
+    std::vector<pg_client*> busy_;  // all others are quiet
+    std::size_t next_busy_ = 0;     // to be looked at with the next tick
+    std::uint32_t rounds_ = 0;      // through all of them
     std::uint32_t watched_ticks_ = 0;
     bool stopping_ = false;
     bool paused_all_ = false;

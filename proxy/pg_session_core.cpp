@@ -30,7 +30,7 @@ pg_session_core::pg_session_core(session_context& context, session_identity iden
     : context_(context),
       identity_(std::move(identity)),
       stats_(context.stats.databases[identity_.database]),
-      startup_(context.settings.intern(identity_.startup)),
+      startup_(context.settings.intern(std::move(identity_.startup))),
       wanted_(startup_),
       reported_(context.settings.none()) {}
 
@@ -161,7 +161,7 @@ bool pg_session_core::place(routing::verdict verdict, session_step& step) {
     }
     if (!server_) {
         want(verdict, step);
-        return false;
+        if (!is_lent(step)) return false;
     }
     if (server_->owed.size() >= limits().max_pipeline) {
         // A server keeps its answers until it is asked for them, and without them we would wait for ever.
@@ -170,6 +170,19 @@ bool pg_session_core::place(routing::verdict verdict, session_step& step) {
         return false;
     }
     return !(server_->clean() && !segment_open_ && sync_settings(step));
+}
+
+/// What step.want asks for is there at once, and ready for the unit in hand.
+bool pg_session_core::is_lent(session_step& step) {
+    if (!step.lender || step.release || step.discard) return false;
+    pg_server_state* const server = step.lender->lend(wish_);
+    if (!server) return false;
+    step.want.reset();
+    bool const again = step.retry_input;
+    on_linked(*server, step);
+    if (blocked_ != blocked::no) return false;  // its settings are made first
+    step.retry_input = again;
+    return true;
 }
 
 void pg_session_core::on_linked(pg_server_state& server, session_step& step) {

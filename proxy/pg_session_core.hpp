@@ -18,6 +18,7 @@
 #include "proxy/hold_ledger.hpp"
 #include "proxy/journal_entry.hpp"
 #include "proxy/pg_server_state.hpp"
+#include "proxy/rare_text.hpp"
 #include "proxy/statement_watch.hpp"
 #include "proxy/stats.hpp"
 #include "routing/fact_resolver.hpp"
@@ -25,9 +26,11 @@
 #include "routing/sql_classifier.hpp"
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace lull {
@@ -69,6 +72,16 @@ struct server_wish {
     bool operator==(server_wish const&) const = default;
 };
 
+/// Who can give a server that is free within the event, so that a unit is taken up once and not twice. The
+/// wish was not granted where it returns null: session_step::want stands as if nobody had been asked.
+class server_lender {
+  public:
+    virtual pg_server_state* lend(server_wish const& wish) = 0;
+
+  protected:
+    ~server_lender() = default;
+};
+
 /// What an event leads to. The driver sends both gathers, then follows the flags in this order.
 struct session_step {
     gather& client;
@@ -77,9 +90,10 @@ struct session_step {
     bool discard = false;        // the server connection cannot be used again: close it
     bool cancel_server = false;  // send it a cancel request
     std::optional<server_wish> want;
-    std::optional<journal_entry> journal;  // to be kept on disk; on_journaled() must follow
+    std::unique_ptr<journal_entry> journal;  // to be kept on disk; on_journaled() must follow
     bool close_client = false;
     bool retry_input = false;  // input that waited may go on: feed it again
+    server_lender* lender = nullptr;  // may be asked in the course of this event
 };
 
 class pg_session_core {
@@ -132,6 +146,8 @@ class pg_session_core {
     std::string_view last_statement() const { return last_statement_; }
     std::string application_name() const;
     write_fates const& fates() const { return fates_; }
+    /// Those since the last call.
+    write_fates take_fates() { return std::exchange(fates_, {}); }
     std::size_t held_bytes() const { return held_bytes_; }
     bool pinned() const { return pinned_; }
     char status() const { return client_status_; }
@@ -213,6 +229,7 @@ class pg_session_core {
     bool place(routing::verdict verdict, session_step& step);
     bool is_serializable() const;
     void want(routing::verdict verdict, session_step& step);
+    bool is_lent(session_step& step);
     bool matches(routing::verdict verdict) const;
     bool sync_settings(session_step& step);
     bool opens_guard_first(routing::access access, session_step& step);
@@ -339,7 +356,7 @@ class pg_session_core {
     void watch(std::chrono::nanoseconds took);
 
     session_context& context_;
-    session_identity const identity_;
+    session_identity identity_;  // constant; what it began with is in startup_
     database_stats& stats_;
     session_settings const startup_;  // interned identity_.startup
     session_settings wanted_;         // what this client's sessions are to have
@@ -395,8 +412,8 @@ class pg_session_core {
     std::size_t client_body_left_ = 0;
     bool client_body_dropped_ = false;
     judged_text waiting_;
-    std::string fail_next_;     // ErrorResponse for the unit that waits
-    std::string server_fatal_;  // the last FATAL of the server, as ERROR
+    rare_text fail_next_;     // ErrorResponse for the unit that waits
+    rare_text server_fatal_;  // the last FATAL of the server, as ERROR
 
     std::vector<pending_setting> pending_;
     std::unordered_map<std::string, prepared> statements_;
@@ -408,7 +425,7 @@ class pg_session_core {
     std::size_t held_bytes_ = 0;
     bool hold_exhausted_ = false;
     bool passing_ = false;  // the unit in hand runs although it may not: it stores nothing
-    std::string journal_tag_;       // of the unit that is being kept, or was
+    rare_text journal_tag_;       // of the unit that is being kept, or was
     bool journal_done_ = false;     // it is on the disk: whatever the site is by now, it is only answered
     bool journal_refused_ = false;  // it could not be kept
     bool journal_closed_ = false;   // it came too late for that: it waits as a held one

@@ -174,8 +174,10 @@ void pg_session_core::on_cancel(session_step& step) {
     if (blocked_ == blocked::held || blocked_ == blocked::server) {
         leave_hold();
         blocked_ = blocked::no;
-        pg::write_error_response(fail_next_, {.sqlstate = pg::sqlstate::query_canceled,
-                                              .message = "canceling statement due to user request"});
+        fail_next_.append([](std::string& out) {
+            pg::write_error_response(out, {.sqlstate = pg::sqlstate::query_canceled,
+                                           .message = "canceling statement due to user request"});
+        });
         step.want.reset();
         step.retry_input = true;
         return;
@@ -214,8 +216,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     bool const in_block = block_seen_ || (client_status_ != 'I' && !deferred_);
     bool const unresolved = commit_sent_ && !lost.owed.empty();
     bool const was_welcoming = !started_;
-    std::string error = std::move(server_fatal_);
-    server_fatal_.clear();
+    std::string error = server_fatal_.take();
     if (unresolved) {
         error.clear();
         pg::write_error_response(

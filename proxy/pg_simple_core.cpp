@@ -338,11 +338,13 @@ std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header
 std::size_t pg_session_core::copy_data(pg::bytes in, pg::frame_header header, session_step& step) {
     std::size_t const size = pg::header_bytes + header.body_bytes;
     if (!server_ || server_->owed.empty()) return drop(in, size);
-    std::size_t const here = std::min(in.size(), size);
+    bool const data = header.type == pg::frontend::copy_data;
+    std::size_t const run = data ? pg::run_of(in, pg::frontend::copy_data, pg::frontend::copy_data) : 0;
+    std::size_t const here = run > 0 ? run : std::min(in.size(), size);
     step.server.view(in.first(here));
-    client_body_left_ = size - here;
+    client_body_left_ = run > 0 ? 0 : size - here;
     client_body_dropped_ = false;
-    if (header.type != pg::frontend::copy_data) {
+    if (!data) {
         server_->owed.at(server_->owed.size() - 1).copy_ended = true;
         server_->copy_in = false;
     }

@@ -72,6 +72,11 @@ class pool_core {
         return {outcome::wait};
     }
 
+    /// What acquire() would grant now.
+    std::optional<server> hottest() const {
+        return idle_.empty() ? std::nullopt : std::optional(idle_.back().name);
+    }
+
     /// A connection is ready, or has been given back clean.
     std::optional<granted> available(server what, routing::instant now) {
         if (waiting_.empty()) {

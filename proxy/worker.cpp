@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <atomic>
 #include <future>
+#include <pthread.h>
+#include <string>
 #include <thread>
 
 namespace lull {
@@ -20,6 +22,7 @@ namespace lull {
 namespace {
 
 constexpr std::chrono::milliseconds tick_interval{100};
+constexpr std::chrono::milliseconds idle_interval{1000};
 constexpr std::chrono::seconds graceful_end{30};
 
 shared_limits& shared() {
@@ -61,6 +64,7 @@ class worker final : public worker_port {
     void publish(std::shared_ptr<routing::snapshot const> next) override {
         mail_->post([this, next = std::move(next)] {
             snapshot_ = next;
+            hurry();
             if (!broken("deaf_worker")) pg_->set_snapshot(next);
             http_->set_snapshot(next);
             report();
@@ -85,6 +89,7 @@ class worker final : public worker_port {
     void adopt(listener_kind kind, int fd, std::string peer) override {
         ++load_;
         mail_->post([this, kind, fd, peer = std::move(peer)] {
+            hurry();
             if (kind == listener_kind::http)
                 http_->accept(fd, peer,
                               snapshot_->config->listen.http ? snapshot_->config->listen.http->port : 0);
@@ -129,6 +134,8 @@ class worker final : public worker_port {
 
   private:
     void run(std::promise<void>& started) {
+        std::string const name = "worker" + std::to_string(static_cast<unsigned>(id_));
+        ::pthread_setname_np(::pthread_self(), name.c_str());  // as top -H and strace show it
         try {
             io_.emplace(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE);
             mail_.emplace(*io_);
@@ -136,6 +143,7 @@ class worker final : public worker_port {
             pg_.emplace(*io_, *mail_, id_, snapshot_, control_, shared());
             http_.emplace(*io_, snapshot_, static_cast<unsigned>(id_));
             pg_->on_drained = [this] { report(); };
+            pg_->on_busy = [this] { hurry(); };
             pg_->route_cancel = [](std::int32_t pid, std::string secret) {
                 std::size_t const index = pg_service::worker_of(pid);
                 worker* to = index < 256 ? directory().workers[index].load() : nullptr;
@@ -153,6 +161,23 @@ class worker final : public worker_port {
         pg_.reset();
     }
 
+    /// Whether something may be due with each tick. Where nothing is, an idle process costs next to nothing.
+    bool busy() const {
+        return stop_by_ || !pg_->quiet() || http_->stats().open_clients > 0 || any_closed();
+    }
+    bool any_closed() const {
+        return std::any_of(snapshot_->sites.begin(), snapshot_->sites.end(),
+                           [](routing::site const& s) { return s.mode != routing::mode::read_write; });
+    }
+
+    /// What came up does not wait for a rare tick.
+    void hurry() {
+        auto const soon = std::chrono::steady_clock::now() + tick_interval;
+        if (next_tick_ <= soon) return;
+        next_tick_ = soon;
+        arm_tick();
+    }
+
     void arm_tick() {
         timer_->expires_at(next_tick_);
         timer_->async_wait([this](boost::system::error_code const& error) {
@@ -165,10 +190,8 @@ class worker final : public worker_port {
         pg_->tick(now);
         http_->tick(now);
         load_ = pg_->clients() + http_->stats().open_clients;
-        if (std::any_of(snapshot_->sites.begin(), snapshot_->sites.end(),
-                        [](routing::site const& s) { return s.mode != routing::mode::read_write; }) ||
-            ++quiet_ticks_ >= 10)
-            report();
+        bool const idle = !busy();
+        if (idle || any_closed() || ++quiet_ticks_ >= 10) report();
         if (stop_by_) http_->close_idle();
         bool const nobody = pg_->empty() && http_->stats().open_clients == 0;
         if (stop_by_ && (nobody || now >= *stop_by_)) {
@@ -177,7 +200,7 @@ class worker final : public worker_port {
             io_->stop();
             return;
         }
-        next_tick_ = std::max(next_tick_ + tick_interval, now);
+        next_tick_ = std::max(next_tick_ + (idle ? idle_interval : tick_interval), now);
         arm_tick();
     }
 
@@ -196,6 +219,7 @@ class worker final : public worker_port {
     void begin_stop(bool graceful) {
         auto const now = std::chrono::steady_clock::now();
         stop_by_ = graceful ? now + graceful_end : now;
+        hurry();
         pg_->close_all(graceful);
     }
 

@@ -44,6 +44,20 @@ using frame_result = std::variant<frame, need_more, errc>;
     return frame_header{static_cast<char>(in[0]), length - 4};
 }
 
+/// How many bytes of `in`, from its beginning, are whole messages of these two types: rows and COPY come by the
+/// thousand, and nobody has to look into one.
+[[nodiscard]] inline std::size_t run_of(bytes in, char one, char other) noexcept {
+    std::size_t at = 0;
+    while (in.size() - at >= header_bytes) {
+        auto const header = parse_header(in.subspan(at).first<header_bytes>());
+        if (!header || (header->type != one && header->type != other)) break;
+        std::size_t const size = header_bytes + header->body_bytes;
+        if (size > in.size() - at) break;
+        at += size;
+    }
+    return at;
+}
+
 /// The message that `in` begins with. A body longer than `max_body` is frame_too_large as soon as its header
 /// is here; who wants to stream such a body asks parse_header instead and counts.
 [[nodiscard]] inline frame_result next_frame(bytes in, std::uint32_t max_body) noexcept {

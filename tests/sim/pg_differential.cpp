@@ -30,6 +30,7 @@ class through_session {
     through_session(std::uint64_t seed, bool verbose) : dice_(seed ^ 0x5eed), verbose_(verbose) {
         world_.configured().limits.max_server_prepared_statements = 4;
         world_.flip(routing::mode::read_write);
+        driver_.lender = [this](server_wish const& wish) { return dice_.one_in(2) ? &choose(wish) : nullptr; };
         driver_.start();
         while (move()) {
         }

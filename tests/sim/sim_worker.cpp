@@ -125,6 +125,13 @@ void sim_worker::arrive() {
     auto made = std::make_unique<sim_client>(world_, world_.identity(dice_.one_in(10)), name,
                                              dice_.roll(1'000'000'000), tell);
     made->operations_left = 1 + dice_.roll(25);
+    made->driver.lender = [this, c = made.get()](server_wish const& wish) -> test_server* {
+        sim_server* const s = dice_.one_in(2) ? hottest(*c, wish) : nullptr;
+        if (!s || is_stale(*s)) return nullptr;
+        std::erase(idle_, s);
+        say("is lent server " + std::to_string(s->number), c);
+        return s;
+    };
     made->driver.start();
     settle(*made);
     say(name + " comes");
@@ -162,6 +169,21 @@ void sim_worker::send(sim_client& c) {
     settle(c);
 }
 
+bool sim_worker::fits(sim_client& c, server_wish const& wish, sim_server const& s) {
+    return s.state.backend == wish.backend && s.guarded == wish.guarded &&
+           s.migration == c.driver.core().identity().migration;
+}
+
+sim_server* sim_worker::hottest(sim_client& c, server_wish const& wish) const {
+    auto const at = std::find_if(idle_.rbegin(), idle_.rend(), [&](sim_server const* s) { return fits(c, wish, *s); });
+    return at == idle_.rend() ? nullptr : *at;
+}
+
+/// From before a flip.
+bool sim_worker::is_stale(sim_server const& s) const {
+    return s.state.generation != world_.current().generation && !s.migration;
+}
+
 void sim_worker::grant(sim_client& c) {
     if (!c.driver.wish()) return;
     if (how_.faults && !how_.faults_over && dice_.one_in(40)) {
@@ -175,15 +197,9 @@ void sim_worker::grant(sim_client& c) {
     }
     server_wish const wish = *c.driver.wish();
     bool const migration = c.driver.core().identity().migration;
-    std::uint64_t const generation = world_.current().generation;
-    auto const fits = [&](sim_server const& s) {
-        return s.state.backend == wish.backend && s.guarded == wish.guarded && s.migration == migration;
-    };
-    for (auto at = idle_.rbegin(); at != idle_.rend(); ++at) {
-        sim_server* const s = *at;
-        if (!fits(*s)) continue;
-        idle_.erase(std::prev(at.base()));
-        if (s->state.generation != generation && !migration) {
+    if (sim_server* const s = hottest(c, wish)) {
+        std::erase(idle_, s);
+        if (is_stale(*s)) {
             drop(*s);
             return grant(c);
         }
@@ -192,7 +208,7 @@ void sim_worker::grant(sim_client& c) {
         return settle(c);
     }
     if (static_cast<std::size_t>(std::count_if(servers_.begin(), servers_.end(),
-                                               [&](auto const& s) { return fits(*s); })) >= most_servers)
+                                               [&](auto const& s) { return fits(c, wish, *s); })) >= most_servers)
         return;
     bool const standby = world_.context().snapshot->of(wish.backend).role == routing::role::replica;
     auto made = std::make_unique<sim_server>(
@@ -203,7 +219,7 @@ void sim_worker::grant(sim_client& c) {
     made->migration = migration;
     made->state.backend = wish.backend;
     made->state.role = standby ? routing::role::replica : routing::role::primary;
-    made->state.generation = generation;
+    made->state.generation = world_.current().generation;
     made->state.actual = world_.context().settings.none();
     made->state.reported = world_.context().settings.intern({{"TimeZone", "UTC"},
                                                              {"application_name", ""},
@@ -399,7 +415,7 @@ void sim_worker::run_out() {
                 busy = busy || !c->unsent.empty() || c->asked.size() <= 5;
                 send(*c);
             }
-            busy = busy || c->driver.keeping.has_value();
+            busy = busy || c->driver.keeping != nullptr;
             keep(*c);
             if (c->driver.wish()) {
                 grant(*c);

@@ -87,6 +87,9 @@ class sim_worker {
   private:
     void send(sim_client& c);
     void grant(sim_client& c);
+    static bool fits(sim_client& c, server_wish const& wish, sim_server const& s);
+    sim_server* hottest(sim_client& c, server_wish const& wish) const;
+    bool is_stale(sim_server const& s) const;
     void carry(sim_server& s, std::size_t most);
     void answer(sim_client& c, std::size_t most);
     void settle(sim_client& c);

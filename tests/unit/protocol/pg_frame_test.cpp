@@ -91,3 +91,20 @@ TEST_CASE("every error has a sentence of its own") {
     }
     CHECK(boost::system::error_code(99, protocol_category()).message() == "unknown protocol error");
 }
+
+TEST_CASE("a run is whole messages of its types, and ends before what is cut, of another type or wrong") {
+    std::string const row(wire("D\0\0\0\x07one"));
+    std::string const data(wire("d\0\0\0\x04"));
+    std::string const rows = row + data + row;
+    auto const run = [](std::string_view text, char one, char other) { return run_of(exact(text).view(), one, other); };
+    CHECK(run(rows, 'D', 'd') == rows.size());
+    CHECK(run(rows, 'D', 'D') == row.size());
+    for (std::string_view behind : {wire("Z\0\0\0\x05I"), wire("D\x3f\xff\xff\xff"), wire("D\0\0\0\x03"), wire("D\xff\xff\xff\xff")})
+        CHECK(run(rows + std::string(behind), 'D', 'd') == rows.size());
+    for (std::size_t cut = 0; cut <= rows.size(); ++cut) {
+        std::size_t expected = 0;
+        for (std::size_t whole : {row.size(), row.size() + data.size(), rows.size()})
+            if (whole <= cut) expected = whole;
+        CHECK(run(std::string_view(rows).substr(0, cut), 'D', 'd') == expected);
+    }
+}

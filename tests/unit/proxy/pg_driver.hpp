@@ -5,13 +5,15 @@
 
 #include "tests/unit/proxy/pg_watch.hpp"
 
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace lull::wire {
 
-class pg_driver {
+class pg_driver : private server_lender {
   public:
     pg_driver(pg_world& world, session_identity who, pg_watch::violation tell)
         : world_(world),
@@ -97,7 +99,8 @@ class pg_driver {
 
     // What has happened; taken by who looks.
     std::string to_client;
-    std::optional<journal_entry> keeping;  // on its way to the disk
+    std::unique_ptr<journal_entry> keeping;  // on its way to the disk
+    std::function<test_server*(server_wish const&)> lender;  // of what is free at once; may be empty
     std::vector<test_server*> released;
     std::vector<test_server*> discarded;
     int cancels = 0;
@@ -110,10 +113,10 @@ class pg_driver {
         session_step step{client_, server_bytes_};
         test_server* const before = server_;
         what(step);
-        follow(step, before);
+        follow(step, before ? before : server_);
     }
 
-    void follow(session_step step, test_server* before) {
+    void follow(session_step& step, test_server* before) {
         std::string const told = client_.copy();
         if (before && !server_bytes_.empty()) {
             std::string const bytes = server_bytes_.copy();
@@ -147,6 +150,12 @@ class pg_driver {
         if (step.retry_input) pump();
     }
 
+    pg_server_state* lend(server_wish const& wish) override {
+        if (server_) watch_violation("a second server is wanted");
+        server_ = lender ? lender(wish) : nullptr;
+        return server_ ? &server_->state : nullptr;
+    }
+
     void watch_violation(std::string const& what) { watch_.violated(what); }
 
     void pump() {
@@ -162,6 +171,7 @@ class pg_driver {
             }
             std::string const block = input_;
             event([&](session_step& step) {
+                step.lender = this;
                 std::size_t const used = core_.on_client(pg::as_bytes(block), step);
                 if (used > input_.size()) watch_violation("more is taken than was there");
                 input_.erase(0, used);

@@ -369,3 +369,42 @@ TEST_CASE("a DEALLOCATE that does not run takes no statement away") {
         CHECK(s.told() == "2 D(1) C(SELECT 1) Z(I) ");
     }
 }
+
+TEST_CASE("a server that is free is lent within the event: the unit goes out at once, and nothing is asked twice") {
+    tell([](scene& s) {
+        int asked = 0;
+        s.driver.lender = [&](server_wish const& wish) {
+            ++asked;
+            return wish.backend == the_replica ? &s.replica : &s.primary;
+        };
+        s.client(query("select 1"));
+        CHECK(asked == 1);
+        CHECK(!s.driver.wish());
+        CHECK(s.sent(s.replica) == "Q(select 1) ");
+        s.server(rows({"1"}) + ready('I'));
+        CHECK(s.driver.released.size() == 1);
+        s.client(query("insert into t values (1)"));
+        CHECK(s.sent(s.primary) == "Q(insert into t values (1)) ");
+        s.server(complete("INSERT 0 1") + ready('I'));
+        CHECK(s.told() == "T D(1) C(SELECT 1) Z(I) C(INSERT 0 1) Z(I) ");
+    });
+}
+
+TEST_CASE("a server that is lent and lacks the client's settings gets them before the unit") {
+    tell([](scene& s) {
+        s.client(query("set search_path to app"));
+        s.link();
+        s.server(complete("SET") + ready('I'));
+        (void)s.sent(s.primary);
+        (void)s.sent(s.replica);
+        (void)s.told();
+        s.primary.state.actual = s.replica.state.actual = s.world.context().settings.none();
+        s.driver.lender = [&](server_wish const& wish) { return wish.backend == the_replica ? &s.replica : &s.primary; };
+        s.client(query("select 1"));
+        CHECK(s.sent(s.replica) == "Q(set search_path to app;) ");
+        s.server(complete("SET") + ready('I'));
+        CHECK(s.sent(s.replica) == "Q(select 1) ");
+        s.server(rows({"1"}) + ready('I'));
+        CHECK(s.told() == "T D(1) C(SELECT 1) Z(I) ");
+    });
+}

@@ -90,6 +90,7 @@ class scene {
     /// The connection breaks here, and no other is to be had for a while.
     void lose_and_recover() {
         steps_left_ = ~std::size_t{0};
+        driver.lender = nullptr;
         driver.lose();
         if (driver.is_gone()) {
             CHECK(driver.core().finished());
