@@ -27,10 +27,11 @@ class Case:
     entrance: str = "plain"  # plain (trust), scram or tls
     fresh: bool = False  # needs processes that nothing has run through before
     rounds: int = 0  # other than the run's own
+    beside: list = field(default_factory=list)  # peers that are measured too, without a limit
     peers: list = field(init=False)
 
     def __post_init__(self):
-        self.peers = list(dict.fromkeys(limit.peer for limit in self.limits if isinstance(limit, Ratio)))
+        self.peers = list(dict.fromkeys([*(limit.peer for limit in self.limits if isinstance(limit, Ratio)), *self.beside]))
 
 
 def pooled(most, *more):
@@ -52,13 +53,13 @@ CASES = [
     Case("connect, SCRAM", Pgbench("-S", "-C", "-c", "8", "-j", "2", sampled=1), pooled(1.0), "scram"),
     Case("connect, TLS", Pgbench("-S", "-C", "-c", "8", "-j", "2", sampled=1), pooled(0.9), "tls"),
     Case("2,000 tx/s, 16 clients", Pgbench("-S", "-c", "16", "-j", "2", "-R", "2000", sampled=1), [Ratio("pgbouncer", 1.0, "p99_ms")]),
-    Case("idle, 5,000 clients", Idle(5000), [Absolute("rss_kib", 1.5), Absolute("idle_ms_s", 1.0), Ratio("pgbouncer", 99, "rss_kib")],
-         fresh=True, rounds=1),
-    Case("idle, 5,000 TLS clients", Idle(5000), [Absolute("rss_kib", 16.0), Ratio("pgbouncer", 99, "rss_kib")], "tls", fresh=True,
-         rounds=1),
+    Case("idle, 5,000 clients", Idle(5000), [Absolute("rss_kib", 1.5), Absolute("idle_ms_s", 1.0)], fresh=True, rounds=1,
+         beside=["pgbouncer"]),
+    Case("idle, 5,000 TLS clients", Idle(5000), [Absolute("rss_kib", 16.0)], "tls", fresh=True, rounds=1, beside=["pgbouncer"]),
 ]
 
 # Steady on a busy machine, so these gate: per simple query.
 CALLS = {1: 6.1, 16: 4.5}
 SENDS = 2.0  # one to the server and one to the client
-INSTRUCTIONS = 4500
+INSTRUCTIONS = 4500  # the aim
+INSTRUCTIONS_HELD = 8000  # what a change may not pass

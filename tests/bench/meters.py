@@ -52,12 +52,24 @@ def rss_kib(root):
     return total
 
 
+def workers(pid):
+    """The threads that serve clients: the others work by the clock, however many queries there are."""
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm") as name:
+            if name.read().startswith("worker"):
+                found.append(task)
+    return found
+
+
 def system_calls(pid, work):
-    """{name: count} of all threads of `pid` while `work` runs."""
+    """{name: count} of the workers of `pid` while `work` runs."""
+    tasks = workers(pid)
     with tempfile.NamedTemporaryFile("r") as out:
-        strace = subprocess.Popen(["strace", "-c", "-f", "-qq", "-o", out.name, "-p", str(pid)], stdin=subprocess.DEVNULL)
+        which = [argument for task in tasks for argument in ("-p", task)]
+        strace = subprocess.Popen(["strace", "-c", "-qq", "-o", out.name, *which], stdin=subprocess.DEVNULL)
         try:
-            _wait_traced(pid, strace)
+            _wait_traced(pid, tasks, strace)
             work()
         finally:
             strace.send_signal(signal.SIGINT)
@@ -70,12 +82,12 @@ def system_calls(pid, work):
         return counts
 
 
-def _wait_traced(pid, strace):
+def _wait_traced(pid, tasks, strace):
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         assert strace.poll() is None, "strace ended at once: may this user trace?"
         tracers = []
-        for task in os.listdir(f"/proc/{pid}/task"):
+        for task in tasks:
             with open(f"/proc/{pid}/task/{task}/status") as status:
                 tracers.append(re.search(r"TracerPid:\s+(\d+)", status.read()).group(1))
         if "0" not in tracers:
@@ -85,8 +97,8 @@ def _wait_traced(pid, strace):
 
 
 class Callgrind:
-    """Runs a program under callgrind (user space only), and counts the instructions of its busiest thread while work runs:
-    the worker's, without those of threads that probe and log by the clock."""
+    """Runs a program under callgrind (user space only), and counts the instructions of its worker while work runs, without
+    those of threads that probe and log by the clock."""
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="lull-callgrind-")
@@ -100,7 +112,7 @@ class Callgrind:
             os.unlink(old)
         work()
         self._control(pid, "--dump")
-        return max(map(_total_of, glob.glob(f"{self.folder}/out.*-*")), default=0)
+        return max(map(_total_of, filter(_is_worker, glob.glob(f"{self.folder}/out.*-*"))), default=0)
 
     def _control(self, pid, what):
         done = subprocess.run(["callgrind_control", what, str(pid)], capture_output=True, text=True, timeout=60)
@@ -109,6 +121,11 @@ class Callgrind:
 
     def remove(self):
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _is_worker(path):
+    with open(path, errors="replace") as out:
+        return any("worker::worker" in line for line in out)
 
 
 def _total_of(path):

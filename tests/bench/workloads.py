@@ -16,10 +16,12 @@ COPY_IN = "COPY bench_sink FROM STDIN WHERE id < 0"
 ROW = b"1\tabcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnop\n"
 
 
-def prepare(primary):
-    """The tables of all workloads, once."""
-    made = bench.run(primary.port, PASSWORD, "-i", "-q", "-s", "10")
+def prepare(primary, bulk=True):
+    """The tables of all workloads, once; without `bulk`, those of pgbench alone."""
+    made = bench.run(primary.port, PASSWORD, "-i", "-q", "-s", "10" if bulk else "1")
     assert made.status == 0, made.text
+    if not bulk:
+        return
     for sql in ("CREATE TABLE bench_copy (id int, pad text)",
                 "INSERT INTO bench_copy SELECT i, repeat(md5(i::text), 3) FROM generate_series(1, 1000000) i",
                 "CREATE INDEX ON bench_copy (id)",
