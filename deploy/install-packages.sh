@@ -8,7 +8,7 @@ build=(g++ cmake ninja-build libboost1.81-dev libssl-dev libpq-dev libpg-query-d
   libyaml-cpp-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev
   prometheus-cpp-dev)
 demo=(postgresql-15 postgresql-client-15 python3-psycopg2 curl)
-test=(doctest-dev postgresql-15 postgresql-client-15 python3-psycopg2 python3-psycopg python3-pytest python3-yaml
+test=(doctest-dev postgresql-15 postgresql-client-15 python3-psycopg2 python3-psycopg python3-pytest python3-pytest-xdist python3-yaml
   python3-websockets pgbouncer strace valgrind ccache
   python3-asyncpg nodejs openjdk-17-jdk-headless libpostgresql-jdbc-java golang-go golang-github-lib-pq-dev ruby ruby-pg
   php-cli php-pgsql)

@@ -35,7 +35,8 @@ if runs integration; then
     shift
     /usr/bin/python3 -m pytest tests/integration -v --tb=short --durations=10 -o cache_dir="$results/cache" --junitxml="$xml" "$@"
   }
-  if ! integration "$results/integration.xml" "$@"; then
+  # Two files at a time: most tests wait rather than work.
+  if ! integration "$results/integration.xml" -n 2 --dist loadfile "$@"; then
     # Real servers on a busy machine: what failed is tried once more, alone, and what then passes is named as flaky.
     echo "==> Trying what failed once more"
     integration "$results/again.xml" --last-failed --last-failed-no-failures none || failed=1

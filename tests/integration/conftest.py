@@ -5,6 +5,7 @@
 LULL_BINARY names the binary; without it the newest of build/{ci,release,debug}/proxy/lull is taken.
 """
 import os
+import pickle
 import signal
 import sys
 
@@ -54,6 +55,23 @@ def postgres18():
 @pytest.fixture(scope="session")
 def differential():
     return differential_report
+
+
+# With -n, tests run in processes of their own, which tell the one that sums up.
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["differential"] = pickle.dumps(differential_report.played)
+
+
+def pytest_configure(config):
+    if config.getoption("numprocesses", None):
+        config.pluginmanager.register(DifferentialOfWorkers())
+
+
+class DifferentialOfWorkers:
+    def pytest_testnodedown(self, node, error):
+        if "differential" in getattr(node, "workeroutput", {}):
+            differential_report.merge(pickle.loads(node.workeroutput["differential"]))
 
 
 def pytest_terminal_summary(terminalreporter):

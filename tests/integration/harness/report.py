@@ -10,6 +10,10 @@ class DifferentialReport:
     def add(self, script, version, differences):
         self.played.setdefault(version, {})[script.name] = differences
 
+    def merge(self, played):
+        for version, scripts in played.items():
+            self.played.setdefault(version, {}).update(scripts)
+
     def lines(self):
         if not self.played:
             return
