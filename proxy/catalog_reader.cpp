@@ -32,6 +32,12 @@ SELECT md5(concat_ws(',',
  (SELECT sum(hashtextextended(oid || ' ' || xmin, 0)) FROM pg_extension),
  (SELECT sum(hashtextextended(indexrelid || ' ' || xmin, 0)) FROM pg_index WHERE indexrelid >= 16384
    AND (indexprs IS NOT NULL OR indpred IS NOT NULL)),
+ (SELECT sum(hashtextextended(oid || ' ' || xmin, 0)) FROM pg_statistic_ext),
+ (SELECT sum(hashtextextended(partrelid || ' ' || xmin, 0)) FROM pg_partitioned_table),
+ (SELECT sum(hashtextextended(rngtypid || ' ' || xmin, 0)) FROM pg_range WHERE rngtypid >= 16384),
+ (SELECT sum(hashtextextended(concat_ws(' ', attrelid, attnum, atttypid), 0)) FROM pg_attribute a
+   JOIN pg_class c ON c.oid = a.attrelid AND c.relpersistence <> 't'
+   WHERE a.atttypid >= 16384 AND a.attnum > 0),
  (SELECT sum(hashtextextended(inhrelid || ' ' || inhparent || ' ' || xmin, 0)) FROM pg_inherits),
  (SELECT sum(hashtextextended(oid || ' ' || rolname || rolsuper || rolreplication, 0)) FROM pg_roles),
  (SELECT sum(hashtextextended(roleid || ' ' || member || ' ' || xmin, 0)) FROM pg_auth_members))))sql";
@@ -40,7 +46,8 @@ constexpr char const* count_sql =
     "SELECT (SELECT count(*) FROM pg_proc WHERE oid >= 16384) +"
     " (SELECT count(*) FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'v', 'm', 'f', 'p', 'S'))";
 
-// What it is by itself: h(armless), s: see its source, u(nknown).
+// What it is by itself: h(armless), s: see its source, u(nknown). (A range type's constructors depend on it
+// internally.)
 constexpr char const* functions_sql = R"sql(
 SELECT p.oid, n.nspname, p.proname,
   CASE
@@ -48,7 +55,8 @@ SELECT p.oid, n.nspname, p.proname,
     WHEN p.prokind = 'a' THEN 'h'
     WHEN p.provolatile = 'v' OR p.prokind = 'p' THEN 'u'
     WHEN l.lanname IN ('c', 'internal') THEN CASE WHEN EXISTS (
-      SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'
+      SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND (e.deptype = 'e'
+        OR e.deptype = 'i' AND l.lanname = 'internal' AND e.refclassid = 'pg_type'::regclass)
     ) THEN 'h' ELSE 'u' END
     WHEN l.lanname NOT IN ('sql', 'plpgsql') OR length(p.prosrc) > 32768 THEN 'u'
     WHEN to_jsonb(p) -> 'prosqlbody' <> 'null' THEN 'h'
@@ -72,8 +80,9 @@ UNION ALL SELECT 't', t.oid, n.nspname, t.typname, 'h'
   FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid >= 16384 AND n.nspname <> 'pg_toast')sql";
 
 // pg_depend tells of all that does not come with the server. Only what is done on reading counts: no
-// triggers, defaults, rules of INSERT. Of indexes and CHECK constraints the planner may compute constant
-// parts.
+// triggers, defaults, rules of INSERT. Of indexes, CHECK constraints, statistics and partition keys the planner
+// may compute constant parts; it asks a range type for the difference of two values. A constant that is compared
+// with a column, or with a whole row, is read as that type is, and domains within it check it.
 constexpr char const* edges_sql = R"sql(
 WITH source(kind, oid, class, obj) AS (
   SELECT 'r', w.ev_class, 'pg_rewrite'::regclass, w.oid FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class
@@ -84,6 +93,9 @@ WITH source(kind, oid, class, obj) AS (
     WHERE i.indexrelid >= 16384 AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
   UNION ALL SELECT 'r', k.conrelid, 'pg_constraint'::regclass, k.oid FROM pg_constraint k
     WHERE k.contype = 'c' AND k.conrelid <> 0
+  UNION ALL SELECT 'r', x.stxrelid, 'pg_statistic_ext'::regclass, x.oid FROM pg_statistic_ext x
+  UNION ALL SELECT 'r', k.partrelid, 'pg_class'::regclass, k.partrelid FROM pg_partitioned_table k
+    WHERE k.partexprs IS NOT NULL
   UNION ALL SELECT 't', k.contypid, 'pg_constraint'::regclass, k.oid FROM pg_constraint k
     WHERE k.contype = 'c' AND k.contypid <> 0
   UNION ALL SELECT 'r', d.adrelid, 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d
@@ -97,7 +109,14 @@ SELECT s.kind, s.oid, c.kind, d.refobjid FROM source s
 UNION SELECT 'o', oid, 'f', oprcode FROM pg_operator WHERE oid >= 16384 AND oprcode >= 16384
 UNION SELECT 't', oid, 't', typbasetype FROM pg_type WHERE oid >= 16384 AND typbasetype >= 16384
 UNION SELECT 't', oid, 't', typelem FROM pg_type WHERE oid >= 16384 AND typelem >= 16384
+UNION SELECT 't', rngtypid, 'f', rngsubdiff FROM pg_range WHERE rngtypid >= 16384 AND rngsubdiff >= 16384
+UNION SELECT 't', rngtypid, 'f', rngcanonical FROM pg_range WHERE rngtypid >= 16384 AND rngcanonical >= 16384
+UNION SELECT 't', rngtypid, 't', rngsubtype FROM pg_range WHERE rngtypid >= 16384 AND rngsubtype >= 16384
+UNION SELECT 't', (to_jsonb(r) ->> 'rngmultitypid')::oid, 't', rngtypid FROM pg_range r WHERE rngtypid >= 16384
+UNION SELECT 'r', oid, 't', reltype FROM pg_class WHERE oid >= 16384 AND reltype <> 0
 UNION SELECT 'r', i.inhparent, 'r', i.inhrelid FROM pg_inherits i
+UNION SELECT 'r', i.inhrelid, 'r', i.inhparent FROM pg_inherits i
+  JOIN pg_partitioned_table k ON k.partrelid = i.inhparent AND k.partexprs IS NOT NULL
 UNION SELECT 't', c.reltype, 't', a.atttypid FROM pg_class c
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.atttypid >= 16384 AND a.attnum > 0
   WHERE c.oid >= 16384 AND c.reltype <> 0)sql";
@@ -112,6 +131,8 @@ WITH tree(kind, oid, text) AS (
     JOIN pg_class c ON c.oid = p.polrelid AND c.relrowsecurity
   UNION ALL SELECT 'r', i.indrelid, concat(i.indexprs::text, i.indpred::text) FROM pg_index i
     WHERE i.indexrelid >= 16384 AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+  UNION ALL SELECT 'r', stxrelid, to_jsonb(x) ->> 'stxexprs' FROM pg_statistic_ext x
+  UNION ALL SELECT 'r', partrelid, partexprs::text FROM pg_partitioned_table
   UNION ALL SELECT CASE WHEN conrelid <> 0 THEN 'r' ELSE 't' END, greatest(conrelid, contypid), conbin::text
     FROM pg_constraint WHERE contype = 'c'
   UNION ALL SELECT 'r', d.adrelid, d.adbin::text FROM pg_attrdef d

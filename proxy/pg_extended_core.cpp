@@ -5,6 +5,7 @@
 #include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_refusal_core.hpp"
 #include "proxy/pg_session_core.hpp"
+#include "routing/break_points.hpp"
 
 #include <algorithm>
 
@@ -198,7 +199,7 @@ void pg_session_core::forward_sync(session_step& step) {
     wrap_open_ = false;
     if (block_guarded_) return;  // BEGIN came within: the wrap is the client's block now
     owed.idle_after = true;
-    send_own_query(keeps_temporary() ? "COMMIT" : "ROLLBACK", step);
+    send_own_query(keeps_temporary() || broken("commit_segment") ? "COMMIT" : "ROLLBACK", step);
 }
 
 void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session_step& step) {
@@ -216,6 +217,18 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
         std::string refusal;
         pg::write_error_response(refusal, block_in_statement_mode());
         return fail_extended(std::move(refusal), step);
+    }
+    if (guard_needed() && !passing_ && !is_dead_block()) {
+        // To understand the text the server makes values of its constants; where they belong to a domain, its CHECK runs.
+        // (A write may be prepared: the text alone says that it is one.)
+        auto const& alone = m.statement->operation;
+        auto const judged = judge(alone);
+        if (judged->access > alone->access)
+            if (auto const d = routing::decide(*judged, facts(m.statement->text), site());
+                d.verdict == routing::verdict::refuse) {
+                count(&write_fates::refused);
+                return fail_extended(refusal(judged.get(), d.offender), step);
+            }
     }
     if (m.name.empty()) {
         prepared before = std::exchange(unnamed_, m.statement);

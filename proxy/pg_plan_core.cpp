@@ -2,6 +2,7 @@
 // looked at before its first message goes out, because all of it must go to the same server.
 #include "protocol/pg/frontend.hpp"
 #include "proxy/pg_session_core.hpp"
+#include "routing/parameter_types.hpp"
 
 #include <algorithm>
 
@@ -44,9 +45,10 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
             auto const parsed = pg::parse_parse(body);
             if (!parsed) return false;
             m.name = parsed->statement;
+            std::string_view const types = pg::as_text(parsed->parameter_types);
             m.statement = context_.statements.intern(
-                parsed->query, pg::as_text(parsed->parameter_types), reading_context(),
-                context_.classifier.classify(parsed->query, text_facts()));
+                parsed->query, types, reading_context(),
+                routing::with_parameter_types(context_.classifier.classify(parsed->query, text_facts()), types));
             return true;
         }
         case pg::frontend::bind: {

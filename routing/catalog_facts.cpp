@@ -2,6 +2,7 @@
 
 #include "routing/catalog_source.hpp"
 #include "routing/function_list.hpp"
+#include "routing/parameter_types.hpp"
 
 #include <algorithm>
 
@@ -255,6 +256,7 @@ class facts_maker {
             bool const function = o.what == catalog_object::kind::function;
             know(name_number(named_of(o.what), {}, o.name), n.means, n.function);
             know(name_number(named_of(o.what), o.schema, o.name), n.means, n.function);
+            if (o.what == catalog_object::kind::type) know(type_number(o.oid), n.means, n.function);
             if (n.means == reach::reads) continue;
             if (function && o.of_row) know(name_number(named::attribute, {}, o.name), n.means, n.function);
             if (function && (o.of_row || o.of_any)) know(name_number(named::attribute, "()", o.name), n.means, n.function);

@@ -58,7 +58,10 @@ finding look_up(statement const& s, operation const& op, catalog_facts const& fa
                 break;
         }
     }
-    if (facts.nameless() && std::ranges::any_of(s.names, may_hide_calls))
+    auto const may_convert = [&](name_use const& use) {
+        return use.what == named::type && facts.find(use.exact != 0 ? use.exact : use.bare);
+    };
+    if (facts.nameless() && (std::ranges::any_of(s.names, may_hide_calls) || std::ranges::any_of(s.names, may_convert)))
         found.raise(access::unknown, why::relation, {});
     return found;
 }

@@ -1169,8 +1169,10 @@ static void classify(struct lull_sql_statement* out, const struct walk* fresh, N
         case T_VariableSetStmt:
             classify_set(out, (VariableSetStmt*)n);
             return;
-        case T_PrepareStmt:
+        case T_PrepareStmt: {
+            struct walk types = *fresh;
             classify(out, fresh, ((const PrepareStmt*)n)->query);
+            walk(&types, ((const PrepareStmt*)n)->argtypes); /* EXECUTE reads its values as these do */
             if (out->access <= LULL_SESSION) set_command(out, "PREPARE", "");
             raise_to(&out->access, LULL_SESSION);
             raise_to(&out->listed, LULL_SESSION);
@@ -1179,6 +1181,7 @@ static void classify(struct lull_sql_statement* out, const struct walk* fresh, N
             out->pins = true;
             out->constants_matter = true;
             return;
+        }
         case T_ExecuteStmt: {
             struct walk w = *fresh;
             is(out, LULL_EXECUTE, LULL_UNKNOWN, "EXECUTE");

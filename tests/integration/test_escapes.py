@@ -1,7 +1,7 @@
 """Ways around read-only that work on PostgreSQL when a session is only asked nicely to be read-only (harness/escapes.py). All
 are tried as the owner of the tables and as a superuser, in six shapes (simple queries, extended protocol, one text, one
 pipeline, ...), on a sealed site with a frozen replica and on one whose reads run on the primary; a fingerprint of everything
-durable must be the same before and after each batch. Where it is not, the batch is run again one by one to name the culprit.
+durable must be the same before and after each batch (also of what the standby has of its own). Where it is not, the batch is run again one by one to name the culprit.
 
 That the attempts can change something is shown too: the same scripts without Lull do.
 """
@@ -16,10 +16,10 @@ import pytest
 from harness import escapes
 from harness.cluster import APP_PASSWORD
 from harness.escapes import INSERT, WRITE
-from harness.fingerprint import changes, fingerprint
+from harness.fingerprint import changes, fingerprint, standby_fingerprint
 from harness.lull import Lull
 from harness.wait import wait_for
-from harness.wire import Closed, Wire, bind, copy_data, copy_done, errors, execute, message, parse, query, rows, sync, tags
+from harness.wire import Closed, Wire, bind, errors, execute, message, parse, query, rows, sync, tags
 
 SUPERUSER_PASSWORD = "superuser-secret"
 LOGIN = {"app": APP_PASSWORD, "postgres": SUPERUSER_PASSWORD}
@@ -95,7 +95,8 @@ def tidy(primary):
 def cleaned(cluster):
     yield
     tidy(cluster.primary)
-    cluster.primary.sql("DROP EXTENSION IF EXISTS dblink, postgres_fdw, file_fdw, adminpack, tablefunc, pg_trgm CASCADE", db="shop")
+    cluster.primary.sql("DROP EXTENSION IF EXISTS dblink, postgres_fdw, file_fdw, adminpack, tablefunc, pg_trgm, xml2, "
+                        "pg_surgery, pageinspect CASCADE", db="shop")
     cluster.reset("shop")
 
 
@@ -135,19 +136,25 @@ def play(lull, role, name, script, shape):
             raise AssertionError(f"the connection did not live on after {name} as {shape.__name__}") from None
 
 
-def run_batch(lull, primary, role, scripts, shape):
+def state_of(lull):
+    """Of the primary, and of the standby where Lull knows one."""
+    standby = lull.cluster.standby if lull.config["clusters"]["main"].get("replicas") else None
+    return fingerprint(lull.cluster.primary) | (standby_fingerprint(standby) if standby else {})
+
+
+def run_batch(lull, role, scripts, shape):
     """Names of those that changed something, with what."""
-    before = fingerprint(primary)
+    before = state_of(lull)
     with ThreadPoolExecutor(8) as several:
         list(several.map(lambda one: play(lull, role, *one, shape), scripts.items()))
-    after = fingerprint(primary)
+    after = state_of(lull)
     if before == after:
         return {}
     found = {"all together": changes(before, after)}
     for name, script in scripts.items():
-        before = fingerprint(primary)
+        before = state_of(lull)
         play(lull, role, name, script, shape)
-        if different := changes(before, fingerprint(primary)):
+        if different := changes(before, state_of(lull)):
             found[name] = different
     return found
 
@@ -155,12 +162,12 @@ def run_batch(lull, primary, role, scripts, shape):
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.__name__)
 @pytest.mark.parametrize("where", ["on_the_primary", "on_the_replica"])
 @pytest.mark.parametrize("role", ["app", "postgres"])
-def test_no_way_around(where, role, shape, request, primary):
+def test_no_way_around(where, role, shape, request):
     lull = request.getfixturevalue(where)
     scripts = escapes.scripts_of(escapes.CLIENT, lull.values)
     if role == "postgres":
         scripts |= escapes.scripts_of(escapes.PRIVILEGED, lull.values)
-    assert run_batch(lull, primary, role, scripts, shape) == {}
+    assert run_batch(lull, role, scripts, shape) == {}
     # One who comes after finds the servers as they should be, and cannot write either.
     with lull.wire() as successor:
         assert errors(successor.query(WRITE))[0]["C"] == "25006"
@@ -169,25 +176,25 @@ def test_no_way_around(where, role, shape, request, primary):
 
 @pytest.mark.parametrize("shape", SHAPES[:2], ids=lambda s: s.__name__)
 @pytest.mark.parametrize("where", ["on_the_primary", "on_the_replica"])
-def test_what_is_open_is_what_the_readme_names(where, shape, request, primary):
+def test_what_is_open_is_what_the_readme_names(where, shape, request):
     """Not more than that; and less is to be taken out of the README."""
     lull = request.getfixturevalue(where)
     for name, (script, on_primary, beside_replica) in escapes.HIDDEN.items():
         for file in os.scandir(lull.values["folder"]):
             os.unlink(file.path)
-        before = fingerprint(primary)
+        before = state_of(lull)
         play(lull, "app", name, script, shape)
-        assert set(changes(before, fingerprint(primary))) == (on_primary if where == "on_the_primary" else beside_replica), name
+        assert set(changes(before, state_of(lull))) == (on_primary if where == "on_the_primary" else beside_replica), name
 
 
 @pytest.mark.parametrize("replicas", [False, True], ids=["primary alone", "frozen replica"])
-def test_functions_refuse_closes_what_is_open(cluster, primary, replicas):
+def test_functions_refuse_closes_what_is_open(cluster, replicas):
     lull = sealed_lull(cluster, replicas, functions="refuse")
     try:
         scripts = {name: script for name, (script, _, _) in escapes.HIDDEN.items()}
         scripts |= escapes.scripts_of(escapes.CLIENT, lull.values)
         for shape in SHAPES[:2]:
-            assert run_batch(lull, primary, "app", scripts, shape) == {}
+            assert run_batch(lull, "app", scripts, shape) == {}
         with lull.wire() as client:
             for script, _, _ in escapes.HIDDEN.values():
                 for sql in script:
@@ -230,188 +237,6 @@ def test_the_attempts_can_change_something(role, half, cluster, primary):
     assert len(harmless) <= len(scripts) // 3, harmless
 
 
-# -- from before the flip -----------------------------------------------------------------------------------------------------------------
-
-@pytest.fixture(scope="module")
-def open_lulls(cluster):
-    made = {}
-
-    def of(replicas):
-        if replicas not in made:
-            made[replicas] = Lull(cluster, {"users": {"postgres": {"password": SUPERUSER_PASSWORD}}}, replicas).start()
-        return made[replicas]
-
-    yield of
-    for lull in made.values():
-        lull.remove()
-
-
-@pytest.fixture(params=[(True, "app"), (False, "app"), (False, "postgres")], ids=["frozen replica", "primary alone", "superuser"])
-def flip(request, open_lulls, cluster, primary):
-    """A Lull before the flip; seal() seals, and the end checks that nothing changed since."""
-    replicas, role = request.param
-    primary.sql(f"ALTER ROLE postgres PASSWORD '{SUPERUSER_PASSWORD}'")
-    cluster.reset("shop")  # a standby that another Lull has frozen would not be fresh for this one
-    lull = open_lulls(replicas)
-    lull.open_all()
-    state = {}
-
-    class Flip:
-        def wire(self):
-            return lull.wire(user=role, password=LOGIN[role])
-
-        def seal(self):
-            state["epoch"] = lull.on(drain_timeout_ms=15000, on_deadline="abort")["epoch"]
-            state["before"] = fingerprint(primary)
-
-        def look(self):
-            """Nothing has changed so far; what changes from here on is judged from now."""
-            assert changes(state["before"], fingerprint(primary)) == []
-
-        def go_on(self):
-            state["before"] = fingerprint(primary)
-
-    one = Flip()
-    one.lull = lull
-    yield one
-    assert changes(state["before"], fingerprint(primary)) == []
-    lull.off()
-
-
-def test_statement_prepared_before(flip):
-    with flip.wire() as client:
-        client.ask(parse("w", INSERT), parse("f", "SELECT bump()"), parse("b", "BEGIN READ WRITE"), parse("c", "COMMIT"), sync())
-        flip.seal()
-        for name in ("w", "f"):
-            assert errors(client.ask(bind("", name), execute(), sync()))[0]["C"] == "25006"
-        client.ask(bind("", "b"), execute(), sync(), bind("", "w"), execute(), sync(), bind("", "c"), execute(), sync(), ready=3)
-        client.ask(bind("", "c"), execute(), bind("", "w"), execute(), sync())
-
-
-def test_sql_prepare_before(flip):
-    with flip.wire() as client:
-        client.query("PREPARE w AS " + INSERT)
-        client.query("PREPARE f AS SELECT sly()")
-        flip.seal()
-        for name in ("w", "f"):
-            client.query(f"EXECUTE {name}")
-            client.query("BEGIN")
-            client.query(f"EXECUTE {name}")
-            client.query("COMMIT")
-
-
-def test_block_begun_before(flip):
-    with flip.wire() as read_some, flip.wire() as nothing_yet, flip.wire() as read_write:
-        read_some.query("BEGIN")
-        read_some.query("SELECT count(*) FROM items")
-        nothing_yet.query("BEGIN")
-        read_write.query("BEGIN READ WRITE")
-        flip.seal()
-        for client in (read_some, nothing_yet, read_write):
-            for sql in (WRITE, "ROLLBACK TO x", "COMMIT", WRITE):
-                client.query(sql)
-
-
-def test_block_with_savepoints_begun_before(flip):
-    with flip.wire() as client:
-        for sql in ("BEGIN", "SELECT 1", "SAVEPOINT a", "SELECT count(*) FROM items"):
-            client.query(sql)
-        flip.seal()
-        for sql in ("ROLLBACK TO a", WRITE, "ROLLBACK TO a", "SET TRANSACTION READ WRITE", "RELEASE a", WRITE, "COMMIT"):
-            client.query(sql)
-
-
-def test_cursor_opened_before(flip):
-    """A cursor over a function that writes: the block that opened it counts as a writer, or the fetch writes nothing."""
-    with flip.wire() as client:
-        client.query("BEGIN")
-        client.query("DECLARE c CURSOR FOR SELECT bump() FROM generate_series(1, 5)")
-        flip.lull.begin(drain_timeout_ms=100, on_deadline="cancel")
-        flip.lull.wait_mode("sealed")
-        flip.seal()
-        client.query("FETCH 1 FROM c")
-        client.query("COMMIT")
-
-
-def test_cursor_with_hold_opened_before(flip):
-    with flip.wire() as client:
-        client.query("BEGIN")
-        client.query("DECLARE c CURSOR WITH HOLD FOR SELECT id FROM items ORDER BY id")
-        client.query("COMMIT")
-        flip.seal()
-        client.query("FETCH 1 FROM c")
-        client.query(WRITE)
-
-
-def test_portal_suspended_before(flip):
-    with flip.wire() as client:
-        client.query("BEGIN")
-        client.ask(parse("", "SELECT bump() FROM generate_series(1, 5)"), bind("p"), execute("p", 1), sync())
-        flip.lull.begin(drain_timeout_ms=100, on_deadline="cancel")
-        flip.lull.wait_mode("sealed")
-        flip.seal()
-        client.ask(execute("p", 1), sync())
-        client.query("COMMIT")
-
-
-def test_copy_begun_before_is_waited_for(make_lull, primary):
-    lull = make_lull(replicas=False)
-    with lull.wire() as client:
-        client.send(query("COPY log (who) FROM STDIN"))
-        assert client.receive().type == "G"
-        lull.begin()
-        assert lull.site()["mode"] == "draining"
-        client.send(copy_data(b"x\n"), copy_done())
-        assert tags(client.until("Z")) == ["COPY 1"]
-        lull.wait_mode("sealed")
-        before = fingerprint(primary)
-        client.send(copy_data(b"y\n"), copy_done())
-        assert client.one("SELECT count(*) FROM log") == "1"
-        assert changes(before, fingerprint(primary)) == []
-    lull.off()
-
-
-def test_temporary_table_made_before(flip, primary):
-    """Its owner's server stays its own; what it may do there is not more than others."""
-    with flip.wire() as client:
-        client.query("CREATE TEMP TABLE mine (a int)")
-        client.query("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'UPDATE public.items SET n = n + 1 RETURNING 1'")
-        flip.seal()
-        for sql in ("INSERT INTO mine VALUES (1)", "SELECT pg_temp.f()", WRITE, "BEGIN", "SELECT * FROM mine", "COMMIT", WRITE):
-            client.query(sql)
-        flip.look()
-    # The table goes with its session: PostgreSQL's own doing.
-    wait_for(lambda: not primary.sql("SELECT 1 FROM pg_class WHERE relname = 'mine'", db="shop"), "the table has gone", 15)
-    flip.go_on()
-
-
-def test_settings_made_before(flip):
-    with flip.wire() as client:
-        client.query("SET default_transaction_read_only = off")
-        client.query("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
-        client.query("SET standard_conforming_strings = off")
-        client.query("SET session_replication_role = origin")
-        flip.seal()
-        client.query(WRITE)
-        client.query("SELECT '\\', '; INSERT INTO log (who) VALUES (1); --'")
-        client.query("BEGIN")
-        client.query("SELECT bump()")
-        client.query("COMMIT")
-        assert client.one("SELECT count(*) FROM items") == "100"
-
-
-def test_large_object_opened_before(flip, primary):
-    with flip.wire() as client:
-        client.query("BEGIN")
-        client.query("SELECT lo_from_bytea(4242, 'old')")
-        client.query("SELECT lo_open(4242, 131072)")
-        flip.lull.begin(drain_timeout_ms=100, on_deadline="cancel")
-        flip.lull.wait_mode("sealed")
-        flip.seal()
-        client.query("SELECT lowrite(0, 'new')")
-        client.query("COMMIT")
-
-
 # -- by startup and by other messages -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("more", [{"options": "-c default_transaction_read_only=off"},
@@ -419,7 +244,9 @@ def test_large_object_opened_before(flip, primary):
                                   {"options": "-c transaction_read_only=off"},
                                   {"options": "-c session_replication_role=replica"},
                                   {"options": "-c standard_conforming_strings=off"},
-                                  {"client_encoding": "SJIS"}])
+                                  {"client_encoding": "SJIS"},
+                                  {"search_path": "other_schema, pg_catalog, public"},
+                                  {"replication": "true"}, {"replication": "database"}])
 def test_startup_parameters(more, on_the_primary, primary):
     before = fingerprint(primary)
     client = on_the_primary.raw()
@@ -428,7 +255,7 @@ def test_startup_parameters(more, on_the_primary, primary):
     except RuntimeError:
         pass  # refusing the parameter is fine
     else:
-        one_by_one(client, [WRITE, "BEGIN", WRITE, "COMMIT", "SELECT '\\', '; INSERT INTO log (who) VALUES (1); --'"])
+        one_by_one(client, [WRITE, "BEGIN", WRITE, "COMMIT", "SELECT lower('x')", "SELECT '\\', '; INSERT INTO log (who) VALUES (1); --'"])
         assert client.one("SELECT count(*) FROM items") == "100"
     client.close()
     assert changes(before, fingerprint(primary)) == []
@@ -461,3 +288,110 @@ def test_dropping_the_connection_leaves_nothing_open(on_the_primary, primary):
             with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
                 connection.execute(WRITE)
     assert changes(before, fingerprint(primary)) == []
+
+
+def test_bind_is_judged_and_not_only_execute(on_the_primary):
+    """Planning and the input of values run code as well; nothing is ever executed here."""
+    lull = on_the_primary
+    before = state_of(lull)
+    for script in escapes.scripts_of(escapes.CLIENT, lull.values).values():
+        with lull.wire() as client:
+            for sql in script:
+                client.ask(parse("", sql), bind(), message("D", b"P\0"), sync())
+            client.query("ROLLBACK")
+            assert client.one("SELECT count(*) FROM items") == "100"
+    assert changes(before, state_of(lull)) == []
+
+
+def test_parse_of_a_write_is_read_by_the_server(on_the_primary, on_the_replica):
+    """As the README names it: a constant makes the server run a domain's CHECK, whatever else the text would do."""
+    for lull, changed in ((on_the_primary, ["sequence public.counter"]), (on_the_replica, [])):
+        before = state_of(lull)
+        with lull.wire() as client:
+            client.ask(parse("", "INSERT INTO log (who) SELECT 'x' FROM of_domains WHERE many = '{5}'"), sync())
+            assert client.one("SELECT count(*) FROM items") == "100"
+        assert changes(before, state_of(lull)) == changed
+
+
+def test_a_type_that_only_its_number_names(on_the_primary, primary):
+    """Parse says by OID what its parameters are: the CHECK of a domain runs when a value is bound."""
+    lull = on_the_primary
+    oid, array = primary.sql("SELECT 'counting'::regtype::oid, 'counting[]'::regtype::oid", db="shop")[0]
+    before = state_of(lull)
+    with lull.wire() as client:
+        for number, value in ((oid, "5"), (array, "{5}")):
+            for begin in ([], ["BEGIN"]):
+                one_by_one(client, begin)
+                assert errors(client.ask(parse("", "SELECT $1", [number]), bind("", "", [value]), execute(), sync()))[0]["C"] == "25006"
+                assert errors(client.ask(parse("s", "SELECT $1", [number]), bind("", "s", [value]), sync()))
+                one_by_one(client, ["ROLLBACK"])
+                client.ask(message("C", b"Ss\0"), sync())
+        assert rows(client.ask(parse("", "SELECT $1", [23]), bind("", "", ["5"]), execute(), sync())) == [("5",)]
+    assert changes(before, state_of(lull)) == []
+
+
+@pytest.mark.parametrize("encoding, character", [("SJIS", b"\x95\x5c"), ("BIG5", b"\xa4\x5c"), ("GBK", b"\xa4\x5c"), ("GB18030", b"\xa4\x5c"),
+                                                 ("JOHAB", b"\x88\x5c")])
+def test_a_character_that_ends_in_a_backslash(encoding, character, on_the_primary):
+    """To a parser that does not know the encoding it hides the quote behind it, and so where the string ends."""
+    before = state_of(on_the_primary)
+    for parameters in ({}, {"client_encoding": encoding}):
+        client = on_the_primary.raw()
+        try:
+            client.login("app", APP_PASSWORD, "shop", **parameters)
+        except RuntimeError:
+            continue  # refusing the parameter is fine
+        client.query(f"SET client_encoding = '{encoding}'")
+        client.ask(message("Q", b"SELECT E'" + character + b"'; " + INSERT.encode() + b"; --'\0"))
+        client.ask(message("P", b"\0SELECT E'" + character + b"'; " + INSERT.encode() + b"; --'\0\0\0"), bind(), execute(), sync())
+        assert client.one("SELECT count(*) FROM items") == "100"
+        client.close()
+    assert changes(before, state_of(on_the_primary)) == []
+
+
+@pytest.mark.parametrize("role", ["app", "postgres"])
+def test_sessions_of_the_same_role_are_not_ended(role, on_the_primary, primary):
+    """PostgreSQL permits it in a READ ONLY transaction."""
+    with Wire("127.0.0.1", primary.port).login(role, LOGIN[role], "shop") as victim, on_the_primary.wire(user=role, password=LOGIN[role]) as client:
+        pid = victim.one("SELECT pg_backend_pid()")
+        for function in ("pg_terminate_backend", "pg_cancel_backend"):
+            for sql in (f"SELECT {function}({pid})", f"SELECT ({pid}).{function}", f"SELECT * FROM {function}({pid})",
+                        f"SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}", f"VALUES ({function}({pid}))",
+                        f"DO $$BEGIN PERFORM {function}({pid}); END$$"):
+                assert errors(client.query(sql))[0]["C"] == "25006", sql
+                assert errors(client.extended(sql))[0]["C"] == "25006", sql
+        assert victim.one("SELECT 1") == "1"
+
+
+# Casts, comparisons and types that make everything unknown: what they reach may stand behind any value of a table.
+NAMELESS = """
+SET ROLE app;
+CREATE TYPE boxed AS (v int);
+CREATE FUNCTION unboxed(b boxed) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$BEGIN PERFORM public.sly(); RETURN 1; END$$;
+CREATE CAST (boxed AS int) WITH FUNCTION unboxed(boxed) AS IMPLICIT;
+CREATE FUNCTION same(a boxed, b int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$BEGIN PERFORM public.sly(); RETURN true; END$$;
+CREATE OPERATOR = (FUNCTION = same, LEFTARG = boxed, RIGHTARG = int);
+CREATE TABLE boxes AS SELECT ROW(n)::boxed AS b FROM generate_series(1, 100) n;
+CREATE FUNCTION further(a int, b int) RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS $$BEGIN PERFORM public.sly(); RETURN b - a; END$$;
+CREATE TYPE span AS RANGE (subtype = int4, subtype_diff = further);
+CREATE TABLE spans AS SELECT span(n, n + 10) AS s FROM generate_series(1, 200) n;
+ANALYZE spans;
+RESET ROLE;
+"""
+
+
+@pytest.mark.parametrize("functions", ["server", "refuse"])
+def test_what_no_name_tells(functions, make_lull, primary):
+    primary.sql(NAMELESS, db="shop")
+    lull = make_lull({"sites": {"shop": {"guard": {"functions": functions}}}}, replicas=False)
+    wait_for(lambda: lull.site()["catalogs"][0]["known"], "the catalog is known")
+    lull.on()
+    before = fingerprint(primary)
+    for role in ("app", "shop_owner"):
+        with lull.wire(user=role) as client:
+            for sql in ("SELECT b + 1 FROM boxes", "SELECT * FROM boxes WHERE b = 1", "SELECT ROW(1)::boxed::int",
+                        "SELECT abs(b) FROM boxes", "SELECT count(*) FROM spans WHERE s && '[1,5)'"):
+                for answer in (client.query(sql), client.extended(sql)):
+                    assert functions == "server" or errors(answer)[0]["C"] == "25006", sql
+    assert changes(before, fingerprint(primary)) == []
+    lull.off()

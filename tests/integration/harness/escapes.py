@@ -17,6 +17,9 @@ CREATE EXTENSION IF NOT EXISTS file_fdw;
 CREATE EXTENSION IF NOT EXISTS adminpack;
 CREATE EXTENSION IF NOT EXISTS tablefunc SCHEMA public;
 CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
+CREATE EXTENSION IF NOT EXISTS xml2 SCHEMA public;
+CREATE EXTENSION IF NOT EXISTS pg_surgery SCHEMA public;
+CREATE EXTENSION IF NOT EXISTS pageinspect SCHEMA public;
 DROP SERVER IF EXISTS loop CASCADE;
 CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '$port', dbname 'shop');
 CREATE USER MAPPING FOR app SERVER loop OPTIONS (user 'app', password '$app_password');
@@ -30,7 +33,9 @@ CREATE FUNCTION public.privileged_file_in_disguise() RETURNS int LANGUAGE plpgsq
   $$$$BEGIN EXECUTE 'CO' || 'PY (SELECT 1) TO ''$folder/disguise'''; RETURN 1; END$$$$;
 CREATE FUNCTION public.privileged_slot() RETURNS text LANGUAGE sql SECURITY DEFINER AS
   $$$$SELECT slot_name::text FROM pg_create_physical_replication_slot('escaped')$$$$;
-GRANT EXECUTE ON FUNCTION public.privileged_file(), public.privileged_file_in_disguise(), public.privileged_slot() TO PUBLIC;
+CREATE FUNCTION public.kill_row(regclass, tid[]) RETURNS void LANGUAGE c STRICT AS '$$libdir/pg_surgery', 'heap_force_kill';
+GRANT EXECUTE ON FUNCTION public.privileged_file(), public.privileged_file_in_disguise(), public.privileged_slot(),
+  public.kill_row(regclass, tid[]) TO PUBLIC;
 CREATE FOREIGN TABLE public.program_output (line text) SERVER files OPTIONS (program 'touch $folder/program');
 GRANT SELECT ON public.program_output TO PUBLIC;
 SET ROLE app;
@@ -72,6 +77,22 @@ CREATE FOREIGN TABLE far_counter (x bigint) SERVER loop OPTIONS (table_name 'far
 CREATE FUNCTION far_by_itself() RETURNS int LANGUAGE plpgsql AS $$$$BEGIN PERFORM * FROM dblink(
   'host=127.0.0.1 port=$port dbname=shop user=app password=$app_password', 'INSERT INTO log (who) VALUES (''escaped'')
   RETURNING 1') AS t(a int); RETURN 1; END$$$$;
+-- What no text names, and the planner or an input function runs all the same. (Not for who looks through the server's own socket.)
+CREATE FUNCTION liar(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+  $$$$BEGIN IF inet_client_addr() IS NOT NULL THEN PERFORM public.reset_nextval(); END IF; RETURN a; END$$$$;
+CREATE TABLE of_statistics AS SELECT a, a AS b FROM generate_series(1, 100) a;
+CREATE STATISTICS of_statistics_s ON (a + liar(1)), b FROM of_statistics;
+CREATE TABLE of_key (a int) PARTITION BY RANGE ((a + liar(1)));
+CREATE TABLE of_key_1 PARTITION OF of_key FOR VALUES FROM (0) TO (100);
+CREATE TABLE of_index (a int);
+CREATE INDEX of_index_i ON of_index ((a + liar(1)));
+CREATE TABLE of_check (a int CHECK (a > liar(0)));
+CREATE TABLE of_domains (a int, many counting[]);
+CREATE TABLE of_pages (id int, words text[]);
+CREATE INDEX of_brin ON of_pages USING brin (id);
+CREATE INDEX of_gin ON of_pages USING gin (words) WITH (fastupdate = on);
+INSERT INTO of_pages SELECT n, ARRAY['a' || n] FROM generate_series(1, 50) n;
+CREATE TABLE brittle AS SELECT n FROM generate_series(1, 50) n;
 SELECT lo_from_bytea(12345, 'old');
 CREATE MATERIALIZED VIEW frozen_items AS SELECT count(*) FROM log;
 RESET ROLE;
@@ -158,6 +179,18 @@ CLIENT = {
     "query_to_xml": ["SELECT query_to_xml('" + INSERT.replace("'", "''") + "', true, true, '')"],
     "query_to_xml that resets": ["SELECT query_to_xml('SELECT sly()', true, true, '')"],
     "ts_stat": ["SELECT * FROM ts_stat('SELECT sly()::text::tsvector')"],
+    "table_to_xml": ["SELECT table_to_xml('sly_view', true, true, '')"],
+    "schema_to_xml": ["SELECT schema_to_xml('public', true, true, '')"],
+    "cursor_to_xml": ["BEGIN", "DECLARE c CURSOR FOR SELECT sly()", "SELECT cursor_to_xml('c', 1, true, true, '')", "COMMIT"],
+    "ts_rewrite": ["SELECT ts_rewrite('a'::tsquery, 'SELECT sly()::text::tsquery, sly()::text::tsquery')"],
+    "connectby": ["SELECT * FROM connectby('sly_view', 'x', 'x', '1', 0) AS t(k int, p int, l int)"],
+    "xpath_table": ["SELECT * FROM xpath_table('id', 'name', 'items', '/a', 'sly() = 1') AS t(id int, a text)"],
+    "a snapshot, taken over": ["BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE", "SET TRANSACTION SNAPSHOT '00000003-00000001-1'", WRITE,
+                               "COMMIT"],
+    "a snapshot, exported": ["BEGIN", "SELECT pg_export_snapshot()", WRITE, "COMMIT"],
+    "a transaction id": ["SELECT txid_current()", "SELECT pg_current_xact_id()"],
+    "a range of BRIN": ["SELECT brin_desummarize_range('of_brin', 0)"],
+    "pending entries of GIN": ["SELECT gin_clean_pending_list('of_gin')"],
     "settings of the role": ["ALTER ROLE app SET default_transaction_read_only = off"],
     "settings of the database": ["ALTER DATABASE shop SET work_mem = '1MB'"],
     "a temporary table": ["CREATE TEMP TABLE mine (a int)"],
@@ -204,6 +237,17 @@ CLIENT = {
     "a backend as an attribute": ["SELECT (pid).pg_cancel_backend FROM pg_stat_activity WHERE usename = 'app'"],
     "reset and nextval in a stable function": ["SELECT stable_liar()"],
     "reset and nextval while planning": ["EXPLAIN SELECT * FROM hidden_nextval", "PREPARE p AS SELECT stable_liar()"],
+    "reset and nextval in statistics": ["SELECT count(*) FROM of_statistics WHERE a = 1"],
+    "reset and nextval in the key of partitions": ["SELECT count(*) FROM of_key WHERE a = 3"],
+    "reset and nextval in the key of its parent": ["SET constraint_exclusion = on", "SELECT count(*) FROM of_key_1 WHERE a = 3"],
+    "reset and nextval in an index": ["SELECT count(*) FROM of_index WHERE a = 3"],
+    "reset and nextval in a check": ["SET constraint_exclusion = on", "SELECT count(*) FROM of_check WHERE a = 3"],
+    "reset and nextval in an array of a domain": ["SELECT count(*) FROM of_domains WHERE many = '{5}'"],
+    "reset and nextval in a row with a domain": ["SELECT count(*) FROM of_domains d WHERE d = '(5,{6})'"],
+    "reset and nextval in a record that is made up": ["SELECT * FROM json_to_record('{\"a\": 5}') AS x(a counting)"],
+    "reset and nextval in a record of a table": ["SELECT json_populate_record(NULL::of_domains, '{\"a\": 5, \"many\": [6]}')"],
+    "reset and nextval in a table of XML": ["SELECT * FROM xmltable('/a' PASSING xml '<a>5</a>' COLUMNS a counting PATH '.')"],
+    "reset and nextval in a type of a parameter": ["PREPARE p(counting) AS SELECT $1", "EXECUTE p('5')"],
     "copy of a policy's table": ["COPY guarded TO STDOUT"],
     "a large object behind a view": ["SELECT * FROM hidden_lo", "BEGIN", "SELECT * FROM hidden_lo", "COMMIT"],
     "a server file behind a view": ["SELECT * FROM hidden_file"],
@@ -261,6 +305,10 @@ PRIVILEGED = {
     "collations": ["SELECT pg_import_system_collations('public')"],
     "an allowed catalog write": ["SET allow_system_table_mods = on", "UPDATE pg_class SET reltuples = 7 WHERE relname = 'items'"],
     "load": ["LOAD 'auto_explain'"],
+    "a row, killed": ["SELECT heap_force_kill('brittle', ARRAY['(0,1)']::tid[])"],
+    "a row, frozen": ["SELECT heap_force_freeze('brittle', ARRAY['(0,2)']::tid[])"],
+    "a standby, resumed and promoted": ["SELECT pg_wal_replay_resume()", "SELECT pg_promote(false)"],
+    "configuration, loaded again": ["SELECT pg_reload_conf()"],
 }
 
 # Code that nobody can see through: what the README names as open where functions are judged by the server. Then what it
@@ -269,6 +317,7 @@ HIDDEN = {
     "SQL that a function makes up": (["SELECT reset_in_disguise()", "SELECT * FROM hidden_in_disguise"],
                                      {"sequence public.counter"}, set()),
     "a file by SQL that a privileged function makes up": (["SELECT privileged_file_in_disguise()"], {"files"}, {"files"}),
+    "a function in C": (["SELECT kill_row('brittle', ARRAY[(SELECT min(ctid) FROM brittle)])"], {"table public.brittle"}, set()),
     "a foreign table with a program": (["SELECT * FROM program_output"], {"files"}, {"files"}),
     "a foreign table over the primary itself": (["SELECT * FROM far_counter"], {"sequence public.counter"},
                                                 {"sequence public.counter"}),

@@ -1,25 +1,26 @@
 """Everything durable of a database, as a small value: equal before and after means that nothing was changed."""
 import os
 
-# Columns that maintenance by the server itself may change.
-CATALOGS = {
-    "pg_class": "oid, relname, relnamespace, reltype, relowner, relam, relfilenode, reltablespace, relhasindex, relpersistence, "
-                "relkind, relnatts, relchecks, relhasrules, relhastriggers, relrowsecurity, relacl::text, reloptions",
-    "pg_attribute": "attrelid, attname, atttypid, attnum, attnotnull, atthasdef, attisdropped, attacl::text, attstattarget",
-    "pg_proc": "oid, proname, proowner, prosrc, proacl::text, proconfig",
-    "pg_type": "oid, typname, typowner", "pg_constraint": "oid, conname", "pg_index": "indexrelid, indisvalid",
-    "pg_trigger": "oid, tgname, tgenabled", "pg_rewrite": "oid, rulename", "pg_attrdef": "oid, adbin::text",
-    "pg_namespace": "oid, nspname, nspacl::text", "pg_policy": "oid, polname", "pg_statistic_ext": "oid, stxname",
-    "pg_description": "objoid, description", "pg_extension": "oid, extname", "pg_largeobject_metadata": "oid, lomowner",
-    "pg_database": "oid, datname, datdba, datallowconn, datacl::text", "pg_db_role_setting": "setdatabase, setrole, setconfig",
-    "pg_prepared_xacts": "gid, database", "pg_replication_slots": "slot_name, slot_type",
-    "pg_statistic": "starelid, staattnum", "pg_event_trigger": "oid, evtname", "pg_default_acl": "oid, defaclacl::text",
-    "pg_operator": "oid, oprname, oprcode", "pg_cast": "oid, castfunc", "pg_aggregate": "aggfnoid, aggtransfn",
-    "pg_foreign_server": "oid, srvname, srvoptions", "pg_user_mapping": "oid, umoptions", "pg_subscription": "oid, subname, subenabled",
-    "pg_publication": "oid, pubname", "pg_auth_members": "roleid, member, admin_option", "pg_shdescription": "objoid, description",
-    "pg_replication_origin": "roident, roname", "pg_tablespace": "oid, spcname", "pg_inherits": "inhrelid, inhparent",
-    "pg_collation": "oid, collname", "pg_conversion": "oid, conname", "pg_am": "oid, amname", "pg_language": "oid, lanname",
-    "pg_foreign_table": "ftrelid, ftoptions", "pg_enum": "oid, enumlabel", "pg_ts_config": "oid, cfgname",
+# Of each row where it is and who wrote it: enough, for no row changes without another place or another writer.
+_ALL = """aggregate am amop amproc attrdef attribute auth_members authid cast class collation constraint conversion database db_role_setting
+default_acl depend description enum event_trigger extension foreign_data_wrapper foreign_server foreign_table index inherits init_privs
+language largeobject largeobject_metadata namespace opclass operator opfamily parameter_acl partitioned_table policy proc publication
+publication_namespace publication_rel range replication_origin rewrite seclabel sequence shdepend shdescription shseclabel statistic
+statistic_ext statistic_ext_data subscription subscription_rel tablespace transform trigger ts_config ts_config_map ts_dict ts_parser
+ts_template type user_mapping""".split()
+CATALOGS = {f"pg_{name}": "ctid, xmin" for name in _ALL} | {
+    "pg_prepared_xacts": "gid, transaction, owner, database", "pg_replication_origin_status": "*",
+}
+# What a server has of its own, primary or standby; slots that nobody uses stay where they are.
+SERVER = {
+    "settings": "SELECT md5(string_agg(pg_read_file(name), '' ORDER BY name)) || pg_conf_load_time() FROM (VALUES ('postgresql.auto.conf'), "
+                "('postgresql.conf'), ('pg_hba.conf'), ('pg_ident.conf')) f(name)",
+    "slots": "SELECT string_agg(s::text, E'\\n' ORDER BY s::text) FROM (SELECT slot_name, plugin, slot_type, database, temporary, active, "
+             "restart_lsn, confirmed_flush_lsn, two_phase FROM pg_replication_slots) s",
+    "statistics reset": "SELECT string_agg(s::text, ' ' ORDER BY s) FROM (SELECT stats_reset FROM pg_stat_database WHERE datname = "
+                        "current_database() UNION ALL SELECT stats_reset FROM pg_stat_bgwriter UNION ALL SELECT stats_reset FROM pg_stat_wal "
+                        "UNION ALL SELECT stats_reset FROM pg_stat_archiver) s",
+    "recovery": "SELECT pg_is_in_recovery()::text || CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() ELSE '' END",
 }
 
 
@@ -30,23 +31,38 @@ def _digest(columns, source):
 def fingerprint(server, db="shop"):
     """{'table public.items': digest, 'catalog pg_class': digest, ...}; asked as superuser, past Lull."""
     names = [(f"catalog {name}", _digest(columns, f"pg_catalog.{name}")) for name, columns in CATALOGS.items()]
-    names.append(("settings", "SELECT md5(pg_read_file('postgresql.auto.conf'))"))
-    names.append(("roles", _digest("rolname, rolsuper, rolcanlogin, rolpassword", "pg_catalog.pg_authid")))
-    names.append(("large objects", _digest("loid, pageno, data", "pg_catalog.pg_largeobject")))
-    relations = server.sql("SELECT quote_ident(nspname) || '.' || quote_ident(relname), relkind FROM pg_class c "
-                           "JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'S', 'm') "
+    names += SERVER.items()
+    relations = server.sql("SELECT quote_ident(nspname) || '.' || quote_ident(relname), relkind::text, "
+                           "(SELECT amname FROM pg_am WHERE pg_am.oid = relam) FROM pg_class c "
+                           "JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'S', 'm', 'i') "
                            "AND nspname NOT LIKE 'pg\\_%%' AND nspname <> 'information_schema' ORDER BY 1", db=db)
-    for name, kind in relations:
-        if kind == b"S" or kind == "S":
+    inspects = server.one("SELECT count(*) FROM pg_extension WHERE extname = 'pageinspect'", db=db)
+    for name, kind, method in relations:
+        if kind == "S":
             names.append((f"sequence {name}", _digest("last_value, is_called", name)))
-        else:
+        elif kind != "i":
             names.append((f"table {name}", _digest("xmin, ctid, *", name)))
+        elif method in ("brin", "gin") and inspects:  # readers leave these as they are
+            names.append((f"index {name}", f"SELECT md5(string_agg(get_raw_page('{name}', n::int), '' ORDER BY n)) FROM "
+                                           f"generate_series(0, pg_relation_size('{name}') / 8192 - 1) n"))
     together = "SELECT " + ", ".join(f"({sql})" for _, sql in names)
     seen = dict(zip((name for name, _ in names), server.sql(together, db=db)[0]))
-    seen["files"] = sorted((path, os.path.getsize(path)) for folder in (server.root + "/escaped", server.data)
-                           if os.path.isdir(folder) for path in (entry.path for entry in os.scandir(folder) if entry.is_file())
-                           if not path.endswith("postmaster.pid"))
+    seen["files"] = files(server)
     return seen
+
+
+def files(server):
+    """Of the folder where escapes leave some, and of the server's own where it does not write by itself, but for its pid."""
+    return sorted((path, os.path.getsize(path)) for folder in (server.root + "/escaped", server.data)
+                  if os.path.isdir(folder) for path in (entry.path for entry in os.scandir(folder) if entry.is_file())
+                  if not path.endswith("postmaster.pid"))
+
+
+def standby_fingerprint(server, db="shop"):
+    """What of a standby is its own, and not the primary's."""
+    together = "SELECT " + ", ".join(f"({sql})" for sql in SERVER.values())
+    seen = dict(zip((f"standby's {name}" for name in SERVER), server.sql(together, db=db)[0]))
+    return seen | {"standby's files": files(server)}
 
 
 def changes(before, after):

@@ -2,10 +2,13 @@
 
 #include "routing/catalog_source.hpp"
 #include "routing/fact_resolver.hpp"
+#include "routing/parameter_types.hpp"
 #include "routing/policy.hpp"
 #include "routing/sql_classifier.hpp"
 
 #include <doctest/doctest.h>
+
+#include <algorithm>
 
 namespace {
 
@@ -88,6 +91,32 @@ TEST_CASE("what a view reaches is what it is") {
     CHECK(q.ask("SELECT * FROM counted")->statements[0].command == "nextval()");
     CHECK(q.of("SELECT 1; SELECT * FROM sly; SELECT 2") == a::unknown);
     CHECK(q.of("UPDATE items SET a = 1") == a::write);
+}
+
+TEST_CASE("types that only a number names, as those of parameters") {
+    catalog c;
+    auto const bump = c.writes("bump");
+    auto const counting = c.add(kind::type, "public", "counting");
+    auto const plain = c.add(kind::type, "public", "plain");
+    c.reaches(kind::type, counting, kind::function, bump);
+    asking q{c.facts()};
+    auto const of = [&](std::string_view sql, std::vector<std::uint32_t> const& types) {
+        std::string wire;
+        for (std::uint32_t oid : types)
+            for (int shift = 24; shift >= 0; shift -= 8) wire += static_cast<char>(oid >> shift & 0xff);
+        auto const op = q.classifier.classify(sql);
+        auto const with = with_parameter_types(op, wire);
+        if (std::ranges::all_of(types, [](auto oid) { return oid < 16384; })) CHECK(with == op);
+        return q.resolver.resolve(with, q.facts, standing::fresh)->access;
+    };
+    CHECK(of("SELECT $1", {}) == a::read);
+    CHECK(of("SELECT $1, $2", {23, plain}) == a::read);
+    CHECK(of("SELECT $1, $2", {23, counting}) == a::unknown);
+    CHECK(of("SELECT $1, $2", {counting, counting}) == a::unknown);
+    CHECK(of("SELECT $1", {99999}) == a::read);  // none that anybody knows: it is the server that refuses it
+    CHECK(of("INSERT INTO t VALUES ($1)", {counting}) == a::write);
+    CHECK(q.of("PREPARE p(plain) AS SELECT $1") == q.of("PREPARE p(int) AS SELECT $1"));
+    CHECK(q.of("PREPARE p(int, counting[]) AS SELECT $1") == a::unknown);
 }
 
 TEST_CASE("a relation that nobody knows is unknown, and a WITH clause defines some") {
@@ -199,9 +228,12 @@ TEST_CASE("calls that nothing names") {
     catalog c;
     c.table("items");
     c.rows.nameless = {c.writes("cast_of_mine")};
+    c.add(kind::type, "public", "boxed");
     asking q{c.facts()};
     CHECK(q.of("SELECT * FROM items") == a::unknown);
     CHECK(q.of("SELECT 1") == a::read);
+    CHECK(q.of("SELECT ROW(1)::boxed::int") == a::unknown);
+    CHECK(q.of("SELECT '1'::int") == a::read);
 }
 
 TEST_CASE("the site's own lists") {

@@ -1,0 +1,230 @@
+"""What a session had begun, prepared, opened or set before the site was sealed obeys from the flip on (the other ways around are in
+test_escapes.py)."""
+import pytest
+
+from harness.cluster import APP_PASSWORD
+from harness.escapes import INSERT, WRITE
+from harness.fingerprint import changes, fingerprint
+from harness.lull import Lull
+from harness.wait import wait_for
+from harness.wire import Closed, bind, copy_data, copy_done, errors, execute, message, parse, query, sync, tags
+
+SUPERUSER_PASSWORD = "superuser-secret"
+LOGIN = {"app": APP_PASSWORD, "postgres": SUPERUSER_PASSWORD}
+
+
+@pytest.fixture(scope="module")
+def open_lulls(cluster):
+    made = {}
+
+    def of(replicas):
+        if replicas not in made:
+            made[replicas] = Lull(cluster, {"users": {"postgres": {"password": SUPERUSER_PASSWORD}}}, replicas).start()
+        return made[replicas]
+
+    yield of
+    for lull in made.values():
+        lull.remove()
+
+
+@pytest.fixture(params=[(True, "app"), (False, "app"), (False, "postgres")], ids=["frozen replica", "primary alone", "superuser"])
+def flip(request, open_lulls, cluster, primary):
+    """A Lull before the flip; seal() seals, and the end checks that nothing changed since."""
+    replicas, role = request.param
+    primary.sql(f"ALTER ROLE postgres PASSWORD '{SUPERUSER_PASSWORD}'")
+    cluster.reset("shop")  # a standby that another Lull has frozen would not be fresh for this one
+    lull = open_lulls(replicas)
+    lull.open_all()
+    state = {}
+
+    class Flip:
+        def wire(self):
+            return lull.wire(user=role, password=LOGIN[role])
+
+        def seal(self):
+            state["epoch"] = lull.on(drain_timeout_ms=15000, on_deadline="abort")["epoch"]
+            state["before"] = fingerprint(primary)
+
+        def look(self):
+            """Nothing has changed so far; what changes from here on is judged from now."""
+            assert changes(state["before"], fingerprint(primary)) == []
+
+        def go_on(self):
+            state["before"] = fingerprint(primary)
+
+    one = Flip()
+    one.lull = lull
+    yield one
+    assert changes(state["before"], fingerprint(primary)) == []
+    lull.off()
+
+
+def test_statement_prepared_before(flip):
+    with flip.wire() as client:
+        client.ask(parse("w", INSERT), parse("f", "SELECT bump()"), parse("b", "BEGIN READ WRITE"), parse("c", "COMMIT"), sync())
+        flip.seal()
+        for name in ("w", "f"):
+            assert errors(client.ask(bind("", name), execute(), sync()))[0]["C"] == "25006"
+        client.ask(bind("", "b"), execute(), sync(), bind("", "w"), execute(), sync(), bind("", "c"), execute(), sync(), ready=3)
+        client.ask(bind("", "c"), execute(), bind("", "w"), execute(), sync())
+
+
+def test_sql_prepare_before(flip):
+    with flip.wire() as client:
+        client.query("PREPARE w AS " + INSERT)
+        client.query("PREPARE f AS SELECT sly()")
+        flip.seal()
+        for name in ("w", "f"):
+            client.query(f"EXECUTE {name}")
+            client.query("BEGIN")
+            client.query(f"EXECUTE {name}")
+            client.query("COMMIT")
+
+
+def test_block_begun_before(flip):
+    with flip.wire() as read_some, flip.wire() as nothing_yet, flip.wire() as read_write:
+        read_some.query("BEGIN")
+        read_some.query("SELECT count(*) FROM items")
+        nothing_yet.query("BEGIN")
+        read_write.query("BEGIN READ WRITE")
+        flip.seal()
+        for client in (read_some, nothing_yet, read_write):
+            for sql in (WRITE, "ROLLBACK TO x", "COMMIT", WRITE):
+                client.query(sql)
+
+
+def test_block_with_savepoints_begun_before(flip):
+    with flip.wire() as client:
+        for sql in ("BEGIN", "SELECT 1", "SAVEPOINT a", "SELECT count(*) FROM items"):
+            client.query(sql)
+        flip.seal()
+        for sql in ("ROLLBACK TO a", WRITE, "ROLLBACK TO a", "SET TRANSACTION READ WRITE", "RELEASE a", WRITE, "COMMIT"):
+            client.query(sql)
+
+
+def test_cursor_opened_before(flip):
+    """A cursor over a function that writes: the block that opened it counts as a writer, or the fetch writes nothing."""
+    with flip.wire() as client:
+        client.query("BEGIN")
+        client.query("DECLARE c CURSOR FOR SELECT bump() FROM generate_series(1, 5)")
+        flip.lull.begin(drain_timeout_ms=100, on_deadline="cancel")
+        flip.lull.wait_mode("sealed")
+        flip.seal()
+        client.query("FETCH 1 FROM c")
+        client.query("COMMIT")
+
+
+def test_cursor_with_hold_opened_before(flip):
+    with flip.wire() as client:
+        client.query("BEGIN")
+        client.query("DECLARE c CURSOR WITH HOLD FOR SELECT id FROM items ORDER BY id")
+        client.query("COMMIT")
+        flip.seal()
+        client.query("FETCH 1 FROM c")
+        client.query(WRITE)
+
+
+def test_portal_suspended_before(flip):
+    with flip.wire() as client:
+        client.query("BEGIN")
+        client.ask(parse("", "SELECT bump() FROM generate_series(1, 5)"), bind("p"), execute("p", 1), sync())
+        flip.lull.begin(drain_timeout_ms=100, on_deadline="cancel")
+        flip.lull.wait_mode("sealed")
+        flip.seal()
+        client.ask(execute("p", 1), sync())
+        client.query("COMMIT")
+
+
+def test_copy_begun_before_is_waited_for(make_lull, primary):
+    lull = make_lull(replicas=False)
+    with lull.wire() as client:
+        client.send(query("COPY log (who) FROM STDIN"))
+        assert client.receive().type == "G"
+        lull.begin()
+        assert lull.site()["mode"] == "draining"
+        client.send(copy_data(b"x\n"), copy_done())
+        assert tags(client.until("Z")) == ["COPY 1"]
+        lull.wait_mode("sealed")
+        before = fingerprint(primary)
+        client.send(copy_data(b"y\n"), copy_done())
+        assert client.one("SELECT count(*) FROM log") == "1"
+        assert changes(before, fingerprint(primary)) == []
+    lull.off()
+
+
+def test_temporary_table_made_before(flip, primary):
+    """Its owner's server stays its own; what it may do there is not more than others."""
+    with flip.wire() as client:
+        client.query("CREATE TEMP TABLE mine (a int)")
+        client.query("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'UPDATE public.items SET n = n + 1 RETURNING 1'")
+        flip.seal()
+        for sql in ("INSERT INTO mine VALUES (1)", "SELECT pg_temp.f()", WRITE, "BEGIN", "SELECT * FROM mine", "COMMIT", WRITE):
+            client.query(sql)
+        flip.look()
+    # The table goes with its session: PostgreSQL's own doing.
+    wait_for(lambda: not primary.sql("SELECT 1 FROM pg_class WHERE relname = 'mine'", db="shop"), "the table has gone", 15)
+    flip.go_on()
+
+
+def test_settings_made_before(flip):
+    with flip.wire() as client:
+        client.query("SET default_transaction_read_only = off")
+        client.query("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+        client.query("SET standard_conforming_strings = off")
+        client.query("SET session_replication_role = origin")
+        flip.seal()
+        client.query(WRITE)
+        client.query("SELECT '\\', '; INSERT INTO log (who) VALUES (1); --'")
+        client.query("BEGIN")
+        client.query("SELECT bump()")
+        client.query("COMMIT")
+        assert client.one("SELECT count(*) FROM items") == "100"
+
+
+def test_large_object_opened_before(flip, primary):
+    with flip.wire() as client:
+        client.query("BEGIN")
+        client.query("SELECT lo_from_bytea(4242, 'old')")
+        client.query("SELECT lo_open(4242, 131072)")
+        flip.lull.begin(drain_timeout_ms=100, on_deadline="cancel")
+        flip.lull.wait_mode("sealed")
+        flip.seal()
+        client.query("SELECT lowrite(0, 'new')")
+        client.query("COMMIT")
+
+
+def test_pipeline_without_its_sync_begun_before(flip):
+    with flip.wire() as client:
+        client.send(parse("", INSERT), bind(), execute(), message("H", b""))
+        client.until("C")
+        flip.lull.begin(drain_timeout_ms=100, on_deadline="terminate")
+        flip.lull.wait_mode("sealed")
+        flip.seal()
+        try:
+            client.ask(parse("", INSERT), bind(), execute(), sync())
+        except (Closed, ConnectionError):
+            pass
+
+
+def test_procedure_that_commits_inside_runs_on(flip, primary):
+    """It is waited for to its end, and not only to one of its commits."""
+    with flip.wire() as client:
+        client.send(query("DO $$BEGIN FOR i IN 1..8 LOOP INSERT INTO log (who) VALUES ('again'); COMMIT; PERFORM pg_sleep(0.1); "
+                          "END LOOP; END$$"))
+        wait_for(lambda: primary.one("SELECT count(*) FROM log", db="shop") > 0, "it has begun")
+        flip.seal()
+        assert primary.one("SELECT count(*) FROM log", db="shop") == 8
+        assert not errors(client.until("Z"))
+
+
+def test_dblink_opened_before(flip, primary):
+    """A session of the server's own, which no transaction of ours governs: nobody may use it from here on."""
+    primary.sql("CREATE EXTENSION IF NOT EXISTS dblink SCHEMA public", db="shop")
+    with flip.wire() as client:
+        connected = client.query(f"SELECT dblink_connect('x', 'host=127.0.0.1 port={primary.port} dbname=shop user=app "
+                                 f"password={APP_PASSWORD}')")
+        assert not errors(connected), connected
+        flip.seal()
+        for sql in ("SELECT dblink_exec('x', 'INSERT INTO log (who) VALUES (1)')", "BEGIN",
+                    "SELECT * FROM dblink('x', 'INSERT INTO log (who) VALUES (1) RETURNING 1') AS t(a int)", "COMMIT"):
+            client.query(sql)
