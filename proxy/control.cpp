@@ -44,11 +44,12 @@ control::control(boost::asio::io_context& io, std::shared_ptr<config::config con
     }
     state_file::loaded const stored = state_.load();
     records_ = stored.records;
-    if (!stored.problem.empty())
-        log::error(
-            "{}. Every site starts closed; look at the databases, then open each with `lull maintenance off "
-            "SITE`.",
-            stored.problem);
+    if (!stored.problem.empty()) {
+        std::string commands;
+        for (auto const& [name, settings] : config_->sites)
+            commands += (commands.empty() ? "`lull maintenance off " : ", `lull maintenance off ") + name + "`";
+        log::error("{}. Every site starts closed; look at the databases, then open each: {}", stored.problem, commands);
+    }
     for (auto const& [name, settings] : config_->sites) restart_site(add_site(settings), stored);
     watch_catalogs();
     share_settings();

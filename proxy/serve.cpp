@@ -143,6 +143,7 @@ void raise_descriptor_limit() {
 
 int serve(std::string const& config_file) {
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is a full disk: an error, and no end
     raise_descriptor_limit();
     log::open(log::level::info);
     std::string failed;

@@ -15,8 +15,12 @@ struct overloaded : F... {
 template <class... F>
 overloaded(F...) -> overloaded<F...>;
 
-constexpr char disk_fix[] =
-    "make room or repair the rights in the state folder (state_dir), then repeat the command";
+constexpr char disk_fix[] = "make room or repair the rights in the state folder (state_dir)";
+
+/// `verb`: on, off.
+std::string then_run(char const* verb, std::string const& site) {
+    return std::string(disk_fix) + ", then run `lull maintenance " + verb + " " + site + "` again";
+}
 
 }  // namespace
 
@@ -84,7 +88,8 @@ void maintenance::finish(event::finish const& f) {
         case phase::recovering: {
             // What a restart has to write comes first: nobody would repeat it.
             if (pending_ && pending_->then == then::restarted)
-                return fail("the state file cannot be written yet; " + site_ + " stays closed", disk_fix);
+                return fail(error_ ? error_->text : "the state file cannot be written yet; " + site_ + " stays closed",
+                            then_run("off", site_));
             wanted_ = f.replicas;
             maintenance_record r = record_;
             r.phase = phase::reopening;
@@ -234,18 +239,19 @@ void maintenance::persist_failed(std::string const& error) {
     switch (pending_->then) {
         case then::entered:
             pending_.reset();
-            return fail(text + "; nothing was changed", disk_fix);
+            return fail(text + "; nothing was changed", then_run("on", site_));
         case then::reopen:
             pending_.reset();
-            return fail(text + "; " + site_ + " stays closed", disk_fix);
+            return fail(text + "; " + site_ + " stays closed", then_run("off", site_));
         case then::claims:
             pending_.reset();
-            return fail(text + "; the reasons for " + site_ + " to be closed are as before", disk_fix);
+            return fail(text + "; the reasons for " + site_ + " to be closed are as before",
+                        std::string(disk_fix) + ", then repeat the command");
         case then::intend:
         case then::seal:
             if (phase_ == phase::sealing) {
                 pending_.reset();
-                return fail_entering(text, disk_fix);
+                return fail_entering(text, then_run("on", site_));
             }
             break;
         case then::restarted:
