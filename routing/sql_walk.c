@@ -541,8 +541,17 @@ static const char* locking_command(LockClauseStrength s) {
     return "SELECT";
 }
 
+/* Also by its own number: pg_temp_3. */
+static bool is_temporary_schema(const char* schema) {
+    return schema && strncmp(schema, "pg_temp", 7) == 0;
+}
+
 static bool is_temporary(const RangeVar* r) {
-    return r && (r->relpersistence == 't' || (r->schemaname && same(r->schemaname, "pg_temp")));
+    return r && (r->relpersistence == 't' || is_temporary_schema(r->schemaname));
+}
+
+static bool is_in_temporary_schema(const List* names) {
+    return list_length(names) > 1 && is_temporary_schema(string_at(names, 0));
 }
 
 /* In place: the tree dies with the call. Names that come from the grammar itself are constants, but in lower
@@ -621,6 +630,11 @@ static void setting_of_transaction(struct lull_sql_statement* out, const Node* v
     out->kind = LULL_SET_TRANSACTION;
 }
 
+/* With pg_temp in it what is made without a schema is temporary, and no CREATE says so. */
+static void path_to_temporary(struct lull_sql_statement* out, const char* value) {
+    if (value && same(out->name, "search_path") && strstr(value, "pg_temp")) out->pins = true;
+}
+
 static void classify_set(struct lull_sql_statement* out, VariableSetStmt* s) {
     out->constants_matter = true;
     out->local = s->is_local;
@@ -671,6 +685,8 @@ static void classify_set(struct lull_sql_statement* out, VariableSetStmt* s) {
             out->to_default = s->kind == VAR_SET_DEFAULT;
             out->value = value ? value : "";
             setting_of_transaction(out, only);
+            for (int i = 0; i < list_length(s->args); ++i)
+                path_to_temporary(out, constant_text(list_nth(s->args, i), out));
             return;
         }
     }
@@ -707,6 +723,7 @@ static bool classify_set_config(struct lull_sql_statement* out, const struct wal
     out->value = value_text;
     out->name = setting_name((char*)name_text);
     setting_of_transaction(out, value);
+    path_to_temporary(out, value_text);
     return true;
 }
 
@@ -837,6 +854,7 @@ static bool classify_ddl_by_object(struct lull_sql_statement* out, const Node* n
             return true;
         case T_DefineStmt:
             ddl(out, "CREATE", object_word(((const DefineStmt*)n)->kind));
+            out->pins = is_in_temporary_schema(((const DefineStmt*)n)->defnames);
             return true;
         case T_CreateStmt:
             ddl(out, "CREATE", "TABLE");
@@ -863,7 +881,7 @@ static bool classify_ddl_by_object(struct lull_sql_statement* out, const Node* n
         case T_CreateFunctionStmt: {
             const CreateFunctionStmt* s = (const CreateFunctionStmt*)n;
             ddl(out, "CREATE", s->is_procedure ? "PROCEDURE" : "FUNCTION");
-            out->pins = list_length(s->funcname) > 1 && same(string_at(s->funcname, 0), "pg_temp");
+            out->pins = is_in_temporary_schema(s->funcname);
             return true;
         }
         case T_GrantStmt:
@@ -876,6 +894,30 @@ static bool classify_ddl_by_object(struct lull_sql_statement* out, const Node* n
             ddl(out, "CREATE", "TYPE");
             out->pins = is_temporary(((const CompositeTypeStmt*)n)->typevar);
             return true;
+        default:
+            return false;
+    }
+}
+
+/* What these make goes with the session. */
+static bool makes_temporary(const Node* n) {
+    switch (nodeTag(n)) {
+        case T_CreateDomainStmt:
+            return is_in_temporary_schema(((const CreateDomainStmt*)n)->domainname);
+        case T_CreateEnumStmt:
+            return is_in_temporary_schema(((const CreateEnumStmt*)n)->typeName);
+        case T_CreateRangeStmt:
+            return is_in_temporary_schema(((const CreateRangeStmt*)n)->typeName);
+        case T_CreateConversionStmt:
+            return is_in_temporary_schema(((const CreateConversionStmt*)n)->conversion_name);
+        case T_CreateOpClassStmt:
+            return is_in_temporary_schema(((const CreateOpClassStmt*)n)->opclassname);
+        case T_CreateOpFamilyStmt:
+            return is_in_temporary_schema(((const CreateOpFamilyStmt*)n)->opfamilyname);
+        case T_CreateStatsStmt:
+            return is_in_temporary_schema(((const CreateStatsStmt*)n)->defnames);
+        case T_ImportForeignSchemaStmt:
+            return is_temporary_schema(((const ImportForeignSchemaStmt*)n)->local_schema);
         default:
             return false;
     }
@@ -954,6 +996,7 @@ static bool classify_ddl(struct lull_sql_statement* out, const Node* n) {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; ++i) {
         if (commands[i].tag == nodeTag(n)) {
             ddl(out, commands[i].command, "");
+            out->pins = makes_temporary(n);
             return true;
         }
     }
