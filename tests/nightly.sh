@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What takes too long for every change: the fuzzers with clang, the real binary under sanitizers, the simulation and the torture.
-#   tests/nightly.sh [--minutes 60] [fuzz|asan|tsan|sim|torture|bench ...]      default: all of them, each for its share of the time
+#   tests/nightly.sh [--minutes 60] [fuzz|fuzz:NAME|asan|tsan|sim|torture|bench ...]   default: all of them, each for its share of the time
 # What a fuzzer finds stands in build/fuzz/found; put it into tests/fuzz/corpus/NAME with the mend.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +9,7 @@ parts=()
 while (($#)); do
   case $1 in
     --minutes) minutes=${2:?--minutes takes a number}; shift 2 ;;
-    fuzz | asan | tsan | sim | torture | bench) parts+=("$1"); shift ;;
+    fuzz | fuzz:* | asan | tsan | sim | torture | bench) parts+=("$1"); shift ;;
     *) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
   esac
 done
@@ -18,11 +18,16 @@ deploy/install-packages.sh build demo test nightly
 share=$((minutes * 60 / ${#parts[@]}))
 failed=()
 
-fuzz() {
-  cmake --preset fuzz >/dev/null
-  local targets each target name
-  mapfile -t targets < <(ninja -C build/fuzz -t targets all | grep -oE '^fuzz_\w+: phony$' | cut -d: -f1)
-  deploy/build.sh fuzz "${targets[@]}"
+# (Where a part is tried with ||, set -e does not hold: each step that must succeed says so.)
+fuzz() { # [NAME]
+  local targets=() each target name
+  if (($#)); then
+    targets=("fuzz_$1")
+  else
+    cmake --preset fuzz >/dev/null || return 1
+    mapfile -t targets < <(ninja -C build/fuzz -t targets all | grep -oE '^fuzz_\w+: phony$' | cut -d: -f1)
+  fi
+  deploy/build.sh fuzz "${targets[@]}" || return 1
   each=$((share / ${#targets[@]} + 1))
   for target in "${targets[@]}"; do
     name=${target#fuzz_}
@@ -32,7 +37,7 @@ fuzz() {
   done
 }
 sanitized() { # PRESET
-  deploy/build.sh "$1" lull
+  deploy/build.sh "$1" lull || return 1
   LULL_BINARY=$PWD/build/$1/proxy/lull ASAN_OPTIONS=detect_leaks=1 TSAN_OPTIONS=halt_on_error=1 \
     timeout $((share + 1800)) /usr/bin/python3 -m pytest tests/integration -q --tb=short -p no:cacheprovider
 }
@@ -44,7 +49,8 @@ bench() { tests/bench/run.sh; }
 
 for part in "${parts[@]}"; do
   echo "==> $part, for about $((share / 60)) minutes"
-  "$part" || failed+=("$part")
+  IFS=: read -ra words <<<"$part"
+  "${words[@]}" || failed+=("$part")
 done
 ((${#failed[@]} == 0)) || { echo "failed: ${failed[*]}" >&2; exit 1; }
 echo "nothing found"
