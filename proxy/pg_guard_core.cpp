@@ -1,6 +1,7 @@
 // What a session may not do while its site is sealed, and how it is told.
 #include "proxy/pg_refusal_core.hpp"
 #include "proxy/pg_session_core.hpp"
+#include "routing/break_points.hpp"
 
 namespace lull {
 
@@ -98,7 +99,7 @@ prepared pg_session_core::substitute(prepared const& statement, char const*& ret
         case statement_kind::commit:
             if (keeps_temporary()) return statement;
             if (server_->status != 'E' && client_status_ != 'E') retag = "COMMIT";
-            return own_statement("ROLLBACK");
+            return own_statement(broken("commit_block") ? "COMMIT" : "ROLLBACK");
         default:
             return statement;
     }

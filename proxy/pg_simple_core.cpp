@@ -249,7 +249,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         bool const chain = only->chain;
         bool const commits = only->kind == statement_kind::commit;
         bool const keeps = commits && keeps_temporary();
-        owed_reply& owed = send_own_query(keeps ? "COMMIT" : "ROLLBACK", step);
+        owed_reply& owed = send_own_query(keeps || (commits && broken("commit_block")) ? "COMMIT" : "ROLLBACK", step);
         owed.ours = false;
         owed.retag = commits && !keeps && server_->status != 'E' ? "COMMIT" : nullptr;
         owed.block_after = chain;

@@ -26,7 +26,11 @@ house::totals& house::count() {
     return all;
 }
 
-house::house(std::uint64_t seed, bool verbose) : dice_(seed), how_{.verbose = verbose} {
+house::house(std::uint64_t seed, options how)
+    : dice_(seed),
+      how_{.verbose = how.verbose, .strays = true, .sly = how.guards_alone},
+      guards_alone_(how.guards_alone) {
+    standby_.up = !guards_alone_;
     boot();
 }
 
@@ -71,7 +75,7 @@ void house::boot() {
         process_->taken[i] = process_->snapshots;
     }
     publish();
-    clients_to_come_ = 1 + dice_.roll(5);
+    clients_to_come_ = 2 + dice_.roll(14);
 }
 
 /// kill -9. What was sent to servers arrives there, later; orders to the standby may still be carried out.
@@ -86,30 +90,17 @@ void house::crash() {
     for (auto& w : process_->workers)
         for (auto& e : w->being_kept()) under_way.push_back(std::move(e));
     journal_.crash(under_way.empty() ? nullptr : &under_way[dice_.roll(under_way.size())], book_, dice_);
-    for (auto& w : process_->workers)
-        for (auto& s : w->take_servers()) orphans_.push_back(std::move(s));
+    for (auto& w : process_->workers) {
+        orphans_.splice(orphans_.end(), w->take_servers());
+        orphans_.splice(orphans_.end(), w->take_strays());
+    }
+    orphans_.splice(orphans_.end(), strays_);
     if (!disk_.empty() && dice_.one_in(30)) {
         say("the state file is torn");
         disk_.resize(dice_.roll(disk_.size()));
         if (disk_.empty()) disk_ = "{";
     }
     boot();
-}
-
-/// A server whose client has died sees the last bytes, and then the end.
-void house::bury() {
-    if (orphans_.empty()) return;
-    auto const at = std::next(orphans_.begin(), static_cast<std::ptrdiff_t>(dice_.roll(orphans_.size())));
-    (*at)->model.receive((*at)->received);
-    (*at)->model.lose();
-    orphans_.erase(at);
-}
-
-std::vector<std::string> house::leftovers() const {
-    std::vector<std::string> out;
-    for (auto const& s : orphans_)
-        if (!s->received.empty() || s->model.busy()) out.push_back("server " + std::to_string(s->number));
-    return out;
 }
 
 // -- control
@@ -205,43 +196,12 @@ std::uint64_t house::publish() {
     return number;
 }
 
-void house::ask_primary(effect::ask_primary const& what) {
-    process_->jobs.push_back([this, what] {
-        if (!primary_up_) {
-            process_->arrived.push_back(event::primary_failed{what.ticket, "connection refused"});
-            return;
-        }
-        // What is left over is told whether it was asked for or not.
-        lsn const end{1000 + book_.commits};
-        process_->arrived.push_back(event::primary_seen{what.ticket, end, end, leftovers(), {}});
-    });
-}
-
-void house::ask_standby(effect::ask_replica const& what) {
-    process_->jobs.push_back([this, what] {
-        if (!standby_.up) {
-            process_->arrived.push_back(
-                event::replica_failed{what.address, what.ticket, "refused", "", event::failure::unreachable});
-            return;
-        }
-        if (what.order == replica_order::pause) standby_.state = pause_state::paused;
-        if (what.order == replica_order::resume) standby_.state = pause_state::not_paused;
-        replay();
-        process_->arrived.push_back(
-            event::replica_seen{what.address, what.ticket, standby_.replayed, standby_.state});
-    });
-}
-
-void house::replay() {
-    if (standby_.up && standby_.state == pause_state::not_paused)
-        standby_.replayed = lsn{1000 + book_.commits};
-}
-
 // -- workers
 // ---------------------------------------------------------------------------------------------------------
 
 void house::report(std::size_t worker) {
-    event::worker_said said{worker, process_->taken[worker], 0, {}};
+    event::worker_said said{worker, process_->taken[worker], 0, {}, process_->workers[worker]->take_broken()};
+    strays_.splice(strays_.end(), process_->workers[worker]->take_strays());
     for (auto const& c : process_->workers[worker]->clients())
         if (c->driver.core().writes()) {
             ++said.writers;
@@ -278,7 +238,7 @@ void house::operate() {
             request.reason = "simulated";
             request.drain_timeout = milliseconds(dice_.roll(20'000));
             request.on_deadline = static_cast<config::on_deadline>(dice_.roll(4));
-            request.freeze = !dice_.one_in(3);
+            request.freeze = !guards_alone_ && !dice_.one_in(3);
             say("operator: on");
             return feed(event::begin{request,
                                      request.freeze && standby_.up ? std::vector<std::string>{standby_address}
@@ -321,12 +281,13 @@ void house::step() {
             primary_up_ = !dice_.one_in(8);
             return;
         case 5:
-            if (dice_.one_in(4))
+            if (!guards_alone_ && dice_.one_in(4))
                 standby_ = {standby_.replayed, pause_state::not_paused, !standby_.up || dice_.one_in(2)};
             return replay();
         case 6:
         case 7:
-            return bury();
+            if (dice_.one_in(2)) return bury(orphans_);
+            return dice_.one_in(12) ? bury(strays_) : void();  // long enough for a window to be entered
         case 8:
         case 9:
             return pass(milliseconds(dice_.one_in(5) ? dice_.roll(10'000) : dice_.roll(200)));
@@ -363,9 +324,10 @@ void house::step() {
 /// Faults stop: the site can be opened, and everybody gets what he waits for.
 void house::finish() {
     say("faults stop");
-    how_.faults_over = disk_works_ = primary_up_ = standby_.up = true;
+    how_.faults_over = disk_works_ = primary_up_ = true;
+    standby_.up = !guards_alone_;
     effects_to_live_ = 0;
-    while (!orphans_.empty()) bury();
+    while (!orphans_.empty()) bury(orphans_);
     for (int turn = 0; turn < 3000; ++turn) {
         auto const now = process_->machine->view();
         bool const quiet = process_->jobs.empty() && process_->arrived.empty() && process_->mail[0].empty() &&
@@ -380,6 +342,7 @@ void house::finish() {
             process_->workers[i]->move_all();
         }
         for (auto& job : std::exchange(process_->jobs, {})) job();
+        while (!strays_.empty()) bury(strays_);
         while (!process_->arrived.empty()) {
             auto e = std::move(process_->arrived.front());
             process_->arrived.pop_front();

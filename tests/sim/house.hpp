@@ -20,7 +20,12 @@ namespace lull::sim {
 
 class house {
   public:
-    house(std::uint64_t seed, bool verbose);
+    struct options {
+        bool verbose = false;
+        /// No standby: reads of a closed site run on the primary. And half of what clients ask is a way out of READ ONLY.
+        bool guards_alone = false;
+    };
+    house(std::uint64_t seed, options how);
     /// The first violation, or nothing.
     std::string run();
     /// Of all runs so far.
@@ -53,7 +58,7 @@ class house {
     void step();
     void boot();
     void crash();
-    void bury();
+    void bury(std::list<std::unique_ptr<sim_server>>& dead);
     void feed(routing::maintenance_event e);
     void carry_out(routing::maintenance_effect const& e);
     void persist(routing::maintenance_record const& record);
@@ -70,12 +75,14 @@ class house {
     void run_journal();
     void look();
     std::vector<std::string> leftovers() const;
+    std::vector<routing::broken_session> still_there(routing::effect::ask_primary const& what);
     routing::moment now() const;
     void say(std::string const& what) const;
     bool violated() const { return !violations_.empty() || !book_.violations.empty(); }
 
     dice dice_;
     sim_worker::options how_;
+    bool const guards_alone_;
     ledger book_;
     std::vector<std::string> violations_;
     int names_ = 0;
@@ -87,6 +94,7 @@ class house {
     routing::instant now_ = routing::instant{} + std::chrono::hours(1);
     std::unique_ptr<process> process_;
     std::list<std::unique_ptr<sim_server>> orphans_;  // servers of processes that are dead
+    std::list<std::unique_ptr<sim_server>> strays_;   // servers of this one whose connection broke
     std::size_t clients_to_come_ = 0;
     std::size_t effects_to_live_ = 0;  // 0: no crash is due
     bool dying_ = false;

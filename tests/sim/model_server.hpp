@@ -54,6 +54,10 @@ class model_server {
 
     /// Amid something: what pg_stat_activity would not call idle.
     bool busy() const { return open_ || copying_ || skipping_; }
+    /// As backend_xid in pg_stat_activity.
+    std::optional<std::uint32_t> transaction_that_writes() const {
+        return writes_.empty() ? std::nullopt : std::optional(transactions_);
+    }
     char status() const { return !explicit_ ? 'I' : failed_ ? 'E' : 'T'; }
     bool dead() const { return dead_; }
 
@@ -105,6 +109,7 @@ class model_server {
     bool skipping_ = false;  // to Sync
     bool last_simple_ = false;
 
+    std::uint32_t transactions_ = 0;
     bool open_ = false;      // a transaction
     bool explicit_ = false;  // a block
     bool failed_ = false;

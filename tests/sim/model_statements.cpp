@@ -65,6 +65,7 @@ std::string default_of(std::string const& name) {
 void model_server::ensure_transaction() {
     if (open_) return;
     open_ = true;
+    ++transactions_;
     explicit_ = failed_ = false;
     auto const chosen = made_.find("default_transaction_read_only");
     read_only_ = kind_.standby || (chosen == made_.end() ? kind_.read_only_default : chosen->second == "on");

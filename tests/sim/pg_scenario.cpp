@@ -8,6 +8,7 @@ using namespace wire;
 
 operation scenario::next(names how) {
     how_ = how;
+    if (sly_ && dice_.one_in(2)) return way_out();
     switch (dice_.roll(12)) {
         case 0:
         case 1:
@@ -25,6 +26,29 @@ operation scenario::next(names how) {
         default:
             return segment();
     }
+}
+
+/// Out of READ ONLY, in each shape that a guard has to end.
+operation scenario::way_out() {
+    operation op;
+    op.undoes = true;
+    switch (dice_.roll(4)) {
+        case 0:
+            op.begins = true;
+            op.bytes = query("begin");
+            return op;
+        case 1:
+            op.commits = true;
+            op.bytes = query("commit");
+            return op;
+        default:
+            break;
+    }
+    std::string const c = fresh();
+    std::string const text = "select escape('" + c + "')";
+    op.reads = {c};
+    op.bytes = dice_.one_in(2) ? query(text) : parse("", text) + bind_to("") + execute() + sync();
+    return op;
 }
 
 operation scenario::simple() {

@@ -37,10 +37,13 @@ class scenario {
     /// counts them; and what a name means must not hang on an operation that is under way and may yet fail.
     enum class names : std::uint8_t { named, all, new_ones };
     operation next(names how = names::named);
+    /// From now on half of what it asks is a way out of READ ONLY.
+    void be_sly() { sly_ = true; }
 
   private:
     std::string fresh() { return client_ + "-" + std::to_string(++count_); }
     std::string any_statement(operation& op);
+    operation way_out();
     operation simple();
     operation block();
     operation setting();
@@ -54,6 +57,7 @@ class scenario {
     // there is the one or the other.
     bool on_standby_;
     names how_ = names::named;
+    bool sly_ = false;
     std::size_t count_ = 0;
 };
 

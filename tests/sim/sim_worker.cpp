@@ -29,79 +29,6 @@ std::string debts(sim_client& c) {
 
 }  // namespace
 
-void sim_client::hear(ledger& book, std::vector<std::string>& violations) {
-    heard += std::exchange(driver.to_client, {});
-    for (raw_message const& m : take_messages(heard)) {
-        std::size_t at = 0;
-        if (m.type == 'Z' && !greeted) {
-            greeted = true;
-            continue;
-        }
-        if (asked.empty()) continue;
-        operation const& op = asked.front();
-        switch (m.type) {
-            case 'D':
-            case 'd': {
-                std::string const row = m.body.substr(m.type == 'D' ? 6 : 0);
-                if (row.find('-') == std::string::npos) break;  // no constant of an operation
-                auto const found =
-                    std::find(op.reads.begin() + static_cast<std::ptrdiff_t>(next_read), op.reads.end(), row);
-                if (found == op.reads.end())
-                    violations.push_back("a row that is not this operation's: " + row);
-                else
-                    next_read = static_cast<std::size_t>(found - op.reads.begin()) + 1;
-                break;
-            }
-            case 'C':
-                last_tag = text_at(m.body, at);
-                done = true;
-                break;
-            case 'E':
-                failed = true;
-                if (auto const fields = pg::parse_error_fields(pg::as_bytes(m.body)))
-                    failure = fields->sqlstate.value_or("");
-                break;
-            case 'Z': {
-                char const status = m.body[0];
-                if (op.undoes) unclear = true;
-                if (!op.write.empty() && done && !failed) acknowledged.push_back(op.write);
-                if (!op.write.empty() && failed && failure == "25006" && book.executed.contains(op.write))
-                    violations.push_back("refused and executed: " + op.write);
-                if (status == 'E') unclear = true;
-                if (status == 'I') {
-                    bool const kept = !unclear && !failed && last_tag != "ROLLBACK";
-                    for (auto const& w : acknowledged) {
-                        if (!kept || book.committed.contains(w) || book.journaled.contains(w)) continue;
-                        if (discarded < driver.core().fates().discarded) {
-                            ++discarded;
-                            book.discarded.insert(w);
-                            continue;
-                        }
-                        violations.push_back("acknowledged and lost: " + w);
-                    }
-                    acknowledged.clear();
-                    unclear = false;
-                }
-                asked.pop_front();
-                next_read = 0;
-                failed = done = false;
-                failure.clear();
-                last_tag.clear();
-                break;
-            }
-            default:
-                break;
-        }
-    }
-}
-
-void judge_journal(ledger const& book, std::vector<std::string>& violations) {
-    for (auto const& w : book.journaled)
-        if (!book.committed.contains(w)) violations.push_back("journaled and lost: " + w);
-    for (auto const& w : book.discarded)
-        if (book.executed.contains(w)) violations.push_back("discarded and executed: " + w);
-}
-
 sim_worker::sim_worker(ledger& book, sim_journal& journal, dice& d, int& names, options const& how,
                        std::vector<std::string>& violations)
     : book_(book), journal_(journal), dice_(d), names_(names), how_(how), violations_(violations) {
@@ -124,6 +51,7 @@ void sim_worker::arrive() {
     auto tell = [this, name](std::string const& what) { violations_.push_back(name + ": " + what); };
     auto made = std::make_unique<sim_client>(world_, world_.identity(dice_.one_in(10)), name,
                                              dice_.roll(1'000'000'000), tell);
+    if (how_.sly) made->plan.be_sly();
     made->operations_left = 1 + dice_.roll(25);
     made->driver.lender = [this, c = made.get()](server_wish const& wish) -> test_server* {
         sim_server* const s = dice_.one_in(2) ? hottest(*c, wish) : nullptr;
@@ -277,12 +205,44 @@ void sim_worker::drop(sim_server& s) {
     std::erase_if(servers_, [&](auto const& p) { return p.get() == &s; });
 }
 
+/// The connection is gone, and the server does not know: what has arrived there is carried out, sooner or
+/// later.
+void sim_worker::lose(sim_server& s, bool writes) {
+    bool const can_write = !s.guarded && !s.migration && s.state.role == routing::role::primary;
+    if (!how_.strays || !can_write) return drop(s);
+    say("server " + std::to_string(s.number) + " goes on");
+    // As pg_service::note_broken() and pg_pool tell of them.
+    if (writes || !s.state.clean())
+        broken_.push_back({static_cast<std::uint32_t>(s.number), world_.context().now,
+                           "server " + std::to_string(s.number)});
+    std::erase(idle_, &s);
+    auto const at =
+        std::find_if(servers_.begin(), servers_.end(), [&](auto const& p) { return p.get() == &s; });
+    strays_.splice(strays_.end(), servers_, at);
+}
+
+void sim_worker::end_server(int number) {
+    auto const at = std::find_if(servers_.begin(), servers_.end(), [&](auto const& s) { return s->number == number; });
+    if (at == servers_.end()) return;
+    sim_server& s = **at;
+    say("server " + std::to_string(number) + " is terminated");
+    s.received.clear();
+    for (auto const& c : clients_) {
+        if (c->driver.linked() != &s) continue;
+        c->driver.server(s.answers + error("57P01", "terminating connection", "FATAL"));
+        if (c->driver.linked() == &s) c->driver.lose();
+        settle(*c);
+        break;
+    }
+    if (std::any_of(servers_.begin(), servers_.end(), [&](auto const& one) { return one.get() == &s; })) drop(s);
+}
+
 /// After every event of a session.
 void sim_worker::settle(sim_client& c) {
     for (test_server* s : std::exchange(c.driver.released, {})) idle_.push_back(static_cast<sim_server*>(s));
     for (test_server* s : std::exchange(c.driver.discarded, {})) {
         say("discards server " + std::to_string(s->number));
-        drop(static_cast<sim_server&>(*s));
+        lose(static_cast<sim_server&>(*s), false);
     }
     if (std::exchange(c.driver.cancels, 0) > 0 && c.driver.linked()) {
         auto& s = static_cast<sim_server&>(*c.driver.linked());
@@ -292,7 +252,8 @@ void sim_worker::settle(sim_client& c) {
     if (how_.verbose && !c.driver.to_client.empty()) say("hears " + show(c.driver.to_client, true), &c);
     c.hear(book_, violations_);
     // Debts are bounded: by the limit, and by what one segment of a client can bring behind it.
-    if (c.driver.linked() && c.driver.linked()->state.owed.size() > world_.configured().limits.max_pipeline + 64)
+    if (c.driver.linked() &&
+        c.driver.linked()->state.owed.size() > world_.configured().limits.max_pipeline + 64)
         violations_.push_back(c.name + ": a server owes more than the limit");
 }
 
@@ -303,19 +264,24 @@ void sim_worker::step() {
     auto const some = [&](std::size_t all) { return dice_.one_in(2) ? all : 1 + dice_.roll(all); };
     switch (dice_.roll(39) + 1) {
         case 1:
-            if (how_.faults && c->driver.linked() && dice_.one_in(6)) {
+            if (how_.faults && c->driver.linked() && dice_.one_in(how_.strays ? 1 : 6)) {
                 auto& s = static_cast<sim_server&>(*c->driver.linked());
                 say("loses server " + std::to_string(s.number), c);
-                carry(s, dice_.roll(s.received.size() + 1));
-                s.received.clear();
+                if (dice_.one_in(2)) s.received.resize(dice_.roll(s.received.size() + 1));
+                std::string on_its_way;
+                if (how_.strays && dice_.one_in(2))
+                    on_its_way = std::exchange(s.received, {});
+                else
+                    carry(s, s.received.size());
+                bool const writes = c->driver.core().writes();
                 // PostgreSQL may have said why.
                 if (dice_.one_in(2)) c->driver.server(s.answers + error("57P01", "going down", "FATAL"));
                 if (c->driver.linked() == &s) c->driver.lose();
-                s.received.clear();  // what was sent since: it must not join what arrived of the rest
+                s.received = on_its_way;  // what was sent since must not join what arrived of the rest
                 auto const& dropped = c->driver.discarded;
                 bool const discarded = std::find(dropped.begin(), dropped.end(), &s) != dropped.end();
                 settle(*c);
-                if (!discarded) drop(s);
+                if (!discarded) lose(s, writes);
             }
             return;
         case 2:

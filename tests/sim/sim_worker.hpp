@@ -12,6 +12,7 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace lull::sim {
@@ -63,6 +64,8 @@ class sim_worker {
         sabotage broken = sabotage::none;
         bool verbose = false;
         bool faults_over = false;
+        bool strays = false;  // servers go on after their connection broke; somebody takes them
+        bool sly = false;     // clients try to leave READ ONLY
     };
     /// All that is handed in outlives it; `names` counts clients and servers.
     sim_worker(ledger& book, sim_journal& journal, dice& d, int& names, options const& how,
@@ -82,6 +85,13 @@ class sim_worker {
     std::vector<journal_entry> being_kept() const;
     /// What becomes of the servers when the process dies.
     std::list<std::unique_ptr<sim_server>> take_servers();
+    std::list<std::unique_ptr<sim_server>> const& servers() const { return servers_; }
+    /// An administrator's command: its transaction is rolled back and its client's connection is gone.
+    void end_server(int number);
+    /// Servers that go on although nobody is connected to them any more.
+    std::list<std::unique_ptr<sim_server>> take_strays() { return std::exchange(strays_, {}); }
+    /// What of theirs sealing has to know: by the number of the server. Told of once.
+    std::vector<routing::broken_session> take_broken() { return std::exchange(broken_, {}); }
     void say(std::string const& what, sim_client const* who = nullptr) const;
 
   private:
@@ -94,6 +104,7 @@ class sim_worker {
     void answer(sim_client& c, std::size_t most);
     void settle(sim_client& c);
     void drop(sim_server& s);
+    void lose(sim_server& s, bool writes);
     sim_client* any_client();
 
     void keep(sim_client& c);
@@ -108,6 +119,8 @@ class sim_worker {
     std::list<std::unique_ptr<sim_client>> clients_;
     std::list<std::unique_ptr<sim_server>> servers_;
     std::vector<sim_server*> idle_;
+    std::list<std::unique_ptr<sim_server>> strays_;
+    std::vector<routing::broken_session> broken_;
 };
 
 }  // namespace lull::sim

@@ -46,10 +46,10 @@ class Client:
 
     # -- the ledger -------------------------------------------------------------------------------------------------
 
-    def token(self, outcome="unknown"):
-        """Of something that is about to be sent: until the answer is there nobody knows."""
+    def token(self, outcome="unknown", mark=None):
+        """Of something that is about to be sent: until the answer is there nobody knows. `mark`: four letters."""
         self.count += 1
-        token = f"{self.number:03d}-{self.count:06d}-{self.kind.__name__[:4]}"
+        token = f"{self.number:03d}-{self.count:06d}-{mark or self.kind.__name__[:4]}"
         self.books.outcomes[token] = outcome
         return token
 
@@ -124,16 +124,31 @@ class Client:
 
 # -- the eight kinds ------------------------------------------------------------------------------------------------------
 
-def autocommit(c):
-    token = c.token()
-    choice = c.dice.random()
-    if choice < 0.1:
-        # A function that leaves READ ONLY. In a closed site it seems to work and is undone, so it promises nothing.
+def sly(c):
+    """A function that leaves READ ONLY, where Lull's ROLLBACK alone is between it and a commit: behind a simple query, behind a
+    Sync, and in the place of the client's COMMIT. In a closed site it seems to work and is undone, so it promises nothing."""
+    mark = c.dice.choice(["slya", "slys", "slyb"])
+    token = c.token(mark=mark)
+    if mark == "slya":
         c.codes(c.wire.query(f"SELECT sly('{token}')"))
-    elif choice < 0.2:
+    elif mark == "slys":
+        c.codes(c.wire.extended("SELECT sly($1)", [token]))
+    else:
+        c.wire.query("BEGIN")
+        c.codes(c.wire.query(f"SELECT sly('{token}')"))
+        if statuses(c.wire.query("COMMIT"))[-1] != "I":
+            c.wire.query("ROLLBACK")
+
+
+def autocommit(c):
+    choice = c.dice.random()
+    if choice < 0.3:
+        return sly(c)
+    token = c.token()
+    if choice < 0.4:
         simple = c.dice.random() < 0.5
         c.judged(c.wire.query(f"SELECT writes('{token}')") if simple else c.wire.extended("SELECT writes($1)", [token]), [token])
-    elif choice < 0.6:
+    elif choice < 0.65:
         c.judged(c.wire.extended("INSERT INTO ledger (token) VALUES ($1)", [token]), [token])
     else:
         c.judged(c.wire.query(c.insert(token)), [token])

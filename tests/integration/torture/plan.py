@@ -13,6 +13,7 @@ CHAOS = {
     "kill the primary": 1,
     "kill the standby": 1,
 }
+FIRST = {"kill lull", "kill a backend", "kill the primary"}
 
 
 @dataclass
@@ -40,8 +41,8 @@ class Plan:
         self.writes = dice.choice(["refuse", "hold"])
         self.events, at = [], 1.5
         names = [name for name in (CHAOS if chaos is None else chaos) if standby or "standby" not in name]
-        # The first of the shuffled kinds in turn, so that a short round has many; then by weight.
-        order = dice.sample(names, len(names))
+        # Each kind once, so that a short round has many, and first of all those that no round may be without; then by weight.
+        order = sorted(dice.sample(names, len(names)), key=lambda name: name in FIRST)
         while names and at < seconds - 2:
             what = order.pop() if order else dice.choices(names, [CHAOS[name] for name in names])[0]
             self.events.append(Event(at, what, dice.randrange(1 << 30)))
