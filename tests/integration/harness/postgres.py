@@ -120,7 +120,7 @@ class Postgres:
             with self.connect() as connection:
                 return connection.execute("SELECT 1").fetchone()
 
-        wait_for(answers, f"{self.name} accepts connections", 30)
+        wait_for(answers, f"{self.name} accepts connections", 60)
 
     def stop(self, how=signal.SIGINT):
         """SIGINT: fast, clients are disconnected. SIGQUIT: immediate, as a crash. SIGTERM: smart."""
