@@ -1,9 +1,9 @@
-// A CancelRequest on a connection of its own (manual, "Canceling Requests in Progress").
+// A CancelRequest on a connection of its own (manual, "Canceling Requests in Progress"), encrypted where the
+// cluster's connections are.
 #pragma once
 
+#include "proxy/pg_server_login_core.hpp"
 #include "proxy/resolver.hpp"
-
-#include <boost/asio/io_context.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -11,9 +11,19 @@
 
 namespace lull {
 
+class pg_service;
+
+/// Where the request goes, and how. Of a host name that has several addresses it is the one of the connection
+/// whose statement is meant.
+struct cancel_target {
+    routing::backend_id server{};
+    socket_address address;
+    server_tls_wish tls = server_tls_wish::none;
+};
+
 /// `done` runs when the server has closed the connection, that is, after it has sent the signal; or when it
 /// could not be reached. On the worker's thread, never before this returns.
-void send_cancel(boost::asio::io_context& io, socket_address const& to, std::int32_t pid,
-                 std::string const& secret, std::function<void()> done);
+void send_cancel(pg_service& service, cancel_target const& to, std::int32_t pid, std::string const& secret,
+                 std::function<void()> done);
 
 }  // namespace lull

@@ -286,7 +286,7 @@ void pg_server::drop_unsent() {
 void pg_server::cancel() {
     if (state_.pid == 0 || addresses_.empty()) return;
     ++cancels_;
-    send_cancel(service_.io(), addresses_[next_address_ - 1], state_.pid, state_.secret,
+    send_cancel(service_, {state_.backend, addresses_[next_address_ - 1], tls_wish()}, state_.pid, state_.secret,
                 [this, alive = std::weak_ptr<bool>(alive_)] {
                     if (!alive.lock()) return;
                     if (--cancels_ == 0 && !client_ && stage_ == stage::ready) pool_.release(*this);

@@ -2,13 +2,18 @@
 be. The control connections (libpq's) go the same way."""
 import os
 import shutil
+import threading
 import time
 
 import psycopg
 import pytest
 
 from harness.certificates import Authority
+from harness.gate import Gate
 from harness.wait import wait_for
+
+SSL_REQUEST = bytes.fromhex("0000000804d2162f")
+CANCEL_CODE = bytes.fromhex("04d2162e")
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +118,31 @@ def test_modes(with_tls, servers, authority, good, mode, wanted):
 
 def test_cancel(with_tls, good):
     lull = with_tls(good, mode="require")
-    import threading
     with lull.connect() as connection, pytest.raises(psycopg.errors.QueryCanceled):
         threading.Timer(0.3, connection.cancel).start()
         connection.execute("SELECT pg_sleep(20)")
+
+
+def test_cancel_is_encrypted_where_sessions_are(with_tls, good, cluster):
+    """The key in it is worth a cancel to whoever reads it on the way."""
+    gate = Gate(cluster.primary.port)
+    lull = with_tls(good, mode="require", start=False)
+    lull.config["clusters"]["main"].update(primary=f"127.0.0.1:{gate.port}", replicas=[])
+    lull.start()
+    with lull.connect() as connection, pytest.raises(psycopg.errors.QueryCanceled):
+        threading.Timer(0.3, connection.cancel).start()
+        connection.execute("SELECT pg_sleep(20)")
+    assert gate.heads and all(bytes(head).startswith(SSL_REQUEST) and CANCEL_CODE not in bytes(head) for head in gate.heads)
+    lull.remove()
+    # A server that cannot speak TLS gets it as it can.
+    lull = with_tls(None, mode="prefer", start=False)
+    lull.config["clusters"]["main"].update(primary=f"127.0.0.1:{gate.port}", replicas=[])
+    lull.start()
+    with lull.connect() as connection, pytest.raises(psycopg.errors.QueryCanceled):
+        threading.Timer(0.3, connection.cancel).start()
+        connection.execute("SELECT pg_sleep(20)")
+    assert any(CANCEL_CODE in bytes(head) for head in gate.heads)
+    gate.close()
 
 
 def test_the_journal_is_replayed_over_tls(make_lull, servers, good, authority):
