@@ -71,8 +71,13 @@ void host_resolver::resolve(config::endpoint const& where, done then) {
         if (!back->mail) return;
         back->mail->post([found = std::move(found), key, then = std::move(then), back, this]() mutable {
             if (!back->mail) return;  // on the worker's thread, which is the one that clears it
-            if (!found.addresses.empty())
-                cache_[key] = {found.addresses, std::chrono::steady_clock::now() + remembered};
+            auto const until = std::chrono::steady_clock::now() + remembered;
+            if (!found.addresses.empty()) {
+                cache_[key] = {found.addresses, until};
+            } else if (auto const last = cache_.find(key); last != cache_.end()) {
+                last->second.until = until;  // where nobody answers for the name, what was found last is used on
+                found = {last->second.addresses, {}};
+            }
             then(std::move(found.addresses), std::move(found.error));
         });
     }).detach();
