@@ -49,6 +49,14 @@ inline constexpr std::array<choice<auth_method>, 5> auth_methods{
      {"trust", auth_method::trust}}};
 inline constexpr std::array<choice<freeze_policy>, 2> freeze_policies{
     {{"auto", freeze_policy::automatic}, {"off", freeze_policy::off}}};
+inline constexpr std::array<choice<fence_policy>, 4> fence_policies{{{"auto", fence_policy::automatic},
+                                                                     {"required", fence_policy::required},
+                                                                     {"wanted", fence_policy::wanted},
+                                                                     {"off", fence_policy::off}}};
+inline constexpr std::array<choice<prepared_policy>, 3> prepared_policies{
+    {{"report", prepared_policy::report},
+     {"wait", prepared_policy::wait},
+     {"refuse", prepared_policy::refuse}}};
 inline constexpr std::array<choice<on_deadline>, 4> deadline_choices{{{"wait", on_deadline::wait},
                                                                       {"cancel", on_deadline::cancel},
                                                                       {"terminate", on_deadline::terminate},
@@ -81,6 +89,12 @@ constexpr auto const& choices_of(auth_method) {
 }
 constexpr auto const& choices_of(freeze_policy) {
     return freeze_policies;
+}
+constexpr auto const& choices_of(fence_policy) {
+    return fence_policies;
+}
+constexpr auto const& choices_of(prepared_policy) {
+    return prepared_policies;
 }
 constexpr auto const& choices_of(on_deadline) {
     return deadline_choices;
@@ -138,6 +152,10 @@ void visit_cluster(Cluster& c, V& v) {
     v.optional_section("control", c.control,
                        "The role for probes, the proof of sealing and the pausing of replay; without it "
                        "replicas serve no reads.",
+                       [&](auto& role) { visit_role(role, v); });
+    v.optional_section("fence", c.fence,
+                       "The role that keeps those who go past Lull from writing while a site is sealed; without it they are "
+                       "seen and not stopped.",
                        [&](auto& role) { visit_role(role, v); });
     v.optional_section(
         "auth_query", c.auth_query,
@@ -262,6 +280,13 @@ void visit_site(Site& s, V& v) {
             spec{.about = "How long proof, replicas and freezing may take once no writer is left.",
                  .least = 100,
                  .most = hour});
+    v.field("fence", s.fence,
+            spec{.about = "Whether the server itself keeps those from writing who go past Lull: without it the site "
+                          "is not sealed, it is wanted, or it is off; auto is required where the cluster has a role "
+                          "for it."});
+    v.field("prepared_transactions", s.prepared,
+            spec{.about = "What becomes of sealing where prepared transactions are open: they are reported, "
+                          "waited for, or the site is not sealed."});
     v.field("overdue_again", s.overdue_again,
             spec{.about = "How often a window that is overdue, or whose lease has ended, is told of again.",
                  .least = second,

@@ -58,6 +58,14 @@ enum class pool_mode : std::uint8_t { session, transaction, statement };
 /// The same for one user.
 enum class user_pool_mode : std::uint8_t { as_site, session, transaction, statement };
 
+/// Whether those who go past Lull are kept from writing by the server itself. `required`: without it a site is not
+/// sealed; `wanted`: it is, and that is said. `automatic`: required where the cluster has a login for it, else off.
+enum class fence_policy : std::uint8_t { automatic, required, wanted, off };
+
+/// What becomes of sealing where prepared transactions are open, which nobody can end but who commits them or
+/// rolls them back.
+enum class prepared_policy : std::uint8_t { report, wait, refuse };
+
 struct listeners {
     std::optional<endpoint> postgres;
     std::optional<endpoint> migration;
@@ -90,6 +98,7 @@ struct cluster {
     endpoint primary;
     std::vector<endpoint> replicas;
     std::optional<login_role> control;  // probes, proof of sealing, pause and resume of replay
+    std::optional<login_role> fence;    // may set default_transaction_read_only and end sessions
     std::optional<lull::config::auth_query> auth_query;
     server_tls tls;
     milliseconds probe_interval{100};
@@ -177,6 +186,8 @@ struct site {
     milliseconds drain_timeout{30'000};
     lull::config::on_deadline on_deadline = lull::config::on_deadline::wait;
     milliseconds seal_timeout{60'000};  // from drained to sealed: proof, replicas, freeze
+    fence_policy fence = fence_policy::automatic;
+    prepared_policy prepared = prepared_policy::report;
     milliseconds overdue_again{60'000};  // how often an overdue window is told of
     window_hooks hooks;
     milliseconds retry_after{30'000};   // HTTP Retry-After where no end is announced

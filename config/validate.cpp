@@ -2,6 +2,7 @@
 
 #include "config/endpoint.hpp"
 #include "config/network.hpp"
+#include "config/validate_fence.hpp"
 #include "config/validate_guard.hpp"
 #include "config/validate_writes.hpp"
 
@@ -267,6 +268,9 @@ class judge {
                   "keep it in one site: two sites could not be sealed apart");
         judge_hosts(path, s);
         validate_guard(config_, s, path + ".guard", [&](std::string const& where, std::string what, std::string fix) {
+            refuse(where, std::move(what), std::move(fix));
+        });
+        validate_fence(config_, s, path, [&](std::string const& where, std::string what, std::string fix) {
             refuse(where, std::move(what), std::move(fix));
         });
         validate_writes(s, path, [&](std::string const& where, std::string what, std::string fix) {

@@ -87,6 +87,21 @@ void print_hooks(json const& site) {
                    text(h, "at"), h.value("ok", false) ? "" : "  FAILED");
 }
 
+/// Where it matters: while the site is closed, or where something of it is still to be put back.
+std::string fence_in_words(json const& site, bool open) {
+    auto const fence = site.find("fence");
+    if (fence == site.end() || !fence->is_object()) return {};
+    std::string const state = text(*fence, "state");
+    std::string const why = text(*fence, "note").empty() ? "" : ": " + text(*fence, "note");
+    if (state == "up") return "up: the server itself refuses writes past Lull" + why;
+    if (state == "raising") return "NOT UP YET" + why;
+    if (state == "missing") return "NOT FENCED" + why;
+    if (state == "lowering") return "is being taken away" + why;
+    if (state == "owed") return "STILL UP, writes past Lull are refused" + why;
+    if (open) return {};
+    return fence->value("configured", false) ? "" : "none: who goes past Lull is not stopped";
+}
+
 void print_site(json const& site) {
     std::string const state = text(site, "state");
     fmt::print("{}: {}\n", text(site, "site"), in_words(state));
@@ -102,6 +117,7 @@ void print_site(json const& site) {
                               ? ""
                               : text(site, "sealed_lsn") + ", " + text(site, "sealed_at"));
     }
+    line("fence", fence_in_words(site, state == "read_write"));
     print_reasons(site);
     line("epoch", text(site, "epoch"));
     line("clients", text(site, "clients"));
@@ -135,15 +151,18 @@ void print_site(json const& site) {
                        text(w, "database"), text(w, "application_name"), text(w, "state"), text(w, "since"),
                        text(w, "statement"));
     }
-    auto list = [&](char const* key, char const* title) {
-        auto const lines = site.find(key);
-        if (lines == site.end() || !lines->is_array() || lines->empty()) return;
+    auto list = [](json const& in, char const* key, char const* title) {
+        auto const lines = in.find(key);
+        if (lines == in.end() || !lines->is_array() || lines->empty()) return;
         fmt::print("  {}:\n", title);
         for (json const& l : *lines) fmt::print("    {}\n", l.is_string() ? l.get<std::string>() : l.dump());
     };
-    list("suspects", "nobody is connected to them any more, the server may go on");
-    list("outsiders", "writing past Lull, not stopped by it");
-    list("bypassing", "connected past Lull, could write");
+    list(site, "suspects", "nobody is connected to them any more, the server may go on");
+    list(site, "outsiders", "writing past Lull, not stopped by it");
+    json const fence = site.value("fence", json::object());
+    bool const fenced = text(fence, "state") == "up";
+    list(fence, "ended", "their sessions past Lull were ended for the fence");
+    list(site, "bypassing", fenced ? "connected past Lull" : "connected past Lull, could write");
     print_hooks(site);
     auto const backends = site.find("backends");
     if (backends != site.end() && backends->is_array()) {

@@ -38,6 +38,8 @@ control::control(boost::asio::io_context& io, std::shared_ptr<config::config con
         add_server(name, cluster.primary, routing::role::primary);
         for (config::endpoint const& replica : cluster.replicas)
             add_server(name, replica, routing::role::replica);
+        if (cluster.fence)
+            fences_[name] = std::make_unique<fence_keeper>(io_, cluster.primary, *cluster.fence, cluster.tls);
         if (cluster.auth_query)
             finders_[name] =
                 std::make_unique<secret_finder>(cluster.primary, *cluster.auth_query, cluster.tls);
@@ -99,6 +101,8 @@ control::managed_site& control::add_site(config::site const& settings) {
 void control::restart_site(managed_site& s, state_file::loaded const& stored) {
     routing::event::restart event;
     event.provable = provable(s);
+    event.fence = fence_of(s);
+    event.prepared = s.settings->prepared;
     auto const known = stored.records.find(s.name);
     if (known != stored.records.end()) {
         event.record = known->second;
@@ -136,6 +140,7 @@ void control::stop() {
     for (auto const& s : servers_) s->watch.reset();
     for (auto const& s : sites_) s->hooks.reset();
     finders_.clear();
+    fences_.clear();
     catalog_watches_.clear();
 }
 
@@ -173,6 +178,7 @@ void control::carry_out(managed_site& s, routing::maintenance_effect const& effe
                    },
                    [&](routing::effect::ask_primary const& e) { ask_primary(s, e); },
                    [&](routing::effect::ask_replica const& e) { ask_replica(s, e); },
+                   [&](routing::effect::ask_fence const& e) { ask_fence(s, e); },
                    [&](routing::effect::end_writers const& e) {
                        if (!workers_) return;
                        for (auto const& w : *workers_)
@@ -282,6 +288,37 @@ void control::ask_primary(managed_site& s, routing::effect::ask_primary const& w
                 feed(s, routing::event::primary_failed{ticket, std::get<order_failure>(answer).error});
             }
         });
+}
+
+config::fence_policy control::fence_of(managed_site const& s) const {
+    if (!fences_.contains(s.settings->cluster)) return config::fence_policy::off;
+    return s.settings->fence == config::fence_policy::automatic ? config::fence_policy::required : s.settings->fence;
+}
+
+void control::ask_fence(managed_site& s, routing::effect::ask_fence const& what) {
+    auto const keeper = fences_.find(s.settings->cluster);
+    if (keeper == fences_.end()) {
+        s.events.push_back(routing::event::fence_failed{what.ticket, "the cluster has no `fence` role any more",
+                                                        "give it back its `fence` role in the configuration and restart",
+                                                        routing::event::failure::rights});
+        return;
+    }
+    fence_question question{.order = what.order,
+                            .settings = what.settings,
+                            .databases = s.settings->databases,
+                            .asked = std::chrono::steady_clock::now()};
+    for (site_load const& load : s.loads)
+        question.ours.insert(question.ours.end(), load.server_pids.begin(), load.server_pids.end());
+    keeper->second->ask(std::move(question), [this, &s, ticket = what.ticket](fence_keeper::answer answer) {
+        if (auto* seen = std::get_if<routing::event::fence_seen>(&answer)) {
+            seen->ticket = ticket;
+            return feed(s, std::move(*seen));
+        }
+        auto const& failed = std::get<order_failure>(answer);
+        feed(s, routing::event::fence_failed{
+                    ticket, failed.error, failed.fix,
+                    failed.rights ? routing::event::failure::rights : routing::event::failure::unreachable});
+    });
 }
 
 void control::ask_replica(managed_site& s, routing::effect::ask_replica const& what) {

@@ -9,6 +9,7 @@
 
 #include "proxy/admin.hpp"
 #include "proxy/catalog_watch.hpp"
+#include "proxy/fence.hpp"
 #include "proxy/hooks.hpp"
 #include "proxy/journal_replay.hpp"
 #include "proxy/journals.hpp"
@@ -148,6 +149,8 @@ class control final : public control_port, public admin_desk {
     void call_hook(managed_site& s, routing::effect::turn turn);
     void hook_ended(managed_site& s, hook_outcome const& outcome);
     void ask_primary(managed_site& s, routing::effect::ask_primary const& what);
+    void ask_fence(managed_site& s, routing::effect::ask_fence const& what);
+    config::fence_policy fence_of(managed_site const& s) const;
     void ask_replica(managed_site& s, routing::effect::ask_replica const& what);
     server* find_server(std::string const& address);
     server& primary_of(managed_site const& s);
@@ -198,6 +201,7 @@ class control final : public control_port, public admin_desk {
     std::vector<std::unique_ptr<server>> servers_;      // indexed by backend_id
     std::vector<std::unique_ptr<managed_site>> sites_;  // indexed by site_id
     std::map<std::string, std::unique_ptr<secret_finder>> finders_;  // by cluster
+    std::map<std::string, std::unique_ptr<fence_keeper>> fences_;    // likewise
     std::map<std::string, std::unique_ptr<catalog_watch>> catalog_watches_;  // by cluster
     std::map<std::string, known_catalog> catalogs_;                          // by database
     std::vector<std::unique_ptr<worker_port>>* workers_ = nullptr;

@@ -22,6 +22,9 @@ nlohmann::json control::audit_line(managed_site& s, routing::effect::say const& 
         line["snapshot"] = record.at_sealing.snapshot;
         line["outsiders"] = s.machine->outsiders();
         line["bypassing"] = s.machine->bypassing();
+        line["prepared"] = s.machine->prepared();
+        line["fenced"] = s.machine->fence() == routing::fence_state::up;
+        line["ended"] = s.machine->fence_ended();
         if (auto const end = routing::expected_end(record)) line["until"] = rfc3339(*end);
     }
     if (what.event == "reopened" && record.last_window) {

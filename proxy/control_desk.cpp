@@ -51,6 +51,24 @@ char const* name_of(routing::phase p, bool frozen) {
     return "?";
 }
 
+char const* name_of(routing::fence_state f) {
+    switch (f) {
+        case routing::fence_state::none:
+            return "none";
+        case routing::fence_state::raising:
+            return "raising";
+        case routing::fence_state::up:
+            return "up";
+        case routing::fence_state::missing:
+            return "missing";
+        case routing::fence_state::lowering:
+            return "lowering";
+        case routing::fence_state::owed:
+            return "owed";
+    }
+    return "?";
+}
+
 json describe(writer const& w) {
     return {{"protocol", w.protocol},
             {"client", w.client},
@@ -125,6 +143,12 @@ json control::describe(managed_site& s) {
              {"outsiders", s.machine->outsiders()},
              {"bypassing", s.machine->bypassing()},
              {"suspects", s.machine->suspects()},
+             {"prepared", s.machine->prepared()},
+             {"fence",
+              {{"state", name_of(s.machine->fence())},
+               {"configured", fence_of(s) != config::fence_policy::off},
+               {"note", s.machine->fence_note()},
+               {"ended", open ? std::vector<std::string>{} : s.machine->fence_ended()}}},
              {"error", nullptr},
              {"last_window", nullptr}};
     for (routing::claim_view const& c : s.machine->claims(std::chrono::steady_clock::now()))

@@ -92,6 +92,7 @@ std::shared_ptr<routing::snapshot const> control::build() {
         site.generation = view.generation;
         site.frozen = view.frozen;
         site.fresh_floor = std::max(view.fresh_floor, s->journal.ended);
+        site.fence = record.fence;
         if (replaying) {
             site.reason = "the maintenance is over, and writes that were put off are being made";
         } else if (view.mode != routing::mode::read_write) {

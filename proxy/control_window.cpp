@@ -140,6 +140,8 @@ admin_answer control::begin(std::string const& name, json const& in) {
                        "on_deadline, freeze, wait_ms");
     if (s->settings->freeze == config::freeze_policy::off) request.freeze = false;
     event.provable = provable(*s);
+    event.fence = fence_of(*s);
+    event.prepared = s->settings->prepared;
     if (s->journal.replay)
         return problem(409, "Maintenance was not entered",
                        "the journal of the last window is being replayed, which writes",

@@ -298,6 +298,10 @@ class writer_of_metrics {
         family held(out_, MetricType::Gauge, "lull_site_held_writes",
                     "Writes that wait for the end of the maintenance.");
         family bytes(out_, MetricType::Gauge, "lull_site_held_bytes", "Their size.");
+        family fence(out_, MetricType::Gauge, "lull_site_fence",
+                     "1 for the state of the fence that keeps those from writing who go past Lull.");
+        family prepared(out_, MetricType::Gauge, "lull_site_prepared_transactions",
+                        "Prepared transactions that were open when the primary was last asked, at most 50.");
         family error(out_, MetricType::Gauge, "lull_site_error",
                      "1: the last change of the mode failed; see `lull status`.");
         for (json const& s : all_.sites) {
@@ -311,6 +315,10 @@ class writer_of_metrics {
             json const waiting = s.value("held", json::object());
             held.add(where, waiting.value("count", std::uint64_t{}));
             bytes.add(where, waiting.value("bytes", std::uint64_t{}));
+            std::string const fenced = s.value("fence", json::object()).value("state", "");
+            for (char const* name : {"none", "raising", "up", "missing", "lowering", "owed"})
+                fence.add({where.front(), {"state", name}}, fenced == name);
+            prepared.add(where, s.value("prepared", json::array()).size());
             error.add(where, s.contains("error") && !s["error"].is_null());
         }
     }

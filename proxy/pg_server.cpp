@@ -92,7 +92,13 @@ void pg_server::connect_next() {
 void pg_server::start_login() {
     stage_ = stage::login;
     pool_key const& key = pool_.key();
-    login_.emplace(key.user, key.database, key.use == pool_use::guarded, pool_.credentials(),
+    // A fence on the server is for those who do not come through Lull.
+    auto const unfenced = routing::read_only_without(service_.snapshot().of(key.site).fence, key.database, key.user);
+    session_default const mode = key.use == pool_use::guarded ? session_default::read_only
+                                 : !unfenced                  ? session_default::as_server
+                                 : *unfenced                  ? session_default::read_only
+                                                              : session_default::read_write;
+    login_.emplace(key.user, key.database, mode, pool_.credentials(),
                    pg::make_nonce(pg::as_bytes(service_.random(pg::nonce_bytes))), tls_wish());
     gather& out = service_.step().server;
     out.write([&](std::string& text) { login_->start(text); });

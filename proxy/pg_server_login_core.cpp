@@ -18,12 +18,12 @@ constexpr std::size_t most_parameters = 256;
 
 }  // namespace
 
-pg_server_login_core::pg_server_login_core(std::string user, std::string database, bool guarded,
+pg_server_login_core::pg_server_login_core(std::string user, std::string database, session_default mode,
                                            server_credentials credentials, std::string nonce,
                                            server_tls_wish tls)
     : user_(std::move(user)),
       database_(std::move(database)),
-      guarded_(guarded),
+      mode_(mode),
       credentials_(std::move(credentials)),
       nonce_(std::move(nonce)),
       tls_(tls) {}
@@ -73,7 +73,16 @@ void pg_server_login_core::on_tls(bool alpn, std::string end_point, std::string&
 void pg_server_login_core::begin(std::string& out) {
     state_ = state::going;
     pg::parameter_list parameters{{"user", user_}, {"database", database_}};
-    if (guarded_) parameters.emplace_back("options", "-c default_transaction_read_only=on");
+    switch (mode_) {
+        case session_default::as_server:
+            break;
+        case session_default::read_only:
+            parameters.emplace_back("options", "-c default_transaction_read_only=on");
+            break;
+        case session_default::read_write:
+            parameters.emplace_back("options", "-c default_transaction_read_only=off");
+            break;
+    }
     pg::write_startup(out, parameters);
 }
 

@@ -15,6 +15,9 @@ namespace lull {
 /// prefer: where the server declines, in plain text. direct: without asking.
 enum class server_tls_wish : std::uint8_t { none, prefer, require, direct };
 
+/// default_transaction_read_only of the session: what the server says, or what we say.
+enum class session_default : std::uint8_t { as_server, read_only, read_write };
+
 class pg_server_login_core {
   public:
     enum class state : std::uint8_t {
@@ -25,8 +28,8 @@ class pg_server_login_core {
         failed,
     };
 
-    /// `guarded`: sessions that are READ ONLY by default, belt to the braces of our own transactions.
-    pg_server_login_core(std::string user, std::string database, bool guarded, server_credentials credentials,
+    /// read_only: belt to the braces of our own transactions.
+    pg_server_login_core(std::string user, std::string database, session_default mode, server_credentials credentials,
                          std::string nonce, server_tls_wish tls = server_tls_wish::none);
 
     void start(std::string& out);
@@ -48,7 +51,7 @@ class pg_server_login_core {
 
     std::string user_;
     std::string database_;
-    bool const guarded_;
+    session_default const mode_;
     server_credentials credentials_;
     std::string nonce_;
     server_tls_wish const tls_;

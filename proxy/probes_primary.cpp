@@ -2,6 +2,7 @@
 // is lost. Asked once a second while a site is not open, and to prove that it is sealed.
 #include "proxy/pg_query.hpp"
 #include "proxy/probes.hpp"
+#include "proxy/session_sql.hpp"
 
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
@@ -20,23 +21,9 @@ constexpr char const* position_sql =
     " coalesce(sum(tup_inserted + tup_updated + tup_deleted), 0) AS rows"
     " FROM pg_stat_database WHERE datname = ANY ($1::text[])) a";
 
-// How one session is told of.
-#define LULL_SESSION                                                                        \
-    "format('pid %s %s@%s %s, %s since %s: %s', a.pid, a.usename, a.datname,"               \
-    " coalesce(nullif(a.application_name, ''), '-'), coalesce(a.state, a.backend_type),"    \
-    " to_char(coalesce(a.xact_start, a.state_change, a.backend_start) AT TIME ZONE 'UTC', " \
-    "'HH24:MI:SS\"Z\"'),"                                                                   \
-    " left(a.query, 80))"
-
 #define LULL_NOT_REPORTED                                                                      \
     " a.datname = ANY ($1::text[]) AND a.pid <> pg_backend_pid() AND a.pid <> ALL ($2::int[])" \
     " AND a.backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')"
-
-// From where Lull is: one host has several names for itself.
-#define LULL_HERE                                                                   \
-    " (a.client_addr IS NOT DISTINCT FROM inet_client_addr()"                       \
-    " OR coalesce((a.client_addr <<= '127.0.0.0/8' OR host(a.client_addr) = '::1')" \
-    " AND (inet_client_addr() <<= '127.0.0.0/8' OR host(inet_client_addr()) = '::1'), false))"
 
 // Neither Lull's own nor one that it has just opened and not told of yet: $3, the age of what it told.
 #define LULL_NOT_OURS                                               \
@@ -50,11 +37,14 @@ constexpr char const* position_sql =
     " AND l.locktype = 'relation' AND l.relation >= 16384 AND l.mode IN ('RowExclusiveLock',"         \
     " 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')))"
 
+constexpr char const* prepared_sql =
+    "SELECT format('prepared transaction %s of %s in %s, since %s', gid, owner, database,"
+    " to_char(prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS\"Z\"'))"
+    " FROM pg_prepared_xacts WHERE database = ANY ($1::text[]) ORDER BY prepared LIMIT 50";
+
 constexpr char const* outsiders_sql =
     "SELECT " LULL_SESSION " FROM pg_stat_activity a WHERE" LULL_NOT_OURS " AND" LULL_WRITES
-    " UNION ALL SELECT format('prepared transaction %s of %s in %s, since %s', gid, owner, database,"
-    " to_char(prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS\"Z\"'))"
-    " FROM pg_prepared_xacts WHERE database = ANY ($1::text[]) LIMIT 50";
+    " LIMIT 50";
 
 constexpr char const* bypassing_sql =
     "SELECT format('%s %s of %s@%s, %s', count(*), CASE WHEN count(*) = 1 THEN 'session' ELSE 'sessions' END,"
@@ -200,6 +190,10 @@ std::string probe::look_for_outsiders(primary_question const& question, routing:
     pg_result const writing = pg_query(connection_, outsiders_sql, {names, ours, told_within(question)});
     if (!writing.ok()) return writing.error();
     for (int i = 0; i < writing.rows(); ++i) seen.outsiders.push_back(writing.text(i, 0));
+    pg_result const prepared = pg_query(connection_, prepared_sql, {names});
+    if (!prepared.ok()) return prepared.error();
+    for (int i = 0; i < prepared.rows(); ++i) seen.prepared.push_back(prepared.text(i, 0));
+    seen.outsiders.insert(seen.outsiders.end(), seen.prepared.begin(), seen.prepared.end());
     pg_result const others = pg_query(connection_, bypassing_sql, {names, ours, told_within(question)});
     if (!others.ok()) return others.error();
     for (int i = 0; i < others.rows(); ++i) seen.bypassing.push_back(others.text(i, 0));

@@ -139,7 +139,7 @@ std::string replay_connection::log_in(replay_server const& server, std::string c
     std::string random(pg::nonce_bytes, '\0');
     if (::RAND_bytes(reinterpret_cast<unsigned char*>(random.data()), static_cast<int>(random.size())) != 1)
         return "no random bytes";
-    pg_server_login_core login(user, database, false, credentials, pg::make_nonce(pg::as_bytes(random)),
+    pg_server_login_core login(user, database, session_default::read_write, credentials, pg::make_nonce(pg::as_bytes(random)),
                                wish_for(server));
     pg_server_state reported;
     setting_interner settings;

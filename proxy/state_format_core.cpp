@@ -16,6 +16,8 @@ using namespace routing;
 constexpr int version = 2;
 constexpr std::size_t most_claims = 64;
 constexpr std::size_t most_marks = 1000;
+constexpr std::size_t most_settings = 10'000;
+constexpr std::int64_t highest_oid = 0xFFFFFFFF;
 // Bounds that leave room to count on: a damaged number must not overflow later.
 constexpr std::int64_t highest = std::int64_t{1} << 60;
 constexpr std::int64_t latest_micros = 9'000'000'000'000'000;              // the year 2255
@@ -150,6 +152,34 @@ std::vector<xid_mark> read_marks(json const& in) {
     return out;
 }
 
+json write_fence(std::vector<fence_setting> const& fence) {
+    json out = json::array();
+    for (fence_setting const& s : fence)
+        out.push_back({{"database", s.database},
+                       {"role", s.role},
+                       {"database_oid", s.database_oid},
+                       {"role_oid", s.role_oid},
+                       {"before", s.before ? json(*s.before) : json(nullptr)},
+                       {"read_only", s.read_only}});
+    return out;
+}
+
+std::vector<fence_setting> read_fence(json const& in) {
+    if (!in.is_array() || in.size() > most_settings) throw bad_state{"fence is out of range"};
+    std::vector<fence_setting> out;
+    for (json const& s : in) {
+        fence_setting one;
+        one.database = s.at("database").get<std::string>();
+        one.role = s.at("role").get<std::string>();
+        one.database_oid = static_cast<std::uint32_t>(number_in(s, "database_oid", highest_oid));
+        one.role_oid = static_cast<std::uint32_t>(number_in(s, "role_oid", highest_oid));
+        if (!s.at("before").is_null()) one.before = s.at("before").get<std::string>();
+        one.read_only = s.at("read_only").get<bool>();
+        out.push_back(std::move(one));
+    }
+    return out;
+}
+
 json write_record(maintenance_record const& r) {
     json others = json::array();
     for (window_request const& c : r.others) others.push_back(write_request(c));
@@ -165,6 +195,7 @@ json write_record(maintenance_record const& r) {
              {"sealed_at", optional_time(r.sealed_at)},
              {"sealed_epoch", static_cast<std::uint64_t>(r.sealed_epoch)},
              {"replicas", replicas},
+             {"fence", write_fence(r.fence)},
              {"waited_for", r.waited_for},
              {"at_sealing", write_horizon(r.at_sealing)},
              {"marks", write_marks(r.marks)},
@@ -203,6 +234,7 @@ maintenance_record read_record(json const& in, std::int64_t found_version) {
         for (json const& c : in.at("others")) r.others.push_back(read_request(c, found_version));
         r.at_sealing = read_horizon(in.at("at_sealing"));
         r.marks = read_marks(in.at("marks"));
+        if (in.contains("fence")) r.fence = read_fence(in.at("fence"));
     }
     r.sealed_lsn = lsn_in(in, "sealed_lsn");
     r.sealed_at = time_in(in, "sealed_at");

@@ -45,6 +45,8 @@ std::vector<maintenance_effect> maintenance::on(maintenance_event const& e, mome
                    [&](event::worker_said const& w) { worker_said(w); },
                    [&](event::primary_seen const& s) { primary_seen(s); },
                    [&](event::primary_failed const& f) { primary_failed(f); },
+                   [&](event::fence_seen const& s) { fence_seen(s); },
+                   [&](event::fence_failed const& f) { fence_failed(f); },
                    [&](event::replica_seen const& s) { replica_seen(s); },
                    [&](event::replica_failed const& f) { replica_failed(f); },
                },
@@ -57,6 +59,8 @@ void maintenance::begin(event::begin const& b) {
     if (phase_ != phase::read_write) return claim(b.request);
     wanted_ = b.replicas;
     provable_ = b.provable;
+    fence_policy_ = b.fence;
+    prepared_policy_ = b.prepared;
     maintenance_record r = record_;
     r.phase = phase::draining;
     r.epoch = next_epoch();
@@ -106,6 +110,9 @@ void maintenance::restart(event::restart const& e) {
     provable_ = e.provable;
     if (provable_) leftovers_before_ = at_.now;
     adopt_paused_ = e.adopt_paused;
+    fence_policy_ = e.fence;
+    prepared_policy_ = e.prepared;
+    fence_tried_ = !record_.fence.empty();
     wanted_ =
         record_.phase == phase::reopening || record_.request.freeze ? e.replicas : std::vector<std::string>{};
     if (adopt_paused_) {
@@ -174,6 +181,7 @@ void maintenance::tick() {
         case phase::read_write:
             ask_replicas();
             if (suspicious()) watch_primary();
+            owed_fence();
             return owed_tick();
         case phase::draining:
             return tick_draining();
@@ -182,6 +190,7 @@ void maintenance::tick() {
             return tick_sealing();
         case phase::sealed:
             watch_primary();
+            raise_fence();
             return ask_replicas();
         case phase::reopening:
             return tick_reopening();
@@ -215,6 +224,8 @@ void maintenance::persisted() {
         case then::claims:
             keep_leases();
             return publish();
+        case then::fence:
+            return fence_recorded();
         case then::intend:
             intended_ = true;
             for (auto& r : replicas_) {
@@ -247,6 +258,7 @@ void maintenance::persist_failed(std::string const& error) {
             pending_.reset();
             return fail(text + "; the reasons for " + site_ + " to be closed are as before",
                         std::string(disk_fix) + ", then repeat the command");
+        case then::fence:
         case then::intend:
         case then::seal:
             if (phase_ == phase::sealing) {
@@ -338,6 +350,14 @@ std::vector<std::string> maintenance::waiting_for() const {
         if (target_) lines.push_back("the primary to flush its log up to " + format_lsn(*target_));
         if (!primary_note_.empty()) lines.push_back("the primary: " + primary_note_);
     }
+    if (before_proof && drained_ && !fence_stands()) {
+        for (auto const& l : fence_left_) lines.push_back("the end of a session past Lull: " + l);
+        if (fence_left_.empty())
+            lines.push_back("the fence on the server" + (fence_note_.empty() ? "" : ": " + fence_note_));
+    }
+    if (fence() == fence_state::lowering)
+        lines.push_back("the fence on the server to be taken away" +
+                        (fence_note_.empty() ? "" : ": " + fence_note_));
     for (auto const& r : replicas_) {
         bool const waited = r.step == step::catching_up || r.step == step::pausing ||
                             r.step == step::unknown || r.step == step::resuming || r.step == step::following;

@@ -52,6 +52,15 @@ struct claim_view {
     bool lapsed = false;                             // its lease has ended
 };
 
+enum class fence_state : std::uint8_t {
+    none,
+    raising,
+    up,
+    missing,   // it could not be put up, and the site is sealed all the same
+    lowering,
+    owed,      // the site is open, and it could not be taken away yet
+};
+
 struct maintenance_view {
     lull::routing::phase phase = phase::read_write;
     lull::routing::mode mode = mode::read_write;
@@ -97,6 +106,12 @@ class maintenance {
     [[nodiscard]] std::vector<claim_view> claims(instant now) const;
     /// Past its expected end.
     [[nodiscard]] bool overdue(wall_time now) const;
+    [[nodiscard]] fence_state fence() const;
+    /// Why it does not stand, or is not gone; may be empty.
+    [[nodiscard]] std::string const& fence_note() const { return fence_note_; }
+    /// Whose sessions it has ended in this window, in this process; the last line may be "... and 7 more".
+    [[nodiscard]] std::vector<std::string> fence_ended() const;
+    [[nodiscard]] std::vector<std::string> const& prepared() const { return prepared_; }
     void set_timing(timing t) { timing_ = t; }
 
   private:
@@ -123,7 +138,7 @@ class maintenance {
         bool hopeless = false;  // failed for want of rights: not waited for
         std::string note;
     };
-    enum class then : std::uint8_t { restarted, entered, claims, intend, seal, reopen, open, nothing };
+    enum class then : std::uint8_t { restarted, entered, claims, fence, intend, seal, reopen, open, nothing };
     struct pending {
         maintenance_record record;
         maintenance::then then = then::entered;
@@ -182,6 +197,23 @@ class maintenance {
     void own_writes_seen(event::primary_seen const&);
     void wait_for(std::string const& who);
     [[nodiscard]] bool suspicious() const;
+    // maintenance_fence.cpp: those who do not come through Lull
+    [[nodiscard]] bool fence_stands() const;
+    void forget_fence();
+    void ask_fence(effect::fence_order);
+    void raise_fence();
+    bool lower_fence();
+    void owed_fence();
+    void fence_seen(event::fence_seen const&);
+    void fence_failed(event::fence_failed const&);
+    void learn_settings(std::vector<fence_setting> const&);
+    void ended(std::vector<std::string> const& sessions);
+    void fence_recorded();
+    void fence_lowered();
+    void give_up_fence();
+    void fence_is_owed();
+    bool refuses_prepared();
+    bool gives_up_on_prepared(std::string const& late);
     // maintenance_replicas.cpp: one replica's way
     void replica_seen(event::replica_seen const&);
     void replica_failed(event::replica_failed const&);
@@ -221,6 +253,23 @@ class maintenance {
     std::optional<std::uint64_t> snapshot_;  // the first that carries this mode
     std::vector<std::string> outsiders_;
     std::vector<std::string> bypassing_;
+    std::vector<std::string> prepared_;
+    config::prepared_policy prepared_policy_ = config::prepared_policy::report;
+    config::fence_policy fence_policy_ = config::fence_policy::off;
+    bool fence_tried_ = false;  // an order to raise it may have been carried out
+    bool fence_up_ = false;    // confirmed
+    bool unfenced_ = false;    // given up
+    bool fence_gone_ = false;  // taken away; the record does not say so yet
+    std::optional<ticket> fence_asked_;
+    effect::fence_order fence_order_ = effect::fence_order::raise;  // what was asked
+    instant fence_at_{};                                            // not before
+    std::optional<instant> fence_failing_since_;
+    instant fence_shout_at_{};
+    std::string fence_note_;
+    std::string fence_fix_;
+    std::vector<std::string> fence_left_;   // sessions from before it that have not ended yet
+    std::vector<std::string> fence_ended_;  // at most 50
+    std::size_t fence_ended_more_ = 0;
     std::vector<std::string> leftovers_;
     std::optional<instant> leftovers_before_;  // nobody has looked yet whether they are gone
     std::optional<instant> leftovers_asked_;   // in the question under way

@@ -34,6 +34,8 @@ struct begin {
     window_request request;
     std::vector<std::string> replicas;
     bool provable = true;
+    config::fence_policy fence = config::fence_policy::off;
+    config::prepared_policy prepared = config::prepared_policy::report;
 };
 /// Ends a window, or cancels one that is being entered. `replicas`: the healthy ones, to be waited for. `as`:
 /// clears that reason alone; others keep the site closed. Empty: all of them.
@@ -53,6 +55,8 @@ struct restart {
     std::vector<std::string> replicas;
     bool provable = true;
     bool adopt_paused = false;
+    config::fence_policy fence = config::fence_policy::off;
+    config::prepared_policy prepared = config::prepared_policy::report;
 };
 /// The hook was called that tells of the end of a window.
 struct end_told {};
@@ -85,6 +89,7 @@ struct primary_seen {
     std::vector<std::string> leftovers;  // only if asked: sessions from before that may still write
     std::vector<broken_session> broken;  // of those asked about: who is still there
     std::vector<std::string> outsiders;  // who writes past Lull; reported, not waited for
+    std::vector<std::string> prepared;   // two-phase transactions that are open
     std::vector<std::string> bypassing;  // who else is in the databases without Lull; likewise
     lull::routing::horizon horizon;      // taken with `inserted`
     std::vector<xid_mark> xids;          // in use just before `inserted` was taken
@@ -114,12 +119,29 @@ struct replica_failed {
     failure why = failure::unreachable;
 };
 
+/// `unknown`: settings that are not in the question; then nothing was changed. `left`: sessions from before the
+/// fence that have not ended yet.
+struct fence_seen {
+    lull::routing::ticket ticket{};
+    std::vector<fence_setting> unknown;
+    bool changed = false;  // something had to be set, or put back
+    std::vector<std::string> left;
+    std::vector<std::string> ended;  // sessions past Lull, one line each
+};
+struct fence_failed {
+    lull::routing::ticket ticket{};
+    std::string error;
+    std::string fix;        // may be empty
+    failure why = failure::unreachable;
+};
+
 }  // namespace event
 
 using maintenance_event =
     std::variant<event::begin, event::finish, event::renew, event::restart, event::end_told, event::tick,
                  event::persisted, event::persist_failed, event::published, event::worker_said,
-                 event::primary_seen, event::primary_failed, event::replica_seen, event::replica_failed>;
+                 event::primary_seen, event::primary_failed, event::replica_seen, event::replica_failed,
+                 event::fence_seen, event::fence_failed>;
 
 namespace effect {
 
@@ -145,6 +167,14 @@ struct ask_replica {
     lull::routing::ticket ticket{};
     replica_order order = replica_order::look;
 };
+/// lower_unsure: an order to raise it was given, by this process or one before, and nobody knows whether it has been
+/// taken away since: who is connected may have it.
+enum class fence_order : std::uint8_t { raise, lower, lower_unsure };
+struct ask_fence {
+    lull::routing::ticket ticket{};
+    fence_order order = fence_order::raise;
+    std::vector<fence_setting> settings;  // these and no others
+};
 struct end_writers {
     bool terminate = false;  // else cancel
 };
@@ -169,6 +199,6 @@ struct say {
 
 using maintenance_effect =
     std::variant<effect::persist, effect::publish, effect::ask_primary, effect::ask_replica,
-                 effect::end_writers, effect::let_go, effect::tell, effect::say>;
+                 effect::ask_fence, effect::end_writers, effect::let_go, effect::tell, effect::say>;
 
 }  // namespace lull::routing

@@ -112,6 +112,7 @@ struct maintenance_record {
     std::optional<wall_time> sealed_at;
     lull::routing::epoch sealed_epoch{};
     std::vector<paused_replica> replicas;  // in read_write: those whose resume is still owed
+    std::vector<fence_setting> fence;      // may be up; in read_write: is still to be taken away
     std::vector<std::string> waited_for;   // at most 50
     horizon at_sealing;                    // taken with sealed_lsn
     std::vector<xid_mark> marks;           // at most 200 of each kind, in the order in which they were seen

@@ -16,6 +16,7 @@ void maintenance::cancel() {
     target_.reset();
     primary_asked_.reset();
     pending_.reset();
+    forget_fence();
     deadline_ = at_.now + timing_.replica_patience;
     for (auto& r : replicas_) {
         switch (r.step) {
@@ -48,6 +49,7 @@ void maintenance::start_reopening() {
     mode_ = mode::reopening;
     cancelled_ = false;
     drained_ = proved_ = intended_ = false;
+    forget_fence();
     error_.reset();
     target_.reset();
     primary_asked_.reset();  // an answer under way may have been taken before the migration's last commit
@@ -76,10 +78,12 @@ void maintenance::go_on_reopening() {
     if (pending_) return;
     bool const late = at_.now >= deadline_;
     if (!cancelled_ && provable_ && !target_ && !late) return;
+    bool const unfenced = lower_fence();
     for (auto const& r : replicas_) {
         bool const open_question = r.step == step::resuming || (r.step == step::following && provable_);
         if (open_question && !late && !patience_is_over(r)) return;
     }
+    if (!unfenced) return;
     for (auto& r : replicas_) {
         if (r.step == step::resuming)
             say(effect::loudness::warning, "resume_owed",
@@ -120,16 +124,18 @@ void maintenance::open() {
     r.at_sealing = {};
     r.marks.clear();
     r.replicas = held_replicas();
+    if (fence_gone_) r.fence.clear();
     persist(std::move(r), then::open);
 }
 
 void maintenance::opened() {
     phase_ = phase::read_write;
     mode_ = mode::read_write;
-    if (!cancelled_) ++generation_;
+    if (!cancelled_ || fence_gone_) ++generation_;  // connections opened while the fence went up may have it
     drained_ = proved_ = intended_ = after_restart_ = adopt_paused_ = false;
     outsiders_.clear();
     bypassing_.clear();
+    prepared_.clear();
     std::erase_if(replicas_, [](replica const& r) { return !r.touched; });
     leases_.clear();
     publish_mode();
@@ -142,6 +148,7 @@ void maintenance::opened() {
             target_ ? "writes are open; the window ended at " + format_lsn(*target_)
                     : std::string("writes are open"));
     }
+    if (!record_.fence.empty()) fence_is_owed();
 }
 
 /// In read_write: a resume that was owed is confirmed, so the record need not name the replica any more.

@@ -32,6 +32,10 @@ void maintenance::entered() {
     primary_note_.clear();
     outsiders_.clear();
     bypassing_.clear();
+    prepared_.clear();
+    forget_fence();
+    fence_ended_.clear();
+    fence_ended_more_ = 0;
     freeze_problem_.clear();
     freeze_fix_.clear();
     freezing_ = !wanted_.empty();
@@ -130,6 +134,7 @@ void maintenance::tick_draining() {
             if (at_.now < end_again_) return;
             end_again_ = at_.now + timing_.end_writers_again;
             if (count == 0 && !first) return;
+            if (gives_up_on_prepared(late)) return;
             effects_.push_back(effect::end_writers{how == config::on_deadline::terminate});
             end_broken_ = how == config::on_deadline::terminate ? effect::session_end::terminate
                                                                 : effect::session_end::cancel;
@@ -191,6 +196,7 @@ void maintenance::primary_seen(event::primary_seen const& s) {
     primary_note_.clear();
     outsiders_ = s.outsiders;
     bypassing_ = s.bypassing;
+    prepared_ = s.prepared;
     suspects_seen(s);
     own_writes_seen(s);
     if (phase_ == phase::sealed) return xids_seen(s);
@@ -202,13 +208,16 @@ void maintenance::primary_seen(event::primary_seen const& s) {
         proved_ = proved_ || s.flushed >= *target_;  // what is not flushed is not sent to replicas either
         return go_on_reopening();
     }
-    if (!drained_ || proved_) return;
+    if (refuses_prepared() || !drained_ || proved_) return;
     if (suspicious()) {
+        // The deadline for writes in flight goes for these.
+        if (phase_ == phase::sealing && record_.phase == phase::draining) phase_ = phase::draining;
         for (auto const& who : suspects()) wait_for(who);
         target_.reset();  // they may write until they are gone: the position must be taken after that
         return;
     }
     if (phase_ == phase::draining) start_sealing();
+    if (!fence_stands()) return;
     if (!target_) target_ = s.inserted;
     target_horizon_ = s.horizon;  // behind our own message that has the log flushed
     if (s.flushed < *target_) {
@@ -231,6 +240,11 @@ void maintenance::primary_failed(event::primary_failed const& f) {
 
 void maintenance::tick_sealing() {
     if (!drained_) return look_whether_drained();
+    if (!suspicious()) {
+        raise_fence();
+        if (at_.now >= deadline_) give_up_fence();
+        if (phase_ != phase::sealing && phase_ != phase::recovering) return;
+    }
     // A restarted window has nobody to fall back to: it waits closed for as long as it takes.
     if (at_.now >= deadline_ && !after_restart_) {
         if (!proved_) {
@@ -245,13 +259,13 @@ void maintenance::tick_sealing() {
                 leave_out(r, r.note.empty() ? "not frozen in time" : "not frozen in time: " + r.note);
         }
     }
-    if (!proved_ && !primary_asked_) ask_primary(nudge_);
+    if (!proved_ && !primary_asked_ && (fence_stands() || suspicious())) ask_primary(nudge_);
     ask_replicas();
     go_on_sealing();
 }
 
 void maintenance::go_on_sealing() {
-    if (!proved_ || pending_) return;
+    if (!proved_ || pending_ || !fence_stands()) return;
     if (any(step::catching_up) && !intended_) {
         maintenance_record r = record_;
         if (phase_ == phase::sealing) r.phase = phase::sealing;

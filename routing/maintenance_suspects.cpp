@@ -36,7 +36,8 @@ void maintenance::wait_for(std::string const& who) {
 }
 
 bool maintenance::suspicious() const {
-    return provable_ && (!broken_.empty() || leftovers_before_ || !writing_.empty());
+    bool const prepared = prepared_policy_ == config::prepared_policy::wait && !prepared_.empty();
+    return provable_ && (!broken_.empty() || leftovers_before_ || !writing_.empty() || prepared);
 }
 
 /// One line each; empty also while nobody has looked yet.
@@ -46,6 +47,8 @@ std::vector<std::string> maintenance::suspects() const {
     for (auto const& w : writing_)
         lines.push_back("taken for a reader, the server says that it writes: " + w.who);
     for (auto const& l : leftovers_) lines.push_back("left over from before the restart: " + l);
+    if (prepared_policy_ == config::prepared_policy::wait)
+        lines.insert(lines.end(), prepared_.begin(), prepared_.end());
     return lines;
 }
 

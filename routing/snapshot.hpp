@@ -4,6 +4,7 @@
 
 #include "config/model.hpp"
 #include "routing/catalog_facts.hpp"
+#include "routing/fence.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -61,6 +62,7 @@ struct site {
     std::optional<wall_time> until;     // expected end
     backend_id primary{};
     std::vector<backend_id> replicas;
+    std::vector<fence_setting> fence;  // is up on the server, or may be
     /// Set when a window ends: replicas that have not replayed the migration are not read from by anybody.
     instant fresh_floor{};
 };

@@ -215,6 +215,29 @@ TEST_CASE("a guard that nobody could serve, and lists of functions") {
     CHECK(c.sites.at("shop").guard.allow_functions == std::vector<std::string>{"f", "api.*"});
 }
 
+TEST_CASE("a fence that nobody could put up, and prepared transactions that nobody sees") {
+    auto const path_of = [](std::string const& site, bool control = true) {
+        std::string text = with_sites("  shop: {cluster: main, " + site + "}\n");
+        if (!control) text.replace(text.find(", control: {user: lull}"), 23, "");
+        auto const issues = bad(text);
+        REQUIRE(issues.size() == 1);
+        CHECK_FALSE(issues[0].fix.empty());
+        return issues[0].path;
+    };
+    CHECK(path_of("fence: required") == "sites.shop.fence");
+    CHECK(path_of("fence: wanted") == "sites.shop.fence");
+    CHECK(path_of("fence: perhaps") == "sites.shop.fence");
+    CHECK(path_of("prepared_transactions: wait", false) == "sites.shop.prepared_transactions");
+    CHECK(path_of("prepared_transactions: refuse", false) == "sites.shop.prepared_transactions");
+    std::string text = with_sites("  shop: {cluster: main, fence: wanted, prepared_transactions: wait}\n");
+    text.replace(text.find("control: {user: lull}"), 21, "control: {user: lull}, fence: {user: lull_fence}");
+    auto const c = good(text);
+    CHECK(c.sites.at("shop").fence == fence_policy::wanted);
+    CHECK(c.sites.at("shop").prepared == prepared_policy::wait);
+    CHECK(c.clusters.at("main").fence == login_role{"lull_fence", "", "postgres"});
+    CHECK(good(with_sites("  shop: {cluster: main}\n")).sites.at("shop").fence == fence_policy::automatic);
+}
+
 TEST_CASE("rules for writes: what passes can store nothing, and only what can be made up is answered") {
     auto const path_of = [](std::string const& site) {
         auto const issues = bad(with_sites("  shop: {cluster: main, " + site + "}\n"));

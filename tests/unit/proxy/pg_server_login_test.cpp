@@ -14,8 +14,9 @@ namespace {
 using state = pg_server_login_core::state;
 
 struct login {
-    explicit login(server_tls_wish tls, server_credentials credentials = {})
-        : core("app", "shop", false, std::move(credentials), "nonce", tls) {
+    explicit login(server_tls_wish tls, server_credentials credentials = {},
+                   session_default mode = session_default::as_server)
+        : core("app", "shop", mode, std::move(credentials), "nonce", tls) {
         core.start(sent);
     }
     void hear(std::string_view bytes) { (void)core.on_server(pg::as_bytes(bytes), server, settings, sent); }
@@ -110,4 +111,11 @@ TEST_CASE("md5 at a server: with the password, with its hash, and with neither")
     (void)none.take();
     none.hear(request);
     CHECK(none.core.where() == state::failed);
+}
+
+TEST_CASE("a session says how it wants to begin only where that is not the server's business") {
+    auto const said = [](session_default mode) { return login(server_tls_wish::none, {}, mode).take(); };
+    CHECK(said(session_default::as_server).find("default_transaction_read_only") == std::string::npos);
+    CHECK(said(session_default::read_only).find("-c default_transaction_read_only=on") != std::string::npos);
+    CHECK(said(session_default::read_write).find("-c default_transaction_read_only=off") != std::string::npos);
 }

@@ -37,6 +37,17 @@ struct model_worker {
     std::vector<broken_session> broken;  // not reported yet
 };
 
+/// What a fence changes on the server: default_transaction_read_only of a database and of two roles in it.
+struct model_fence {
+    std::map<std::string, std::string> settings;   // by role; the database's own under ""
+    std::vector<std::string> own{""};              // what a fence has to set
+    bool up = true;                                // the server answers
+    bool rights = true;
+    int outsiders = 0;                             // sessions past Lull
+    bool stubborn = false;                         // they do not end
+    int inside = 0;                                // came while it was up, and would stay read-only
+};
+
 class world {
   public:
     explicit world(std::size_t workers = 2)
@@ -60,6 +71,10 @@ class world {
     maintenance_record disk;
     bool lost = false;  // the disk does not tell what was
     bool provable = true;
+    config::fence_policy fence_policy = config::fence_policy::off;
+    config::prepared_policy prepared_policy = config::prepared_policy::report;
+    model_fence fence;
+    std::vector<std::string> prepared;
 
     std::uint64_t snapshots = 0;
     maintenance_view seen;  // last published
@@ -107,6 +122,8 @@ class world {
                 answers.push_back(primary_answer(*a));
             } else if (auto const* a = std::get_if<effect::ask_replica>(&effect)) {
                 answers.push_back(replica_answer(*a));
+            } else if (auto const* f = std::get_if<effect::ask_fence>(&effect)) {
+                answers.push_back(fence_answer(*f));
             } else if (auto const* w = std::get_if<effect::end_writers>(&effect)) {
                 ended.push_back(*w);
                 for (auto& worker : workers) worker.writers = 0;
@@ -142,6 +159,11 @@ class world {
                 CHECK(flushed >= static_cast<std::uint64_t>(*disk.sealed_lsn));
             }
             CHECK(v.generation > seen.generation);
+            if (fence_policy == config::fence_policy::required) {
+                for (auto const& role : fence.own) CHECK(fence.settings[role] == "on");
+                CHECK(fence.outsiders == 0);
+            }
+            if (prepared_policy == config::prepared_policy::wait) CHECK(prepared.empty());
         }
         for (auto const& r : v.replicas)
             if (r.readable && v.mode == mode::sealed) {
@@ -150,6 +172,48 @@ class world {
             }
         if (modes.empty() || modes.back() != v.mode) modes.push_back(v.mode);
         seen = v;
+    }
+
+    maintenance_event fence_answer(effect::ask_fence const& a) {
+        if (!fence.up || !fence.rights)
+            return event::fence_failed{a.ticket, fence.up ? "permission denied" : "connection refused", "",
+                                       fence.up ? event::failure::rights : event::failure::unreachable};
+        event::fence_seen answer{.ticket = a.ticket};
+        auto const recorded = [&](std::string const& role) {
+            return std::find_if(a.settings.begin(), a.settings.end(), [&](auto const& s) { return s.role == role; });
+        };
+        if (a.order == effect::fence_order::raise) {
+            for (auto const& role : fence.own)
+                if (recorded(role) == a.settings.end()) {
+                    fence_setting s{.database = "shop", .role = role};
+                    if (auto const now = fence.settings.find(role); now != fence.settings.end()) s.before = now->second;
+                    s.read_only = s.before == "on";
+                    answer.unknown.push_back(s);
+                }
+            if (!answer.unknown.empty()) return answer;
+            for (auto const& role : fence.own) {
+                // Before anything is changed the disk knows how it was.
+                CHECK(std::any_of(disk.fence.begin(), disk.fence.end(), [&](auto const& s) { return s.role == role; }));
+                answer.changed = answer.changed || fence.settings[role] != "on";
+                fence.settings[role] = "on";
+            }
+            for (; !fence.stubborn && fence.outsiders > 0; --fence.outsiders)
+                answer.ended.push_back("pid " + std::to_string(74 - fence.outsiders));
+            if (fence.outsiders > 0) answer.left.push_back("pid 77");
+            return answer;
+        }
+        for (auto const& s : a.settings) {
+            auto const now = fence.settings.find(s.role);
+            bool const as_before = now == fence.settings.end() ? !s.before : s.before == now->second;
+            if (as_before) continue;
+            answer.changed = true;
+            if (s.before)
+                fence.settings[s.role] = *s.before;
+            else
+                fence.settings.erase(s.role);
+        }
+        if (answer.changed || a.order == effect::fence_order::lower_unsure) fence.inside = 0;
+        return answer;
     }
 
     /// Whatever stands still by our order is named on the disk.
@@ -177,6 +241,7 @@ class world {
         seen.writing = misjudged;
         seen.horizon.snapshot = std::to_string(asked_primary) + ":" + std::to_string(asked_primary) + ":";
         ++asked_primary;
+        seen.prepared = prepared;
         for (auto const& b : a.broken)
             if (std::find(running.begin(), running.end(), b) != running.end()) seen.broken.push_back(b);
         return seen;
@@ -257,7 +322,8 @@ class world {
     }
 
     void begin(window_request request = {}) {
-        feed(event::begin{request, request.freeze ? healthy() : std::vector<std::string>{}, provable});
+        feed(event::begin{request, request.freeze ? healthy() : std::vector<std::string>{}, provable, fence_policy,
+                          prepared_policy});
     }
     void finish() { feed(event::finish{healthy(), ""}); }
     /// Clears one reason. While there are others nothing opens.
@@ -290,7 +356,7 @@ class world {
         seen.mode = record.phase == phase::read_write ? mode::read_write : mode::sealed;
         std::vector<std::string> all;
         for (auto const& [address, r] : replicas) all.push_back(address);
-        feed(event::restart{record, all, provable, adopt});
+        feed(event::restart{record, all, provable, adopt, fence_policy, prepared_policy});
         publish_first();
     }
 
