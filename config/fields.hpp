@@ -123,15 +123,19 @@ namespace lull::config {
 template <class Role, class V>
 void visit_role(Role& role, V& v) {
     v.field("user", role.user,
-            spec{.about = "The role that Lull logs in with.", .longest = longest_name, .required = true});
+            spec{.about = "The role that Lull logs in with.",
+                 .longest = longest_name,
+                 .required = true,
+                 .restart = true});
     v.field("password", role.password,
             spec{.about = "Its password.",
                  .longest = 1024,
+                 .restart = true,
                  .secret = true,
                  .note = "none",
                  .file_key = "password_file"});
     v.field("database", role.database,
-            spec{.about = "The database it connects to.", .longest = longest_name});
+            spec{.about = "The database it connects to.", .longest = longest_name, .restart = true});
 }
 
 template <class Cluster, class V>
@@ -163,7 +167,8 @@ void visit_cluster(Cluster& c, V& v) {
             visit_role(q.role, v);
             v.field("query", q.query,
                     spec{.about = "Returns one row, name and password verifier, for the user name $1.",
-                         .longest = 8192});
+                         .longest = 8192,
+                         .restart = true});
         });
     v.section("tls", [&] { visit_server_tls(c.tls, v); });
     v.field("pool_size", c.pool_size,
@@ -182,7 +187,8 @@ void visit_cluster(Cluster& c, V& v) {
         "probe_interval", c.probe_interval,
         spec{.about = "How often each server is asked whether it lives, what it is and how far it has come.",
              .least = 10,
-             .most = minute});
+             .most = minute,
+             .restart = true});
     v.field(
         "max_replica_lag", c.max_replica_lag,
         spec{.about = "A replica further behind than this serves no reads.", .least = 1, .most = 7 * day});

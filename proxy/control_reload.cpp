@@ -17,7 +17,18 @@ config::config merge(config::config const& now, config::config next) {
     next.admin_socket = now.admin_socket;
     next.state_dir = now.state_dir;
     next.workers = now.workers;
-    next.clusters = now.clusters;
+    auto clusters = now.clusters;
+    for (auto& [name, cluster] : clusters) {
+        auto const changed = next.clusters.find(name);
+        if (changed == next.clusters.end()) continue;
+        cluster.max_replica_lag = changed->second.max_replica_lag;
+        cluster.pool_size = changed->second.pool_size;
+        cluster.reserve_pool_size = changed->second.reserve_pool_size;
+        cluster.reserve_pool_timeout = changed->second.reserve_pool_timeout;
+        cluster.server_idle_timeout = changed->second.server_idle_timeout;
+        cluster.server_lifetime = changed->second.server_lifetime;
+    }
+    next.clusters = std::move(clusters);
     for (auto const& [name, site] : now.sites) {
         auto const kept = next.sites.find(name);
         if (kept == next.sites.end()) {
@@ -90,6 +101,7 @@ admin_answer control::reload() {
     }
     config_ = std::make_shared<config::config const>(std::move(merged));
     log::configure(config_->log);
+    for (auto const& s : servers_) s->value.max_lag = config_->clusters.at(s->value.cluster).max_replica_lag;
     for (auto const& [name, settings] : config_->sites) {
         if (managed_site* const known = find_site(name)) {
             reload_broken_journal(*known);

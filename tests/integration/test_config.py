@@ -182,6 +182,23 @@ def test_a_bad_file_changes_nothing(make_lull):
             assert tags(other.query("UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
 
 
+def test_reload_tells_what_of_a_cluster_waits_for_a_restart_and_applies_the_rest(make_lull):
+    lull = make_lull(replicas=False)
+    main = lull.config["clusters"]["main"]
+    main["control"] = dict(main["control"], user="somebody")
+    main["pool_size"] = 1
+    lull.write_config()
+    said = lull.cli("reload").stdout.splitlines()
+    assert any(line.startswith("clusters.main.control.user  NOT applied, needs a restart") for line in said), said
+    assert "clusters.main.pool_size" in said
+    with lull.connect(autocommit=False) as first, lull.wire() as second:
+        first.execute("UPDATE items SET n = 1 WHERE id = 1")
+        second.send(query("UPDATE items SET n = 1 WHERE id = 2"))
+        assert second.quiet(0.4)  # there is one connection, and it is taken
+        first.rollback()
+        assert tags(second.until("Z")) == ["UPDATE 1"]
+
+
 def test_reload_while_sealed_stays_sealed(make_lull):
     lull = make_lull()
     lull.on(reason="r")

@@ -82,6 +82,12 @@ TEST_CASE("elements come and go as one change") {
           }).what == "clusters.main.control.password");
 }
 
+TEST_CASE("what is set up once for a cluster is not said to be applied, its pools are") {
+    CHECK_FALSE(only([](config& c) { c.clusters["main"].control->password = "new"; }).reloadable);
+    CHECK(only([](config& c) { c.clusters["main"].pool_size = 3; }).reloadable);
+    CHECK_FALSE(only([](config& c) { c.clusters["main"].tls.mode = server_tls_mode::require; }).reloadable);
+}
+
 TEST_CASE("secrets are compared but not shown") {
     auto const c = only([](config& c) { c.users["app"].password = "new-secret"; });
     CHECK(c == change{"users.app.password", true, "changed"});
