@@ -51,6 +51,7 @@ maintenance_record full() {
     r.sealed_at = at(1'700'000'001);
     r.sealed_epoch = epoch{40};
     r.replicas = {{"10.0.0.2:5432", lsn{0x16B374D900}}, {"[::1]:5433", std::nullopt}};
+    r.fence = {{"shop", "", 16384, 0, std::nullopt, false}, {"shop", "reports", 16384, 16390, "off", true}};
     r.waited_for = {"pid 7"};
     r.at_sealing = {"100:110:100,105", {7, 8}};
     r.marks = {{110, true, ""}, {111, false, "pid 9"}};
