@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Configures and builds one of CMakePresets.json's presets and shows the progress.
 #   deploy/build.sh [PRESET] [TARGET ...]      default: release, and the binary lull alone
-# The binary is then build/PRESET/proxy/lull. ccache is used where it is installed.
+# The binary is then build/PRESET/proxy/lull. ccache is used where it is installed. LULL_BUILD_OPTIONS are options for cmake.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 preset=${1:-release}
@@ -16,5 +16,5 @@ jobs=$(nproc)
 ((jobs < 1)) && jobs=1
 
 echo "==> Building preset $preset with $jobs jobs: ${targets[*]}"
-cmake --preset "$preset" >/dev/null
+cmake --preset "$preset" ${LULL_BUILD_OPTIONS:-} >/dev/null
 cmake --build "build/$preset" --parallel "$jobs" --target "${targets[@]}"

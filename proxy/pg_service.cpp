@@ -74,7 +74,7 @@ pg_service::~pg_service() {
         std::lock_guard const lock(door_->mutex);
         door_->mail = nullptr;
     }
-    on_drained = nullptr;
+    on_drained = on_busy = on_removed = on_starving = nullptr;
     clients_.clear();  // before what they still refer to
 }
 
@@ -123,6 +123,7 @@ void pg_service::remove(pg_client& client) {
     std::shared_ptr<pg_client> last = std::move(at->second);
     clients_.erase(at);
     shared_.clients.fetch_sub(1);
+    if (on_removed) on_removed();
     boost::asio::post(io_, [last] {});
 }
 
@@ -275,6 +276,7 @@ void pg_service::tick(routing::instant now) {
     }
     look_at_busy();
     for (auto const& [key, pool] : pools_) pool->tick();
+    if (waiting_ > 0 && on_starving) on_starving();
     report_statements();
 }
 
@@ -312,8 +314,17 @@ void pg_service::forget_busy(pg_client& client) {
     if (client.busy_slot == pg_client::not_busy) return;
     if (pg_session_core* const session = client.session())
         loads_[static_cast<std::size_t>(session->identity().site)].fates += session->take_fates();
-    busy_.back()->busy_slot = client.busy_slot;
-    busy_[client.busy_slot] = busy_.back();
+    auto const move = [&](std::size_t from, std::size_t to) {
+        busy_[to] = busy_[from];
+        busy_[to]->busy_slot = static_cast<std::uint32_t>(to);
+    };
+    // Nobody comes to stand before the place that this round has reached without having been looked at.
+    std::size_t hole = client.busy_slot;
+    if (hole < next_busy_) {
+        move(--next_busy_, hole);
+        hole = next_busy_;
+    }
+    move(busy_.size() - 1, hole);
     busy_.pop_back();
     client.busy_slot = pg_client::not_busy;
 }

@@ -71,6 +71,10 @@ class pg_service final : private login_guard {
     /// Called when the last writer of a site has ended while it drains.
     std::function<void()> on_drained;
     std::function<void()> on_busy;
+    /// A client is gone: clients() is less.
+    std::function<void()> on_removed;
+    /// Clients wait for servers of which quiet workers may have some to spare.
+    std::function<void()> on_starving;
 
     // For pg_client, pg_server and pg_pool.
     boost::asio::io_context& io() { return io_; }
@@ -196,7 +200,7 @@ class pg_service final : private login_guard {
     std::vector<pg_client*> busy_;  // all others are quiet
     std::size_t next_busy_ = 0;     // to be looked at with the next tick
     std::uint32_t rounds_ = 0;      // through all of them
-    std::uint32_t watched_ticks_ = 0;
+    routing::instant budgeted_{};  // when the log of statements last got its budget of a second
     bool stopping_ = false;
     bool paused_all_ = false;
     std::set<std::string> paused_;

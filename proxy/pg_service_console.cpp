@@ -37,13 +37,14 @@ void pg_service::watch_statements() {
     watch.slow_from = log.slow_query.count() > 0 ? std::chrono::nanoseconds(log.slow_query)
                                                  : std::chrono::nanoseconds::max();
     watch.one_in = log.sample;
-    watched_ticks_ = 0;
+    budgeted_ = {};
 }
 
-/// At each tick; a second has ten.
+/// At each tick.
 void pg_service::report_statements() {
     statement_watch& watch = context_.watch;
-    if (watched_ticks_++ % 10 == 0) {
+    if (context_.now - budgeted_ >= std::chrono::seconds(1)) {
+        budgeted_ = context_.now;
         config::config const& c = *snapshot().config;
         std::size_t const workers =
             c.workers > 0 ? c.workers : std::max(1U, std::thread::hardware_concurrency());

@@ -179,8 +179,15 @@ bool pg_session_core::is_lent(session_step& step) {
     if (!server) return false;
     step.want.reset();
     bool const again = step.retry_input;
+    routing::text_facts const read_as = text_facts();
+    bool const superuser = superuser_;
     on_linked(*server, step);
     if (blocked_ != blocked::no) return false;  // its settings are made first
+    // It reads text otherwise than the unit was judged by, or knows the client for another: judged again.
+    if (text_facts() != read_as || superuser_ != superuser) {
+        step.retry_input = true;
+        return false;
+    }
     step.retry_input = again;
     return true;
 }

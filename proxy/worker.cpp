@@ -144,6 +144,11 @@ class worker final : public worker_port {
             http_.emplace(*io_, snapshot_, static_cast<unsigned>(id_));
             pg_->on_drained = [this] { report(); };
             pg_->on_busy = [this] { hurry(); };
+            pg_->on_removed = [this] { count_load(); };
+            pg_->on_starving = [this] {
+                for (auto const& other : directory().workers)
+                    if (worker* const w = other.load(); w && w != this) w->mail_->post([w] { w->hurry(); });
+            };
             pg_->route_cancel = [](std::int32_t pid, std::string secret) {
                 std::size_t const index = pg_service::worker_of(pid);
                 worker* to = index < 256 ? directory().workers[index].load() : nullptr;
@@ -170,6 +175,8 @@ class worker final : public worker_port {
                            [](routing::site const& s) { return s.mode != routing::mode::read_write; });
     }
 
+    void count_load() { load_ = pg_->clients() + http_->stats().open_clients; }
+
     /// What came up does not wait for a rare tick.
     void hurry() {
         auto const soon = std::chrono::steady_clock::now() + tick_interval;
@@ -189,7 +196,7 @@ class worker final : public worker_port {
         auto const now = std::chrono::steady_clock::now();
         pg_->tick(now);
         http_->tick(now);
-        load_ = pg_->clients() + http_->stats().open_clients;
+        count_load();
         bool const idle = !busy();
         if (idle || any_closed() || ++quiet_ticks_ >= 10) report();
         if (stop_by_) http_->close_idle();

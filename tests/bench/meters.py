@@ -65,6 +65,7 @@ def workers(pid):
 def system_calls(pid, work):
     """{name: count} of the workers of `pid` while `work` runs."""
     tasks = workers(pid)
+    assert tasks, f"process {pid} has no thread whose name begins with worker"
     with tempfile.NamedTemporaryFile("r") as out:
         which = [argument for task in tasks for argument in ("-p", task)]
         strace = subprocess.Popen(["strace", "-c", "-qq", "-o", out.name, *which], stdin=subprocess.DEVNULL)
@@ -112,7 +113,9 @@ class Callgrind:
             os.unlink(old)
         work()
         self._control(pid, "--dump")
-        return max(map(_total_of, filter(_is_worker, glob.glob(f"{self.folder}/out.*-*"))), default=0)
+        counted = [_total_of(path) for path in glob.glob(f"{self.folder}/out.*-*") if _is_worker(path)]
+        assert counted, "callgrind has nothing of a worker"
+        return max(counted)
 
     def _control(self, pid, what):
         done = subprocess.run(["callgrind_control", what, str(pid)], capture_output=True, text=True, timeout=60)

@@ -133,7 +133,7 @@ def test_session_mode_keeps_the_server_and_leaves_it_clean(started, primary):
         with lull.connect(dbname="lull") as console:
             modes = {row[0]: row for row in console.execute("SHOW POOLS").fetchall()}
             assert "session" in [str(value) for value in modes["shop"]]
-    wait_for(lambda: not primary.backends("usename = 'app' AND state <> 'idle'"), "it is reset")
+    wait_for(lambda: primary.backends(f"pid = {min(pids)} AND state = 'idle' AND query LIKE 'DISCARD%'"), "it is reset")
     with lull.connect() as next_one:
         assert next_one.execute("SELECT pg_backend_pid()").fetchone()[0] in pids, "the connection is used again"
         assert next_one.execute("SHOW search_path").fetchone()[0] == '"$user", public'

@@ -408,3 +408,19 @@ TEST_CASE("a server that is lent and lacks the client's settings gets them befor
         CHECK(s.told() == "T D(1) C(SELECT 1) Z(I) ");
     });
 }
+
+TEST_CASE("a server that is lent and reads text otherwise than the client was told gets nothing judged by that") {
+    tell([](scene& s) {
+        s.client(query("select 1"));
+        s.link();
+        s.server(rows({"1"}) + ready('I'));
+        (void)s.told();
+        (void)s.sent(s.replica);
+        s.replica.state.reported = s.world.context().settings.intern({{"standard_conforming_strings", "off"}});
+        s.driver.lender = [&](server_wish const& wish) { return wish.backend == the_replica ? &s.replica : nullptr; };
+        // Two literals, or one and an INSERT.
+        s.client(query("select '\\', '; insert into t values (1); --'"));
+        CHECK(s.sent(s.replica) == "");
+        CHECK(s.driver.wish()->backend == the_primary);
+    });
+}
