@@ -17,6 +17,7 @@ namespace {
 config without_secrets(config c) {
     for (auto& [name, cluster] : c.clusters) {
         if (cluster.control) cluster.control->password.clear();
+        if (cluster.fence) cluster.fence->password.clear();
         if (cluster.auth_query) cluster.auth_query->role.password.clear();
     }
     for (auto& [name, user] : c.users) user.password = user.server_password = "";
