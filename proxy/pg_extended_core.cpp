@@ -99,7 +99,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     bool const idle = server_->status == 'I' && server_->owed.empty() && !segment_open_;
     if (passing_) count(&write_fates::passed);
     prologue(step);
-    if (idle && !block_guarded_ && guard_needed() && !passing_) {
+    if (idle && !block_guarded_ && guard_needed() && !passing_ && !only_unlistens(plan)) {
         block_options_ = {};
         if (auto const* first = only_statement(plan.messages.front().statement);
             first && first->kind == statement_kind::begin)

@@ -163,4 +163,14 @@ pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
     return plan;
 }
 
+/// What only the session knows has to outlive our ROLLBACK, so it is made outside of it.
+bool pg_session_core::only_unlistens(unit_plan const& plan) {
+    return plan.messages.size() > 1 && plan.messages.back().type == pg::frontend::sync &&
+           std::ranges::all_of(plan.messages, [](unit_message const& m) {
+               if (m.type == pg::frontend::sync) return true;
+               return m.statement && m.statement->operation->statements.size() == 1 &&
+                      m.statement->operation->statements.front().kind == routing::statement_kind::unlisten;
+           });
+}
+
 }  // namespace lull

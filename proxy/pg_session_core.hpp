@@ -317,6 +317,7 @@ class pg_session_core {
     void forward_bind(pg::bytes in, unit_message const& message, session_step& step);
     void forward_execute(pg::bytes in, unit_message const& message, session_step& step);
     bool prepares_aside(unit_plan const& plan) const;
+    static bool only_unlistens(unit_plan const& plan);
     void forward_sync(session_step& step);
     bool unnamed_is_certain() const;
     bool is_dead_block() const;
@@ -423,6 +424,7 @@ class pg_session_core {
     routing::instant writes_since_{};
     routing::instant held_since_{};
     std::size_t held_bytes_ = 0;
+    bool held_before_ = false;  // the unit in hand: once, it has waited since held_since_
     bool hold_exhausted_ = false;
     bool passing_ = false;  // the unit in hand runs although it may not: it stores nothing
     rare_text journal_tag_;       // of the unit that is being kept, or was

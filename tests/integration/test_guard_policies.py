@@ -184,11 +184,13 @@ def test_a_foreign_table_among_them_is_refused(lull, primary):
         primary.sql("DROP EXTENSION postgres_fdw CASCADE", db="shop")
 
 
-def test_unlisten_counts_while_sealed(lull, primary):
+@pytest.mark.parametrize("extended", [False, True])
+def test_unlisten_counts_while_sealed(lull, primary, extended):
     with lull.wire() as client:
         client.query("LISTEN news")
         seal(lull)
-        assert tags(client.query("UNLISTEN news")) == ["UNLISTEN"]
+        segment = [parse("", "UNLISTEN news"), bind(), execute(), sync()]
+        assert tags(client.ask(*segment) if extended else client.query("UNLISTEN news")) == ["UNLISTEN"]
         primary.sql("NOTIFY news", db="shop")
         assert [m.type for m in client.query("SELECT 1") if m.type == "A"] == []
         lull.off()
