@@ -30,6 +30,7 @@ enum class journal_outcome : std::uint8_t {
     full,    // a limit would be passed
     failed,  // the disk did not take it
     closed,  // the window ends: it is too late to be kept
+    unknown, // the disk failed, and did not take it back either: it may be run or not
 };
 
 }  // namespace lull

@@ -25,15 +25,18 @@ std::int64_t now_us() {
         .count();
 }
 
-void flush_folder(std::string const& folder) {
-    int const fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return;
-    ::fsync(fd);
-    ::close(fd);
-}
-
 std::string reason(char const* what, std::string const& path) {
     return std::string(what) + " " + path + ": " + std::strerror(errno);
+}
+
+/// Empty, or why not. Where a file system knows no such thing (EINVAL), there is nothing to do.
+std::string flush_folder(std::string const& folder) {
+    int const fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return reason("cannot open", folder);
+    bool const flushed = ::fsync(fd) == 0 || errno == EINVAL;
+    std::string why = flushed ? std::string() : reason("cannot flush", folder);
+    ::close(fd);
+    return why;
 }
 
 /// Anew, and on the disk. Empty, or why not; then nothing is left of it.
@@ -273,7 +276,10 @@ void journals::write(std::vector<wanted>& batch) {
         lock.unlock();
         for (std::size_t i = 0; i < all.size(); ++i) {
             bool const kept = outcomes[i] == journal_outcome::kept;
-            if (kept && !done.problem.empty()) outcomes[i] = journal_outcome::failed;
+            if (kept && !done.certain)
+                outcomes[i] = journal_outcome::unknown;
+            else if (kept && !done.problem.empty())
+                outcomes[i] = journal_outcome::failed;
             all[i]->answer(outcomes[i]);
         }
         lock.lock();
@@ -313,7 +319,10 @@ journals::written journals::put(std::string const& site, book& b, std::string co
         done += static_cast<std::size_t>(n);
     }
     if (durable && ::fdatasync(b.fd) != 0) return give_up(reason("cannot flush", path));
-    if (fresh) flush_folder(folder_);
+    if (durable && !b.named) {
+        if (std::string why = flush_folder(folder_); !why.empty()) return give_up(std::move(why));
+        b.named = true;
+    }
     return {};
 }
 
@@ -375,6 +384,37 @@ std::vector<std::string> journals::files(std::string const& prefix, std::string_
 
 std::vector<std::string> journals::kept_files(std::string const& site) const {
     return files("journal-" + site + ".", ".kept");
+}
+
+std::vector<journals::stray> journals::strays(std::set<std::string> const& sites) const {
+    std::vector<stray> out;
+    std::error_code none;
+    for (auto const& entry : std::filesystem::directory_iterator(folder_, none)) {
+        std::string const name = entry.path().filename().string();
+        std::string_view site = name;
+        if (!site.starts_with("journal-")) continue;
+        site.remove_prefix(std::string_view("journal-").size());
+        if (site.ends_with(".log")) {
+            site.remove_suffix(std::string_view(".log").size());
+        } else if (site.ends_with(".kept")) {
+            site.remove_suffix(std::string_view(".kept").size());
+            site = site.substr(0, site.rfind('.'));  // and the time
+        } else {
+            continue;
+        }
+        if (sites.contains(std::string(site))) continue;
+        std::ifstream file(entry.path(), std::ios::binary);
+        journal_contents const c = read_journal(std::string{std::istreambuf_iterator<char>(file), {}});
+        auto const undone = [&](journal_entry const& e) {
+            auto const v = c.verdicts.find(e.number);
+            return v == c.verdicts.end() || v->second.result == journal_result::failed;
+        };
+        auto const writes = std::count_if(c.entries.begin(), c.entries.end(), undone);
+        if (writes > 0 || !c.damage.empty())
+            out.push_back({std::string(site), entry.path().string(), static_cast<std::size_t>(writes)});
+    }
+    std::sort(out.begin(), out.end(), [](stray const& a, stray const& b) { return a.file < b.file; });
+    return out;
 }
 
 std::vector<std::string> journals::cut_files(std::string const& site) const {

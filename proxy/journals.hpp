@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -64,6 +65,13 @@ class journals {
     std::string path_of(std::string const& site) const;
     /// Files of earlier windows with entries that failed or were not run, oldest first.
     std::vector<std::string> kept_files(std::string const& site) const;
+    struct stray {
+        std::string site;
+        std::string file;
+        std::size_t writes = 0;  // that failed or were not run; where it is damaged, as far as it can be read
+    };
+    /// Journals and kept files of other sites than these, which nobody runs.
+    std::vector<stray> strays(std::set<std::string> const& sites) const;
     /// Ends that were cut off, oldest first.
     std::vector<std::string> cut_files(std::string const& site) const;
 
@@ -74,6 +82,7 @@ class journals {
         std::size_t bytes = 0;  // of the file, as far as it is good
         int fd = -1;
         bool open = false;
+        bool named = false;     // its name is on the disk, and not only what is in it
         bool broken = false;    // no entries are taken, for `problem`
         std::size_t under_way = 0;  // entries that are queued or being written
         std::string problem;

@@ -2,6 +2,7 @@
 // they store nothing. Only what stands alone, and of which not one byte has reached a server.
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frontend.hpp"
+#include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "routing/break_points.hpp"
 #include "routing/write_rules.hpp"
@@ -137,11 +138,25 @@ void pg_session_core::on_journaled(journal_outcome outcome, session_step& step) 
             count(&write_fates::journaled);
             break;
         case journal_outcome::full:
+            journal_refused_ = true;
+            count(&write_fates::over_limit);
+            break;
         case journal_outcome::failed:
             journal_refused_ = true;
             break;
         case journal_outcome::closed:
             journal_closed_ = true;
+            break;
+        case journal_outcome::unknown:
+            count(&write_fates::unknown);
+            fail_next_.append([&](std::string& out) {
+                pg::write_error_response(
+                    out, {.sqlstate = pg::sqlstate::transaction_resolution_unknown,
+                          .message = "this write may or may not be run when the maintenance of site \"" +
+                                     site().settings->name +
+                                     "\" ends: the disk of Lull's journal failed while it was being kept",
+                          .hint = "Look whether it is there before you send it again."});
+            });
             break;
     }
     step.retry_input = true;
@@ -203,21 +218,27 @@ void pg_session_core::answer_instead(unit_plan const* segment, std::string_view 
 
 /// The next unit is judged as if nothing had been held or kept.
 void pg_session_core::forget_refusal() {
-    hold_exhausted_ = journal_refused_ = journal_closed_ = false;
+    held_before_ = hold_exhausted_ = journal_refused_ = journal_closed_ = false;
 }
 
 bool pg_session_core::hold(std::size_t bytes, bool whole, session_step& step) {
-    if (!whole) return false;  // longer than a block: it cannot be kept without reading on
-    if (!context_.holds.add(static_cast<std::size_t>(identity_.site), bytes, site().settings->hold))
+    // Longer than a block: it cannot be kept without reading on.
+    if (!whole || !context_.holds.add(static_cast<std::size_t>(identity_.site), bytes, site().settings->hold)) {
+        hold_exhausted_ = true;
+        count(&write_fates::over_limit);
         return false;
+    }
     blocked_ = blocked::held;
-    held_since_ = context_.now;
     held_bytes_ = bytes;
-    count(&write_fates::held);
     if (server_ && !pinned_) {
         unlink();
         step.release = true;
     }
+    // The site was open for a moment, or its server was lost: it has waited since then, and its client knows.
+    if (held_before_) return true;
+    held_before_ = true;
+    held_since_ = context_.now;
+    count(&write_fates::held);
     step.client.write([&](std::string& out) {
         pg::write_notice_response(out, {.severity = "NOTICE",
                                         .sqlstate = "00000",

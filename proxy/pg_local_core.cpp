@@ -19,6 +19,7 @@ std::size_t pg_session_core::fail_unit(pg::bytes in, pg::frame_header header, se
         header.type == pg::frontend::copy_fail)
         return drop(in, size);  // the rest of a COPY that has failed; nobody waits for an answer to it
     std::string const error = fail_next_.take();
+    forget_refusal();
     char status = deferred_.has_value() || client_status_ != 'I' ? 'E' : 'I';
     switch (header.type) {
         case pg::frontend::terminate:

@@ -165,6 +165,7 @@ void pg_session_core::on_tick(session_step& step) {
         context_.now - held_since_ > site().settings->hold.max_age) {
         leave_hold();
         hold_exhausted_ = true;
+        count(&write_fates::over_limit);
         step.retry_input = true;
     }
 }

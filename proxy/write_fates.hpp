@@ -11,6 +11,8 @@ struct write_fates {
     std::uint64_t discarded = 0;  // answered and dropped
     std::uint64_t journaled = 0;  // answered when on the disk
     std::uint64_t passed = 0;     // run all the same: they store nothing
+    std::uint64_t over_limit = 0; // of the refused: no room to hold or to journal them, or held for too long
+    std::uint64_t unknown = 0;    // the journal's disk failed: they may come to be run, or not
 
     write_fates& operator+=(write_fates const& other) {
         refused += other.refused;
@@ -18,6 +20,8 @@ struct write_fates {
         discarded += other.discarded;
         journaled += other.journaled;
         passed += other.passed;
+        over_limit += other.over_limit;
+        unknown += other.unknown;
         return *this;
     }
     write_fates operator-(write_fates const& other) const {
@@ -25,7 +29,9 @@ struct write_fates {
                 .held = held - other.held,
                 .discarded = discarded - other.discarded,
                 .journaled = journaled - other.journaled,
-                .passed = passed - other.passed};
+                .passed = passed - other.passed,
+                .over_limit = over_limit - other.over_limit,
+                .unknown = unknown - other.unknown};
     }
 };
 

@@ -262,8 +262,33 @@ TEST_CASE("what is too long to be kept, or has been kept too long, is refused") 
     s.driver.tick();
     CHECK(!s.driver.core().held());
     CHECK(has(s.told(), "E(25006"));
+    CHECK(s.driver.core().fates().over_limit == 2);
     s.client(query("insert into t values (2)"));  // the next one may wait again
     CHECK(s.driver.core().held());
+}
+
+TEST_CASE("a write that is held again, after a moment in which the site was open, has waited since the first time") {
+    scene s({});
+    s.world.site().writes = config::write_policy::hold;
+    s.flip(routing::mode::sealed);
+    (void)s.told();
+    s.client(query("insert into t values (1)"));
+    CHECK(has(s.told(), "N(00000"));
+    s.world.pass(std::chrono::milliseconds(40'000));
+    s.flip(routing::mode::read_write);
+    REQUIRE(s.driver.wish());  // and no server comes
+    s.flip(routing::mode::sealed);
+    CHECK(s.driver.core().held());
+    CHECK(lacks(s.told(), "N(00000"));
+    CHECK(s.driver.core().fates().held == 1);
+    s.world.pass(std::chrono::milliseconds(20'001));
+    s.driver.tick();
+    CHECK(has(s.told(), "E(25006"));
+    s.client(query("insert into t values (2)"));
+    CHECK(has(s.told(), "N(00000"));
+    s.driver.tick();
+    CHECK(s.driver.core().held());
+    CHECK(s.driver.core().fates().held == 2);
 }
 
 TEST_CASE("a held client that leaves makes room for another") {

@@ -122,10 +122,44 @@ TEST_CASE("what the journal has no room for is refused, and the next is tried ag
             CHECK(has(s.told(), "E(25006"));
         }
         CHECK(s.driver.core().fates().refused == 2);
+        CHECK(s.driver.core().fates().over_limit == 1);
         s.client(query("insert into t values (2)"));
         s.driver.kept(journal_outcome::kept);
         CHECK(s.told() == "C(INSERT 0 1) Z(I) ");
     });
+}
+
+TEST_CASE("where the disk neither took it nor took it back, its client is told so, and it is not run") {
+    for (bool const extended : {false, true}) {
+        CAPTURE(extended);
+        tell([&](scene& s) {
+            seal(s, write_policy::journal);
+            s.client(extended ? segment("insert into t values (1)") : query("insert into t values (1)"));
+            s.flip(routing::mode::read_write);
+            s.driver.kept(journal_outcome::unknown);
+            std::string const told = s.told();
+            CHECK(has(told, "E(08007"));
+            CHECK(has(told, "Z(I)"));
+            CHECK(!s.driver.wish());
+            CHECK(untouched(s));
+            CHECK(s.driver.core().fates().unknown == 1);
+        });
+    }
+}
+
+TEST_CASE("a write that is cancelled behind a closed journal leaves nothing of that for the next window") {
+    scene s({});
+    seal(s, write_policy::journal);
+    s.client(query("insert into t values (1)"));
+    s.driver.kept(journal_outcome::closed);
+    REQUIRE(s.driver.core().held());
+    s.driver.cancel();
+    CHECK(has(s.told(), "E(57014"));
+    s.client(query("insert into t values (2)"));
+    CHECK(!s.driver.core().held());
+    REQUIRE(s.driver.keeping);
+    s.driver.kept(journal_outcome::kept);
+    CHECK(s.told() == "C(INSERT 0 1) Z(I) ");
 }
 
 TEST_CASE("what comes when the journal is closed waits behind it, and then runs once") {
