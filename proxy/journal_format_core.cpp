@@ -95,6 +95,7 @@ bool take_intent(taker& from, journal_contents& into) {
     i.number = from.number<std::uint64_t>();
     i.xid = from.text();
     i.origin = from.text();
+    if (!from.in.empty()) i.tag = from.text();
     bool const digits = !i.xid.empty() && i.xid.size() <= 20 &&
                         std::all_of(i.xid.begin(), i.xid.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (!from.whole() || !digits || !is_pending(into, i.number)) return false;
@@ -174,6 +175,7 @@ void write_intent(std::string& out, journal_intent const& i) {
     put(p, i.number);
     put(p, i.xid);
     put(p, i.origin);
+    put(p, i.tag);
     frame(out, p);
 }
 

@@ -26,6 +26,7 @@ struct journal_intent {
     std::uint64_t number = 0;
     std::string xid;     // as pg_current_xact_id() gives it
     std::string origin;  // of that id: the server's system identifier and timeline
+    std::string tag;     // what the entry came to, as "UPDATE 2"; empty: of a version that did not say
     friend bool operator==(journal_intent const&, journal_intent const&) = default;
 };
 

@@ -1,11 +1,11 @@
-// Runs the entries of a site's journal, once and in order, on a thread of its own. Each is a transaction; its
-// id is on the disk before its COMMIT goes out, so that whatever dies in between, pg_xact_status() tells what
-// became of it.
+// Carries out the replay of a site's journal on a thread of its own; journal_replay_core says what.
 #pragma once
 
 #include "config/model.hpp"
+#include "proxy/journal_replay_core.hpp"
 #include "proxy/journals.hpp"
 #include "proxy/replay_connection.hpp"
+#include "routing/maintenance_events.hpp"
 
 #include <atomic>
 #include <functional>
@@ -14,17 +14,9 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace lull {
-
-struct replay_report {
-    std::size_t done = 0;
-    std::size_t differs = 0;  // of the done: another number of rows than their clients were told
-    std::size_t failed = 0;   // refused by the server
-    std::size_t unknown = 0;  // whether they were committed cannot be told
-    std::size_t left = 0;     // not run
-    std::string problem;      // what it waits for, or why it ended early
-};
 
 class journal_replay {
   public:
@@ -42,48 +34,27 @@ class journal_replay {
     /// Stops; what is not done stays in the journal.
     ~journal_replay();
     replay_report progress() const;
+    /// Stopped or over: the server's sessions that were left in the middle of something, and may still be at it.
+    std::vector<routing::broken_session> stop();
 
   private:
-    using instant = replay_connection::instant;
-    using answer = replay_connection::answer;
-    enum class step : std::uint8_t { settled, again, give_up };
-    enum class blame : std::uint8_t { entry, lull };  // whose statement failed
     void run();
-    step run_one(journal_entry const& entry);
-    step commit(journal_entry const& entry, journal_intent intent);
-    step find_out(journal_entry const& entry, journal_intent const& intent);
-    answer ask_origin();
-    bool prepare(journal_entry const& entry);
-    std::string problem() const { return progress().problem; }
-    bool flush_log(journal_entry const& entry);
-    step settle(journal_entry const& entry, journal_result result, std::string sqlstate = {},
-                std::string message = {});
-    step server_failed(journal_entry const& entry, answer const& a, blame whose);
-    void note_trouble(answer const& a);
-    bool is_poison();
-    step wait(std::string problem);
-    void count(journal_result result);
+    void carry_out(replay_next const& next);
+    replay_connection& line(replay_line which) {
+        return which == replay_line::writes ? writes_ : flushes_;
+    }
+    void note_lost(replay_connection& on, replay_answer const& answer);
 
     journals& books_;
-    job const job_;
+    job job_;
     std::function<void(replay_report)> const over_;
     std::atomic<bool> stop_{false};
-    instant until_;  // it is given up then; further off with each entry that the server has decided on
-    replay_connection connection_{stop_};
-    replay_connection second_{stop_};  // makes the server flush its log
-    std::string connected_as_;         // "database\0user" of connection_
-    std::vector<std::string> made_;    // settings of connection_
-    bool dirty_ = false;               // the last entry did not end in COMMIT: who knows what it left there
-    std::optional<journal_intent> intent_;
-    std::string ran_as_;  // the tag of the entry in hand
-    int tries_ = 0;       // of the entry in hand, where the server asks for another
-    struct {              // of the entry in hand: the server failed while it ran
-        int times = 0;
-        instant since;
-        answer last;
-    } trouble_;
+    journal_replay_core core_;
+    replay_connection writes_{stop_};
+    replay_connection flushes_{stop_};
     mutable std::mutex mutex_;
     replay_report report_;
+    std::vector<routing::broken_session> broken_;
     std::thread thread_;
 };
 

@@ -4,6 +4,7 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frame.hpp"
 #include "protocol/pg/frontend.hpp"
+#include "protocol/pg/startup.hpp"
 
 #include <openssl/rand.h>
 
@@ -26,6 +27,7 @@ namespace {
 
 constexpr std::size_t longest_answer = 16 * 1024 * 1024;
 constexpr int look_at_stop_ms = 100;
+constexpr std::chrono::milliseconds cancelling{1000};
 
 /// False: not in time, or `stop`.
 bool wait_for(int fd, short what, replay_connection::instant until, std::atomic<bool> const& stop) {
@@ -89,6 +91,10 @@ std::string find_addresses(config::endpoint const& where, std::vector<address>& 
     return out.empty() ? "no address" : std::string();
 }
 
+replay_login failed_login(std::string message, std::string sqlstate = {}) {
+    return {replay_login::result::failed, std::move(sqlstate), std::move(message)};
+}
+
 server_tls_wish wish_for(replay_server const& server) {
     using mode = config::server_tls_mode;
     // As libpq: what a Unix socket carries does not leave the machine.
@@ -100,10 +106,13 @@ server_tls_wish wish_for(replay_server const& server) {
 
 }  // namespace
 
-std::string replay_connection::connect(replay_server const& server, std::string const& user,
-                                       std::string const& database, server_credentials const& credentials,
-                                       instant until) {
+replay_login replay_connection::connect(replay_server const& server, std::string const& user,
+                                        std::string const& database, server_credentials const& credentials,
+                                        instant until) {
     close();
+    pid_ = 0;
+    secret_.clear();
+    server_ = server;
     std::vector<address> addresses;
     std::string why = find_addresses(server.where, addresses);
     for (address const& a : addresses) {
@@ -121,24 +130,26 @@ std::string replay_connection::connect(replay_server const& server, std::string 
             ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
             if (a.storage.ss_family != AF_UNIX) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
             fd_ = fd;
+            peer_ = a.storage;
+            peer_size_ = a.size;
             break;
         }
         why = std::strerror(error);
         ::close(fd);
     }
-    if (fd_ < 0) return why;
-    why = log_in(server, user, database, credentials, until);
-    if (!why.empty()) close();
-    return why;
+    if (fd_ < 0) return failed_login(why);
+    replay_login const login = log_in(server, user, database, credentials, until);
+    if (login.what != replay_login::result::in) close();
+    return login;
 }
 
-std::string replay_connection::log_in(replay_server const& server, std::string const& user,
-                                      std::string const& database, server_credentials const& credentials,
-                                      instant until) {
+replay_login replay_connection::log_in(replay_server const& server, std::string const& user,
+                                       std::string const& database, server_credentials const& credentials,
+                                       instant until) {
     using state = pg_server_login_core::state;
     std::string random(pg::nonce_bytes, '\0');
     if (::RAND_bytes(reinterpret_cast<unsigned char*>(random.data()), static_cast<int>(random.size())) != 1)
-        return "no random bytes";
+        return failed_login("no random bytes");
     pg_server_login_core login(user, database, session_default::read_write, credentials, pg::make_nonce(pg::as_bytes(random)),
                                wish_for(server));
     pg_server_state reported;
@@ -147,18 +158,21 @@ std::string replay_connection::log_in(replay_server const& server, std::string c
     std::string out;
     login.start(out);
     for (;;) {
-        if (!out.empty() && !send(out, until)) return "the server closed the connection";
+        if (!out.empty() && !send(out, until)) return failed_login("the server closed the connection");
         out.clear();
         switch (login.where()) {
             case state::ready:
+                pid_ = static_cast<std::uint32_t>(reported.pid);
+                secret_ = reported.secret;
                 return {};
             case state::failed: {
                 auto const fields =
                     pg::parse_error_fields(pg::as_bytes(login.error()).subspan(pg::header_bytes));
-                return fields && fields->message ? std::string(*fields->message) : "the login failed";
+                if (!fields || !fields->message) return failed_login("the login failed");
+                return failed_login(std::string(*fields->message), std::string(fields->sqlstate.value_or("")));
             }
             case state::tls:
-                if (std::string why = shake_hands(server, until); !why.empty()) return why;
+                if (std::string why = shake_hands(server, until); !why.empty()) return failed_login(why);
                 login.on_tls(tls_->spoke_alpn(), tls_->peer_end_point(), out);
                 continue;
             case state::asking:
@@ -169,8 +183,9 @@ std::string replay_connection::log_in(replay_server const& server, std::string c
         in_.erase(0, used);
         bool const waits = login.where() == state::going || login.where() == state::asking;
         if (used == 0 && out.empty() && waits && !receive(until))
-            return tls_ && !tls_->error().empty() ? tls_->error()
-                                                  : "the server closed the connection during the login";
+            return failed_login(tls_ && !tls_->error().empty()
+                                    ? tls_->error()
+                                    : "the server closed the connection during the login");
     }
 }
 
@@ -233,14 +248,50 @@ bool replay_connection::receive(instant until) {
     }
 }
 
+/// TLS without a login behind it. False: there is none, and nothing secret may be sent.
+bool replay_connection::encrypt(replay_server const& server, instant until) {
+    using state = pg_server_login_core::state;
+    pg_server_login_core opening({}, {}, session_default::as_server, {}, {}, wish_for(server));
+    pg_server_state reported;
+    setting_interner settings;
+    reported.actual = reported.reported = settings.none();
+    std::string out;
+    opening.start(out);
+    while (opening.where() == state::asking) {
+        if (!send_raw(out, until) || !receive(until)) return false;
+        out.clear();
+        in_.erase(0, opening.on_server(pg::as_bytes(in_), reported, settings, out));
+    }
+    return opening.where() == state::tls && shake_hands(server, until).empty();
+}
+
+/// Nobody waits for it any more: it would go on waiting for a lock, holding others, and see only behind that that its
+/// client is gone.
+void replay_connection::cancel() {
+    if (pid_ == 0 || secret_.empty()) return;
+    std::atomic<bool> const goes_on{false};  // also where all else is to stop
+    replay_connection to(goes_on);
+    instant const until = std::chrono::steady_clock::now() + cancelling;
+    to.fd_ = ::socket(peer_.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (to.fd_ < 0) return;
+    int const made = ::connect(to.fd_, reinterpret_cast<sockaddr const*>(&peer_), peer_size_);
+    if (made != 0 && (errno != EINPROGRESS || !wait_for(to.fd_, POLLOUT, until, goes_on))) return;
+    if (tls_ && !to.encrypt(server_, until)) return;
+    std::string packet;
+    pg::write_cancel_request(packet, static_cast<std::int32_t>(pid_), pg::as_bytes(secret_));
+    // The server closes when it has passed it on.
+    if (to.send(packet, until)) wait_for(to.fd_, POLLIN, until, goes_on);
+}
+
 /// Everything to the next ReadyForQuery.
-replay_connection::answer replay_connection::finish(instant until) {
-    answer out;
+replay_answer replay_connection::finish(instant until) {
+    replay_answer out;
     for (;;) {
         pg::frame_result const next = pg::next_frame(pg::as_bytes(in_), longest_answer);
         auto const* frame = std::get_if<pg::frame>(&next);
         if (!frame) {
             if (std::holds_alternative<need_more>(next) && receive(until)) continue;
+            cancel();
             close();
             out.lost = true;
             return out;
@@ -263,7 +314,7 @@ replay_connection::answer replay_connection::finish(instant until) {
     }
 }
 
-replay_connection::answer replay_connection::query(std::string_view sql, instant until) {
+replay_answer replay_connection::query(std::string_view sql, instant until) {
     std::string bytes;
     pg::write_query(bytes, sql);
     if (!open() || !send(bytes, until)) {
@@ -273,7 +324,7 @@ replay_connection::answer replay_connection::query(std::string_view sql, instant
     return finish(until);
 }
 
-replay_connection::answer replay_connection::run(journal_entry const& e, instant until) {
+replay_answer replay_connection::run(journal_entry const& e, instant until) {
     if (!e.extended) return query(e.text, until);
     std::string bytes;
     pg::write_parse(bytes, {}, e.text, pg::as_bytes(e.parameter_types));

@@ -1,10 +1,13 @@
 #include "tests/sim/sim_journal.hpp"
 
-#include "routing/break_points.hpp"
+#include <algorithm>
+#include <utility>
 
 namespace lull::sim {
 
 namespace {
+
+constexpr config::milliseconds never{std::chrono::hours(1)};
 
 /// The constant in it, by which the ledger knows a write.
 std::string constant_of(journal_entry const& e) {
@@ -35,72 +38,69 @@ journal_outcome sim_journal::keep(journal_entry entry, ledger& book, dice& d) {
 
 void sim_journal::close() {
     open_ = false;
-    replaying_ = false;
+    replay_.reset();
 }
 
 void sim_journal::begin() {
-    contents_ = read_journal(disk_);
-    disk_.resize(contents_.good_bytes);
+    journal_contents contents = read_journal(disk_);
+    disk_.resize(contents.good_bytes);
     durable_ = std::min(durable_, disk_.size());
-    if (!contents_.entries.empty()) next_ = contents_.entries.back().number + 1;
-    at_ = 0;
-    next_act_ = act::run;
-    replaying_ = true;
+    if (!contents.entries.empty()) next_ = contents.entries.back().number + 1;
+    replay_.emplace(std::move(contents), never, routing::instant{});
+}
+
+/// What a server would say.
+replay_answer sim_journal::ask(std::string const& sql, ledger& book) {
+    auto const is = [&](char const* what) { return sql.find(what) != std::string::npos; };
+    if (sql == "COMMIT") {
+        if (book.sealed) book.violations.push_back("committed while sealed: " + running_);
+        ++book.executed[running_];
+        book.committed.insert(running_);
+        ++book.commits;
+        book.transactions.insert(xid_);
+        return {.tag = "COMMIT"};
+    }
+    if (is("pg_xact_status")) {
+        auto const from = sql.find('\'') + 1;
+        std::string const xid = sql.substr(from, sql.find('\'', from) - from);
+        return {.value = book.transactions.contains(xid) ? "committed" : "aborted"};
+    }
+    if (is("pg_current_xact_id")) return {.value = xid_ = std::to_string(++xids_)};
+    if (is("pg_control_system")) return {.value = "7/00000001"};
+    return {};
 }
 
 void sim_journal::replay(ledger& book) {
     if (!pending()) return;
-    if (!replaying_) begin();
-    if (at_ == contents_.entries.size()) {
+    if (!replay_) begin();
+    replay_next const next = replay_->next();
+    routing::instant const now{};
+    if (std::holds_alternative<replay_act::connect>(next)) {
+        replay_->connected({}, now);
+    } else if (auto const* a = std::get_if<replay_act::ask>(&next)) {
+        replay_->answered(ask(a->sql, book), now);
+    } else if (auto const* r = std::get_if<replay_act::run>(&next)) {
+        running_ = constant_of(*r->entry);
+        replay_->answered({.tag = r->entry->tag}, now);
+    } else if (auto const* w = std::get_if<replay_act::record>(&next)) {
+        write(w->bytes, w->durable);
+        replay_->recorded({}, now);
+    } else if (std::holds_alternative<replay_act::pause>(next)) {
+        replay_->paused(now);
+    } else {
         disk_.clear();
         durable_ = 0;
-        replaying_ = false;
-        return;
-    }
-    journal_entry const& e = contents_.entries[at_];
-    if (contents_.verdicts.contains(e.number)) {
-        ++at_;
-        return;
-    }
-    std::string bytes;
-    switch (next_act_) {
-        case act::run:
-            xid_ = std::to_string(++xids_);
-            next_act_ = act::intend;
-            if (contents_.intent && contents_.intent->number == e.number && !broken("blind_replay")) {
-                // Its COMMIT was on its way: did it happen?
-                if (book.transactions.contains(contents_.intent->xid)) next_act_ = act::settle;
-                contents_.intent.reset();
-            }
-            return;
-        case act::intend:
-            write_intent(bytes, {e.number, xid_, "7/00000001"});
-            write(bytes, true);
-            next_act_ = act::commit;
-            return;
-        case act::commit: {
-            std::string const what = constant_of(e);
-            if (book.sealed) book.violations.push_back("committed while sealed: " + what);
-            ++book.executed[what];
-            book.committed.insert(what);
-            ++book.commits;
-            book.transactions.insert(xid_);
-            next_act_ = act::settle;
-            return;
-        }
-        case act::settle:
-            write_verdict(bytes, {e.number, journal_result::done, {}, {}});
-            write(bytes, false);
-            next_act_ = act::run;
-            ++at_;
-            return;
+        replay_.reset();
     }
 }
 
 void sim_journal::crash(journal_entry const* under_way, ledger& book, dice& d) {
     // The server had the COMMIT already, and nobody heard of it.
-    if (replaying_ && pending() && at_ < contents_.entries.size() && next_act_ == act::commit && d.one_in(2))
-        replay(book);
+    if (replay_ && pending()) {
+        replay_next const next = replay_->next();
+        auto const* a = std::get_if<replay_act::ask>(&next);
+        if (a && a->sql == "COMMIT" && d.one_in(2)) replay(book);
+    }
     if (open_ && under_way) {
         journal_entry entry = *under_way;
         entry.number = next_++;
@@ -114,9 +114,8 @@ void sim_journal::crash(journal_entry const* under_way, ledger& book, dice& d) {
     if (disk_.size() <= journal_header.size() && left.entries.empty()) disk_.clear();
     durable_ = disk_.size();
     if (!left.entries.empty()) next_ = left.entries.back().number + 1;
-    open_ = replaying_ = false;
-    // What was begun when the process died is rolled back.
-    next_act_ = act::run;
+    open_ = false;
+    replay_.reset();  // what was begun when the process died is rolled back
 }
 
 }  // namespace lull::sim

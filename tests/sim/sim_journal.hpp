@@ -1,11 +1,12 @@
-// The journal of the simulated site: its file in the real format, and its replay as journal_replay does it,
-// an act at a time, so that kill -9 may come between any two. The file is what outlives a process.
+// The journal of the simulated site: its file in the real format, and its replay by the real core, an act at a time, so
+// that kill -9 may come between any two. The file is what outlives a process.
 #pragma once
 
-#include "proxy/journal_format_core.hpp"
+#include "proxy/journal_replay_core.hpp"
 #include "tests/sim/model_server.hpp"
 #include "tests/sim/pg_scenario.hpp"
 
+#include <optional>
 #include <string>
 
 namespace lull::sim {
@@ -25,9 +26,9 @@ class sim_journal {
     void crash(journal_entry const* under_way, ledger& book, dice& d);
 
   private:
-    enum class act : std::uint8_t { run, intend, commit, settle };
     void write(std::string const& bytes, bool durable);
     void begin();
+    replay_answer ask(std::string const& sql, ledger& book);
 
     std::string disk_;
     std::size_t durable_ = 0;
@@ -36,10 +37,8 @@ class sim_journal {
     std::uint64_t xids_ = 700;
 
     // Of the process.
-    bool replaying_ = false;
-    journal_contents contents_;
-    std::size_t at_ = 0;
-    act next_act_ = act::run;
+    std::optional<journal_replay_core> replay_;
+    std::string running_;  // the write that its transaction has made
     std::string xid_;
 };
 

@@ -1,6 +1,7 @@
 // A journal's bytes: what is written reads the same, half a record is cut off, and damage is said.
 #include "proxy/journal_format_core.hpp"
 
+#include <boost/crc.hpp>
 #include <doctest/doctest.h>
 
 using namespace lull;
@@ -44,6 +45,27 @@ TEST_CASE("a journal reads as it was written") {
     CHECK_FALSE(c.torn);
     CHECK(c.damage.empty());
     CHECK(read_journal({}).entries.empty());
+}
+
+TEST_CASE("an intent says what its entry came to; one of a version that did not is read too") {
+    std::string bytes(journal_header);
+    write_entry(bytes, entry(1));
+    std::string now = bytes;
+    write_intent(now, {1, "751", "77/00000001", "UPDATE 2"});
+    CHECK(read_journal(now).intent == journal_intent{1, "751", "77/00000001", "UPDATE 2"});
+    std::string record;
+    write_intent(record, {1, "751", "77/00000001", ""});
+    std::string const payload = record.substr(8, record.size() - 8 - 4);  // without the length of the tag
+    boost::crc_32_type crc;
+    crc.process_bytes(payload.data(), payload.size());
+    auto const number = [](std::uint32_t n) {
+        std::string out;
+        for (int i = 0; i < 4; ++i) out += static_cast<char>(n >> (8 * i));
+        return out;
+    };
+    std::string const old = bytes + number(static_cast<std::uint32_t>(payload.size())) + number(crc.checksum()) + payload;
+    CHECK(read_journal(old).damage.empty());
+    CHECK(read_journal(old).intent == journal_intent{1, "751", "77/00000001", ""});
 }
 
 TEST_CASE("cut anywhere, what is whole is read and the rest is a torn end") {
