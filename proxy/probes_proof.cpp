@@ -35,7 +35,7 @@ constexpr char const* size_sql = LULL_WINDOW
 constexpr char const* committed_sql =
     LULL_IDS "SELECT xid::text, '' FROM s WHERE status = 'committed' ORDER BY xid LIMIT 10000";
 constexpr char const* committed_when_sql = LULL_IDS
-    "SELECT xid::text, to_char(pg_xact_commit_timestamp(xid::xid) AT TIME ZONE 'UTC', 'HH24:MI:SS.MS\"Z\"')"
+    "SELECT xid::text, to_char(pg_xact_commit_timestamp(xid::xid) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US\"Z\"')"
     " FROM s WHERE status = 'committed' ORDER BY xid LIMIT 10000";
 constexpr char const* others_sql = LULL_IDS
     "SELECT count(*) FILTER (WHERE status = 'unknown'), count(*) FILTER (WHERE status = 'in progress') FROM "

@@ -1,6 +1,7 @@
 #include "routing/window_proof.hpp"
 
 #include <algorithm>
+#include <map>
 
 namespace lull::routing {
 
@@ -16,6 +17,20 @@ xid_mark const* mark_of(window_facts const& facts, std::uint64_t xid) {
     auto const it =
         std::find_if(facts.marks.begin(), facts.marks.end(), [&](xid_mark const& m) { return m.xid == xid; });
     return it == facts.marks.end() ? nullptr : &*it;
+}
+
+struct seen_commit {
+    std::uint64_t xid = 0;
+    xid_mark const* mark = nullptr;
+};
+
+/// Those that were seen at work, by when they committed. A savepoint or an exception block takes an id of its own, a
+/// later one, and the server gives all ids of a transaction the same time to the microsecond.
+std::map<std::string, seen_commit> seen_commits(window_facts const& facts, window_evidence const& evidence) {
+    std::map<std::string, seen_commit> out;
+    for (committed_xid const& c : evidence.committed)
+        if (xid_mark const* const m = mark_of(facts, c.xid); m && !c.at.empty()) out.try_emplace(c.at, c.xid, m);
+    return out;
 }
 
 std::string described(committed_xid const& c) {
@@ -75,7 +90,8 @@ window_verdict judge(window_facts const& facts, window_evidence const& evidence)
                                 ": more than are looked at one by one");
         return out;
     }
-    std::size_t migration = 0;
+    auto const seen = seen_commits(facts, evidence);
+    std::size_t migration = 0, parts = 0;
     std::vector<std::string> outsiders, through, others;
     for (auto const& c : evidence.committed) {
         auto const* const m = mark_of(facts, c.xid);
@@ -85,6 +101,9 @@ window_verdict judge(window_facts const& facts, window_evidence const& evidence)
             through.push_back(described(c) + ": " + m->who);
         else if (m)
             outsiders.push_back("transaction " + described(c) + ": " + m->who);
+        else if (auto const whole = seen.find(c.at); whole != seen.end() && whole->second.xid < c.xid)
+            // Of others than the migration all that there is to say is said with the whole.
+            parts += whole->second.mark->migration ? 1 : 0;
         else
             others.push_back(described(c));
     }
@@ -93,6 +112,9 @@ window_verdict judge(window_facts const& facts, window_evidence const& evidence)
     if (migration > 0)
         out.shown.push_back(count_of(migration, "commit was", "commits were") +
                             " the migration's, seen on its port");
+    if (parts > 0)
+        out.shown.push_back(count_of(parts, "commit was a part", "commits were parts") +
+                            " of these (a savepoint, an exception block): later ids, committed in the same microsecond");
     for (std::size_t i = 0; i < outsiders.size() && i < most_named; ++i)
         out.shown.push_back("COMMITTED PAST LULL: " + outsiders[i]);
     if (outsiders.size() > most_named)
@@ -110,7 +132,7 @@ window_verdict judge(window_facts const& facts, window_evidence const& evidence)
             names += (names.empty() ? "" : ", ") + others[i];
         out.not_shown.push_back(
             count_of(others.size(), "commit was", "commits were") +
-            " too short to be seen at work: " + names + (others.size() > most_named ? ", ..." : "") +
+            " too short to be seen at work, or beyond the first 200 that were: " + names + (others.size() > most_named ? ", ..." : "") +
             ". They can be the migration's, autovacuum's, or of other databases of the server");
     }
     if (evidence.unknown > 0)
@@ -121,7 +143,8 @@ window_verdict judge(window_facts const& facts, window_evidence const& evidence)
         out.shown.push_back(count_of(evidence.unfinished, "transaction was", "transactions were") +
                             " not decided at the end: a prepared transaction, or somebody at work");
     if (!evidence.timestamps && !others.empty())
-        out.not_shown.push_back("when they committed: track_commit_timestamp is off");
+        out.not_shown.push_back(
+            "when they committed, and which of them are parts of others: track_commit_timestamp is off");
     say_activity(facts, evidence, out);
     bool const all_known = others.empty() && through.empty() && evidence.unknown == 0;
     out.proof = !outsiders.empty() ? proof::violated : all_known ? proof::proved : proof::not_proved;

@@ -53,6 +53,22 @@ TEST_CASE("what nobody saw is not proved") {
     CHECK(judge(f, {}).proof == proof::not_proved);
 }
 
+TEST_CASE("a part of a transaction that was seen is known by the microsecond of its commit") {
+    auto const at = [](std::uint64_t xid, char const* when) { return committed_xid{xid, when}; };
+    std::string const now = "2026-11-25 12:00:00.123456Z";
+    auto v = judge(past(), {.ids = 4, .committed = {at(101, now.c_str()), at(103, now.c_str()), at(104, now.c_str())}});
+    CHECK(v.proof == proof::proved);
+    CHECK(says(v.shown, "2 commits were parts"));
+    // Not without times, not at another time, not an earlier id, and not of one that nobody saw.
+    CHECK(judge(past(), {.committed = {at(101, ""), at(103, "")}}).proof == proof::not_proved);
+    CHECK(judge(past(), {.committed = {at(101, now.c_str()), at(103, "2026-11-25 12:00:00.123457Z")}}).proof ==
+          proof::not_proved);
+    CHECK(judge(past(), {.committed = {at(100, now.c_str()), at(101, now.c_str())}}).proof == proof::not_proved);
+    CHECK(judge(past(), {.committed = {at(104, now.c_str()), at(105, now.c_str())}}).proof == proof::not_proved);
+    // A violation stays one.
+    CHECK(judge(past(), {.committed = {at(102, now.c_str()), at(103, now.c_str())}}).proof == proof::violated);
+}
+
 TEST_CASE("an open prepared transaction is told of, and is no commit") {
     auto const v = judge(past(), {.ids = 1, .unfinished = 1});
     CHECK(v.proof == proof::proved);
