@@ -102,6 +102,22 @@ std::string fence_in_words(json const& site, bool open) {
     return fence->value("configured", false) ? "" : "none: who goes past Lull is not stopped";
 }
 
+void print_last_window(json const& site, json const& last) {
+    std::string const who = text(last, "owner").empty() ? "" : " by " + text(last, "owner");
+    std::string const why = text(last, "reason").empty() ? "" : ": " + text(last, "reason");
+    std::string const proof = text(last, "proof");
+    std::string const end = text(last, "finish_lsn").empty() ? "" : " at " + text(last, "finish_lsn");
+    fmt::print("  last window  epoch {}{}{}\n", text(last, "epoch"), who, why);
+    fmt::print("               sealed {} at {}, reopened {}{}\n", text(last, "sealed_at"), text(last, "sealed_lsn", "?"),
+               text(last, "reopened_at"), end);
+    fmt::print("               {}\n",
+               proof == "proved"     ? std::string("PROVED: nobody but the migration committed anything in it")
+               : proof == "violated" ? "VIOLATED: SOMEBODY ELSE COMMITTED IN IT: see `lull verify " + text(site, "site") + "`"
+               : proof == "not_proved"
+                   ? "not proved: see `lull verify " + text(site, "site") + "` for what could and could not be"
+                   : "`lull verify " + text(site, "site") + "` says who committed in it");
+}
+
 void print_site(json const& site) {
     std::string const state = text(site, "state");
     fmt::print("{}: {}\n", text(site, "site"), in_words(state));
@@ -123,15 +139,24 @@ void print_site(json const& site) {
     line("clients", text(site, "clients"));
     if (auto const held = site.find("held");
         held != site.end() && held->is_object() && held->value("count", 0) > 0)
-        line("held writes", text(*held, "count") + " (" + text(*held, "bytes") + " bytes)");
-    if (text(site, "refused", "0") != "0") line("refused", text(site, "refused") + " writes");
+        line("held writes", text(*held, "count") + " of at most " + text(*held, "max_count") + " (" +
+                                text(*held, "bytes") + " bytes of " + text(*held, "max_bytes") + ")");
+    if (text(site, "refused", "0") != "0")
+        line("refused", text(site, "refused") + " writes" +
+                            (text(site, "over_limit", "0") == "0"
+                                 ? std::string()
+                                 : ", " + text(site, "over_limit") + " of them by the limits of hold and journal"));
+    if (text(site, "unknown", "0") != "0")
+        line("unknown", text(site, "unknown") + " writes MAY BE RUN OR NOT: the disk of the journal failed");
     if (text(site, "discarded", "0") != "0") line("discarded", text(site, "discarded") + " writes");
     if (text(site, "journaled", "0") != "0") line("journaled", text(site, "journaled") + " writes");
     if (text(site, "passed", "0") != "0") line("passed", text(site, "passed") + " NOTIFY and LISTEN, as write_rules say");
     if (auto const journal = site.find("journal"); journal != site.end() && journal->is_object()) {
         if (journal->value("pending", 0) > 0)
-            line("journal", text(*journal, "pending") + " writes to run (" + text(*journal, "bytes") + " bytes)");
+            line("journal", text(*journal, "pending") + " writes to run, of at most " + text(*journal, "max_count") +
+                                " (" + text(*journal, "bytes") + " bytes of " + text(*journal, "max_bytes") + ")");
         line("journal", text(*journal, "problem"));
+        for (json const& refused : journal->value("refused", json::array())) line("NOT journaled", refused.get<std::string>());
         if (auto const cut = journal->find("cut"); cut != journal->end() && !cut->empty())
             line("journal", std::to_string(cut->size()) + " cut-off end(s) of it are kept: see `lull journal " +
                                 text(site, "site") + "`");
@@ -157,6 +182,7 @@ void print_site(json const& site) {
         fmt::print("  {}:\n", title);
         for (json const& l : *lines) fmt::print("    {}\n", l.is_string() ? l.get<std::string>() : l.dump());
     };
+    if (state != "read_write") list(site, "waited_for", "sealing waited for");
     list(site, "suspects", "nobody is connected to them any more, the server may go on");
     list(site, "outsiders", "writing past Lull, not stopped by it");
     json const fence = site.value("fence", json::object());
@@ -175,8 +201,7 @@ void print_site(json const& site) {
     }
     print_catalogs(site);
     if (auto const last = site.find("last_window"); last != site.end() && last->is_object() && !last->empty())
-        line("last window", "sealed " + text(*last, "sealed_at") + " at " + text(*last, "sealed_lsn") +
-                                ", reopened " + text(*last, "reopened_at"));
+        print_last_window(site, *last);
 }
 
 }  // namespace
@@ -199,6 +224,11 @@ int status(admin_client const& admin, std::string const& site, bool as_json) {
         print_site(reply.body);
         return 0;
     }
+    for (json const& s : reply.body.value("stray_journals", json::array()))
+        fmt::print("JOURNALED WRITES THAT NOBODY RUNS: {} of site {}, which is not configured, in {}\n"
+                   "  configure it again, then `lull journal {} --run`; or see `lull journal {}`, put them right by hand "
+                   "and delete the file\n",
+                   text(s, "writes"), text(s, "site"), text(s, "file"), text(s, "site"), text(s, "site"));
     auto const sites = reply.body.find("sites");
     if (sites != reply.body.end() && sites->is_array())
         for (json const& s : *sites) print_site(s);

@@ -53,6 +53,7 @@ control::control(boost::asio::io_context& io, std::shared_ptr<config::config con
         log::error("{}. Every site starts closed; look at the databases, then open each: {}", stored.problem, commands);
     }
     for (auto const& [name, settings] : config_->sites) restart_site(add_site(settings), stored);
+    shout_about_strays();
     watch_catalogs();
     share_settings();
 }
@@ -226,6 +227,7 @@ void control::say(managed_site& s, routing::effect::say const& said) {
             break;
     }
     audit(audit_line(s, what));
+    if (what.event == "reopened") boost::asio::post(io_, [this, name = s.name] { prove(name); });
 }
 
 control::server* control::find_server(std::string const& address) {

@@ -12,6 +12,8 @@
 #include "proxy/fence.hpp"
 #include "proxy/hooks.hpp"
 #include "proxy/journal_replay.hpp"
+#include "proxy/journal_rights.hpp"
+#include "proxy/journal_show.hpp"
 #include "proxy/journals.hpp"
 #include "proxy/ports.hpp"
 #include "proxy/probes.hpp"
@@ -113,6 +115,7 @@ class control final : public control_port, public admin_desk {
             std::size_t writers_while_sealed = 0;  // of a worker, at most: there must be none
         } counts;
         std::string verified;                        // the verdict that the audit file has last
+        std::string proof;                           // of the last window; empty: not asked for since we started
         std::map<std::string, hook_outcome> hooked;  // by name: how the last call ended
         std::unique_ptr<hook_runner> hooks;
         struct {
@@ -174,16 +177,23 @@ class control final : public control_port, public admin_desk {
     // control_journal.cpp: when journals take entries, and their replay
     void load_journal(managed_site& s);
     void share_settings();
+    replay_server replays_to(managed_site const& s);
+    void ask_for_rights(managed_site& s);
     void settle_journals();
     void start_replay(managed_site& s, journal_contents contents);
     void replayed(managed_site& s, replay_report const& report);
+    void end_replay(managed_site& s);
     void reload_broken_journal(managed_site& s);
+    std::vector<journals::stray> stray_journals() const;
+    void shout_about_strays() const;
+    admin_answer stray_journal(std::string const& name, shown_most most);
     /// The window is over but for its journal.
     static bool closed_by_replay(managed_site const& s) { return s.journal.replay && !s.journal.beside; }
     std::optional<server_credentials> credentials_of(routing::site_id site, std::string const& user);
     nlohmann::json describe_journal(managed_site& s);
     write_fates fates_of(managed_site const& s) const;
     void watch_window(managed_site& s);
+    void prove(std::string const& site);
     void tell_fates(managed_site& s);
     // control_desk.cpp: what operators ask
     managed_site* find_site(std::string const& name);
@@ -214,9 +224,11 @@ class control final : public control_port, public admin_desk {
     std::mutex shared_;
     std::vector<std::string> site_names_;  // indexed by site_id
     std::vector<std::shared_ptr<config::site const>> site_settings_;
+    std::vector<replay_server> primaries_;
     std::map<std::pair<routing::site_id, std::string>, server_credentials> credentials_;
     std::map<std::string, server_credentials> configured_;  // by user
-    journals journals_;  // last: nothing of the above may be gone when it calls back
+    journals journals_;      // the last two: nothing of the above may be gone when they call back
+    journal_rights rights_;
 };
 
 /// RFC 3339, UTC, with milliseconds.

@@ -176,11 +176,19 @@ json control::describe(managed_site& s) {
     out["clients"] = clients;
     out["writing"] = writers;
     write_fates const fates = fates_of(s);
-    out["held"] = {{"count", held}, {"bytes", held_bytes}, {"total", fates.held}};
+    config::hold_limits const& hold = s.settings->hold;
+    out["held"] = {{"count", held},
+                   {"bytes", held_bytes},
+                   {"total", fates.held},
+                   {"max_count", hold.max_count},
+                   {"max_bytes", hold.max_bytes},
+                   {"max_age_ms", hold.max_age.count()}};
     out["refused"] = fates.refused;
     out["discarded"] = fates.discarded;
     out["journaled"] = fates.journaled;
     out["passed"] = fates.passed;
+    out["over_limit"] = fates.over_limit;
+    out["unknown"] = fates.unknown;
     out["journal"] = describe_journal(s);
     if (auto const& error = s.machine->error()) out["error"] = {{"text", error->text}, {"fix", error->fix}};
     if (auto const& w = record.last_window)
@@ -191,6 +199,7 @@ json control::describe(managed_site& s) {
                               {"sealed_at", rfc3339(w->sealed_at)},
                               {"finish_lsn", lsn_or_null(w->finish_lsn)},
                               {"reopened_at", rfc3339(w->reopened_at)},
+                              {"proof", s.proof},
                               {"waited_for", w->waited_for}};
     out["catalogs"] = describe_catalogs(s);
     out["backends"] = json::array();
@@ -230,7 +239,11 @@ json control::describe(managed_site& s) {
 admin_answer control::status() {
     json sites = json::array();
     for (auto const& s : sites_) sites.push_back(describe(*s));
-    return {200, {{"version", version}, {"workers", workers_count_}, {"sites", sites}}};
+    json strays = json::array();
+    for (journals::stray const& one : stray_journals())
+        strays.push_back({{"site", one.site}, {"file", one.file}, {"writes", one.writes}});
+    return {200,
+            {{"version", version}, {"workers", workers_count_}, {"sites", sites}, {"stray_journals", strays}}};
 }
 
 admin_answer control::sites() {

@@ -5,10 +5,12 @@
 #include "proxy/control.hpp"
 #include "proxy/journal_show.hpp"
 #include "proxy/log.hpp"
+#include "routing/write_rules.hpp"
 
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <set>
 
 namespace lull {
 
@@ -34,7 +36,11 @@ void control::load_journal(managed_site& s) {
 /// What workers and replays may know of a configuration that is new.
 void control::share_settings() {
     std::lock_guard const lock(shared_);
-    for (auto const& s : sites_) site_settings_[static_cast<std::size_t>(s->id)] = s->settings;
+    primaries_.clear();
+    for (auto const& s : sites_) {
+        site_settings_[static_cast<std::size_t>(s->id)] = s->settings;
+        primaries_.push_back(replays_to(*s));
+    }
     configured_.clear();
     for (auto const& [name, user] : config_->users) {
         server_credentials c;
@@ -52,16 +58,44 @@ void control::share_settings() {
 
 void control::keep(routing::site_id site, journal_entry entry, server_credentials const& credentials,
                    std::function<void(journal_outcome)> then) {
-    std::string name;
     config::journal_limits limits;
+    journal_rights::question question{
+        .site = site, .site_name = {}, .primary = {}, .database = entry.database, .user = entry.user, .credentials = credentials};
     {
         std::lock_guard const lock(shared_);
         auto const index = static_cast<std::size_t>(site);
-        name = site_names_[index];
+        question.site_name = site_names_[index];
+        question.primary = primaries_[index];
         limits = site_settings_[index]->journal;
         credentials_[{site, entry.user}] = credentials;
     }
-    journals_.append(name, limits, std::move(entry), std::move(then));
+    std::string name = question.site_name;
+    rights_.ask(std::move(question), [this, name = std::move(name), limits, entry = std::move(entry),
+                                      then = std::move(then)](std::string const& why_not) {
+        if (!why_not.empty()) return then(journal_outcome::failed);
+        journals_.append(name, limits, entry, then);
+    });
+}
+
+/// Of those who have been seen on the site, and whose writes may come to be journaled.
+void control::ask_for_rights(managed_site& s) {
+    rights_.forget(s.id);
+    config::site const& settings = *s.settings;
+    auto const may_journal = [&](std::string const& user) {
+        if (settings.writes == config::write_policy::journal) return true;
+        return std::ranges::any_of(settings.write_rules, [&](config::write_rule const& rule) {
+            return rule.action == config::write_policy::journal &&
+                   (rule.users.empty() || std::ranges::any_of(rule.users, [&](std::string const& pattern) {
+                        return routing::wildcard_matches(pattern, user);
+                    }));
+        });
+    };
+    std::lock_guard const lock(shared_);
+    for (auto const& [key, credentials] : credentials_)
+        if (key.first == s.id && may_journal(key.second))
+            for (std::string const& database : settings.databases)
+                rights_.expect({s.id, s.name, primaries_[static_cast<std::size_t>(s.id)], database, key.second,
+                                credentials});
 }
 
 void control::logged_in(routing::site_id site, std::string const& user,
@@ -86,7 +120,7 @@ void control::settle_journals() {
         bool const open = s->machine->view().mode == routing::mode::read_write;
         if (!open && s->journal.replay) {
             // Nobody writes in a window, our own replay included; what is not done stays where it is.
-            s->journal.replay.reset();
+            end_replay(*s);
             s->journal.beside = false;
             s->journal.problem = journals_.load(s->name).problem;
         }
@@ -94,6 +128,7 @@ void control::settle_journals() {
             reload_broken_journal(*s);
             journals_.open(s->name);
             s->journal.what = journal_state::open;
+            ask_for_rights(*s);
         } else if (open && s->journal.what != journal_state::closed && !s->journal.replay) {
             s->journal.what = journal_state::closed;
             journal_contents contents = journals_.close(s->name);
@@ -103,21 +138,34 @@ void control::settle_journals() {
     }
 }
 
+/// What it has left running on the server is waited for, like the sessions of clients whose connections broke.
+void control::end_replay(managed_site& s) {
+    std::vector<routing::broken_session> left = s.journal.replay->stop();
+    s.journal.replay.reset();
+    if (!left.empty()) feed(s, routing::event::worker_said{0, 0, 0, {}, std::move(left)});
+}
+
 /// Somebody may have mended what was wrong with it.
 void control::reload_broken_journal(managed_site& s) {
     if (s.journal.replay || !journals_.broken(s.name)) return;
     s.journal.problem = journals_.load(s.name).problem;
 }
 
-void control::start_replay(managed_site& s, journal_contents contents) {
-    journal_replay::job job;
-    job.site = s.name;
+replay_server control::replays_to(managed_site const& s) {
+    replay_server to;
     auto const cluster = config_->clusters.find(s.settings->cluster);
     auto const keyring = tls_.get();
     auto const tls = keyring->servers.find(s.settings->cluster);
-    job.primary.where = primary_of(s).value.address;
-    if (cluster != config_->clusters.end()) job.primary.tls_settings = cluster->second.tls;
-    if (tls != keyring->servers.end()) job.primary.tls = tls->second;
+    to.where = primary_of(s).value.address;
+    if (cluster != config_->clusters.end()) to.tls_settings = cluster->second.tls;
+    if (tls != keyring->servers.end()) to.tls = tls->second;
+    return to;
+}
+
+void control::start_replay(managed_site& s, journal_contents contents) {
+    journal_replay::job job;
+    job.site = s.name;
+    job.primary = replays_to(s);
     job.timeout = s.settings->journal.replay_timeout;
     job.credentials = [this, id = s.id](std::string const& user) { return credentials_of(id, user); };
     log::notice("site {}: {} journaled writes are run{}", s.name, contents.pending(),
@@ -138,7 +186,7 @@ void control::start_replay(managed_site& s, journal_contents contents) {
 }
 
 void control::replayed(managed_site& s, replay_report const& report) {
-    s.journal.replay.reset();
+    end_replay(s);
     s.journal.beside = false;
     s.journal.ended = now().now;
     bool const clean = report.differs + report.failed + report.unknown + report.left == 0;
@@ -201,7 +249,24 @@ void control::tell_fates(managed_site& s) {
            {"held", in_it.held},
            {"discarded", in_it.discarded},
            {"journaled", in_it.journaled},
-           {"passed", in_it.passed}});
+           {"passed", in_it.passed},
+           {"over_limit", in_it.over_limit},
+           {"unknown", in_it.unknown}});
+}
+
+/// What a site that is no longer configured has left: answered writes that nobody will run.
+std::vector<journals::stray> control::stray_journals() const {
+    std::set<std::string> names;
+    for (auto const& s : sites_) names.insert(s->name);
+    return journals_.strays(names);
+}
+
+void control::shout_about_strays() const {
+    for (journals::stray const& one : stray_journals())
+        log::error(
+            "{} has {} journaled writes of site \"{}\", which is not configured: nobody runs them. Configure the site "
+            "again, then `lull journal {} --run`; or put them right by hand (`lull journal {}`) and delete the file",
+            one.file, one.writes, one.site, one.site, one.site);
 }
 
 /// The short form, for the status.
@@ -216,8 +281,11 @@ nlohmann::json control::describe_journal(managed_site& s) {
     }
     nlohmann::json out{{"pending", pending},
                        {"bytes", c.bytes},
+                       {"max_count", s.settings->journal.max_count},
+                       {"max_bytes", s.settings->journal.max_bytes},
                        {"replaying", s.journal.replay != nullptr},
                        {"problem", problem},
+                       {"refused", rights_.problems(s.id)},
                        {"kept", journals_.kept_files(s.name).size()},
                        {"cut", journals_.cut_files(s.name)},
                        {"last", nullptr}};
@@ -233,10 +301,26 @@ nlohmann::json control::describe_journal(managed_site& s) {
     return out;
 }
 
+admin_answer control::stray_journal(std::string const& name, shown_most most) {
+    nlohmann::json out{{"site", name}, {"problem", "this site is not configured: nobody runs its writes"},
+                       {"entries", nlohmann::json::array()}, {"not_done", nlohmann::json::array()},
+                       {"cut", nlohmann::json::array()}, {"last", nullptr}};
+    std::size_t writes = 0;
+    for (journals::stray const& one : stray_journals()) {
+        if (one.site != name) continue;
+        writes += one.writes;
+        nlohmann::json& kept = out["not_done"].emplace_back(nlohmann::json{{"file", one.file}});
+        show_journal(kept, one.file, shown_entries::not_done, most);
+    }
+    if (out["not_done"].empty()) return unknown_site(name);
+    out["pending"] = writes;
+    return {200, std::move(out)};
+}
+
 admin_answer control::journal(std::string const& name, bool all) {
-    managed_site* const s = find_site(name);
-    if (!s) return unknown_site(name);
     shown_most const most = all ? shown_most::all : shown_most::some;
+    managed_site* const s = find_site(name);
+    if (!s) return stray_journal(name, most);
     nlohmann::json out = describe_journal(*s);
     out["site"] = name;
     out["file"] = journals_.path_of(name);

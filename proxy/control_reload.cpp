@@ -113,6 +113,7 @@ admin_answer control::reload() {
         none.records = records_;
         restart_site(add_site(settings), none);
     }
+    shout_about_strays();
     watch_catalogs();
     share_settings();
     publish();

@@ -1,5 +1,6 @@
 // `lull verify`: a window held against what the server says of its transactions.
 #include "proxy/control.hpp"
+#include "proxy/log.hpp"
 
 #include <utility>
 
@@ -69,6 +70,7 @@ void control::verify(std::string const& name, std::function<void(admin_answer)> 
         std::string const told = window.dump() + name_of(v.proof);
         managed_site* const site = find_site(name);
         bool const news = site && std::exchange(site->verified, told) != told;
+        if (site && facts.over) site->proof = name_of(v.proof);
         if (news)
             audit({{"time", rfc3339(now().wall)},
                    {"site", name},
@@ -81,6 +83,22 @@ void control::verify(std::string const& name, std::function<void(admin_answer)> 
     };
     if (facts.at_sealing.snapshot.empty() || (facts.over && facts.at_end.snapshot.empty())) return answer({});
     primary_of(*s).watch->ask_window(s->settings->databases, facts, std::move(answer));
+}
+
+/// So that the audit file says it of each window, asked or not, and while the server still knows.
+void control::prove(std::string const& name) {
+    managed_site* const s = find_site(name);
+    if (!s || stopping_ || !s->machine->record().last_window) return;
+    s->proof.clear();
+    verify(name, [this, name](admin_answer const&) {
+        managed_site const* const site = find_site(name);
+        if (site && site->proof == name_of(routing::proof::violated))
+            log::error("site {}: somebody but the migration committed in the window that has just ended; see `lull verify {}`",
+                       name, name);
+        else if (site && site->proof == name_of(routing::proof::not_proved))
+            log::notice("site {}: it is not proved that nobody but the migration committed in the window; see `lull verify {}`",
+                        name, name);
+    });
 }
 
 }  // namespace lull

@@ -142,7 +142,7 @@ admin_answer control::begin(std::string const& name, json const& in) {
     event.provable = provable(*s);
     event.fence = fence_of(*s);
     event.prepared = s->settings->prepared;
-    if (s->journal.replay)
+    if (closed_by_replay(*s))
         return problem(409, "Maintenance was not entered",
                        "the journal of the last window is being replayed, which writes",
                        "wait until it is done: `lull journal " + name + "` shows how far it is");

@@ -142,6 +142,12 @@ class writer_of_metrics {
              [](database_stats const& d) { return d.writes.journaled; });
         each(counter("lull_passed_writes_total", "NOTIFY and LISTEN that a rule let through."),
              [](database_stats const& d) { return d.writes.passed; });
+        each(counter("lull_over_limit_writes_total",
+                     "Writes refused because there was no room to hold or journal them, or held for too long."),
+             [](database_stats const& d) { return d.writes.over_limit; });
+        each(counter("lull_unknown_writes_total",
+                     "Writes that may come to be run or not: the disk of the journal failed."),
+             [](database_stats const& d) { return d.writes.unknown; });
     }
 
     void statements() {
@@ -302,6 +308,18 @@ class writer_of_metrics {
                      "1 for the state of the fence that keeps those from writing who go past Lull.");
         family prepared(out_, MetricType::Gauge, "lull_site_prepared_transactions",
                         "Prepared transactions that were open when the primary was last asked, at most 50.");
+        family kept(out_, MetricType::Gauge, "lull_site_journal_writes",
+                    "Journaled writes that are to be run when the maintenance is over.");
+        family size(out_, MetricType::Gauge, "lull_site_journal_bytes", "Size of the journal on the disk.");
+        family files(out_, MetricType::Gauge, "lull_site_journal_files",
+                     "Files with journaled writes that failed or were not run; see `lull journal`.");
+        family broken(out_, MetricType::Gauge, "lull_site_journal_problem",
+                      "1: the journal cannot be written, read or run; see `lull status`.");
+        family limit(out_, MetricType::Gauge, "lull_site_limit",
+                     "What the held and the journaled writes may come to.");
+        family overdue(out_, MetricType::Gauge, "lull_site_overdue", "1: past the expected end of its window.");
+        family lapsed(out_, MetricType::Gauge, "lull_site_leases_ended",
+                      "Reasons to be closed whose lease nobody has renewed.");
         family error(out_, MetricType::Gauge, "lull_site_error",
                      "1: the last change of the mode failed; see `lull status`.");
         for (json const& s : all_.sites) {
@@ -319,6 +337,22 @@ class writer_of_metrics {
             for (char const* name : {"none", "raising", "up", "missing", "lowering", "owed"})
                 fence.add({where.front(), {"state", name}}, fenced == name);
             prepared.add(where, s.value("prepared", json::array()).size());
+            json const journal = s.value("journal", json::object());
+            kept.add(where, journal.value("pending", std::uint64_t{}));
+            size.add(where, journal.value("bytes", std::uint64_t{}));
+            files.add(where, journal.value("kept", std::uint64_t{}));
+            broken.add(where, !journal.value("problem", "").empty());
+            auto const most = [&](char const* what, json const& of, char const* key) {
+                limit.add({where.front(), {"of", what}}, of.value(key, std::uint64_t{}));
+            };
+            most("held_writes", waiting, "max_count");
+            most("held_bytes", waiting, "max_bytes");
+            most("journal_writes", journal, "max_count");
+            most("journal_bytes", journal, "max_bytes");
+            overdue.add(where, s.value("overdue", false));
+            std::size_t ended = 0;
+            for (json const& reason : s.value("reasons", json::array())) ended += reason.value("lapsed", false);
+            lapsed.add(where, ended);
             error.add(where, s.contains("error") && !s["error"].is_null());
         }
     }

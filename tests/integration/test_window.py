@@ -320,3 +320,17 @@ def test_the_audit_file_has_both_ends(lull):
     assert end["reason"] == "for the record" and end["sealed_lsn"] and end["finish_lsn"]
     assert end["refused"] >= 3 and "most_held" in end and end["writes_through_lull_while_sealed"] == 0
     assert end["snapshot"] and end["sealed_snapshot"] == sealed["snapshot"]
+
+
+def test_the_end_of_a_window_is_proved_without_being_asked(lull, primary):
+    lull.on(reason="for the proof")
+    lull.off()
+    proved = wait_for(lambda: [line for line in audit(lull) if line["event"] == "verified"], "the audit file says so")
+    assert proved[-1]["verdict"] == "proved" and proved[-1]["window"]["finish_lsn"] and proved[-1]["shown"]
+    shown = lull.cli("status", "shop").stdout
+    assert "PROVED: nobody but the migration" in shown and "for the proof" in shown
+    lull.on()
+    primary.sql("UPDATE items SET n = 7", db="shop")  # too short to be seen
+    lull.off()
+    wait_for(lambda: lull.site()["last_window"]["proof"] == "not_proved", "it says what it could not")
+    assert "lull verify shop" in lull.cli("status", "shop").stdout

@@ -130,8 +130,8 @@ def test_the_audit_says_how_many(make, primary):
         with open(f"{lull.state_dir}/audit.jsonl") as file:
             return [json.loads(line) for line in file]
 
-    wait_for(lambda: lines()[-1]["event"] == "writes", "the counts are written")
-    last, replayed = lines()[-1], [line for line in lines() if line["event"] == "journal_replayed"]
+    last = wait_for(lambda: [line for line in lines() if line["event"] == "writes"], "the counts are written")[-1]
+    replayed = [line for line in lines() if line["event"] == "journal_replayed"]
     assert {name: last[name] for name in ("refused", "held", "discarded", "journaled", "passed")} == {
         "refused": 1, "held": 0, "discarded": 2, "journaled": 1, "passed": 1}
     assert [line["done"] for line in replayed] == [1]
@@ -284,6 +284,27 @@ def test_a_replay_that_takes_too_long_is_given_up_and_kept(make, primary):
     assert not glob.glob(lull.state_dir + "/journal-*")
     done = lull.cli("journal", "shop", "--run", check=False)
     assert done.returncode != 0 and "no file has" in done.stdout + done.stderr
+
+
+def test_a_site_can_be_closed_while_a_kept_file_is_run_beside_it(make, primary):
+    """And what the replay has begun is not waited for behind somebody's lock, nor left there."""
+    lull = make({"replay_timeout": "1s"})
+    lull.on()
+    with lull.wire() as client, primary.connect("shop", autocommit=False) as blocker:
+        client.query(insert("kept"))
+        blocker.execute("LOCK TABLE log IN EXCLUSIVE MODE")
+        lull.off()
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'app'"
+        wait_for(lambda: primary.one(waits, db="shop") == 0, "nothing waits there when it is given up")
+        lull.cli("journal", "shop", "--run")
+        wait_for(lambda: primary.one(waits, db="shop") == 1, "it is being run")
+        assert lull.on()["state"] in ("sealed", "frozen")
+        assert primary.one(waits, db="shop") == 0
+        blocker.rollback()
+        assert lull.site()["journal"]["pending"] == 1 and log(primary) == []
+        assert tags(client.query(insert("later"))) == ["INSERT 0 1"]
+        lull.off()
+    assert log(primary) == ["kept", "later"]
 
 
 def test_one_write_that_makes_the_server_fail_does_not_stop_the_others(make, primary):
@@ -477,3 +498,143 @@ def test_pgbench_with_a_journal(make_lull, primary):
     assert result.clean and result.done == 1200, result.text
     assert primary.one("SELECT count(*) FROM ticks", db="bench") == 1200
     primary.sql("DROP TABLE ticks", db="bench")
+
+
+def test_rules_choose_by_user_application_statement_and_table(make, primary):
+    """One rule for each selector and each action; a selector that did not count would give another answer."""
+    lull = make(rules=[
+        {"statements": ["notify"], "action": "pass"},
+        {"users": ["verifier_*"], "statements": ["insert"], "action": "journal"},
+        {"users": ["verifier_*"], "action": "refuse"},
+        {"applications": ["batch*"], "statements": ["update"], "action": "discard"},
+        {"applications": ["batch*"], "tables": ["public.log"], "action": "journal"},
+        {"statements": ["delete"], "tables": ["log"], "action": "hold"},
+    ])
+    lull.on()
+
+    def fate(client, sql):
+        """What becomes of it, as the site's own counts say."""
+        names = ("refused", "discarded", "journaled", "passed")
+        before = {name: lull.site()[name] for name in names}
+        held = lull.site()["held"]["count"]
+        client.send(query(sql))
+        wait_for(lambda: any(lull.site()[n] != before[n] for n in names) or lull.site()["held"]["count"] != held, sql)
+        after = lull.site()
+        return [n for n in names if after[n] != before[n]] + (["held"] if after["held"]["count"] != held else [])
+
+    plain = lull.wire()
+    batch = lull.wire(application_name="batch 7")
+    other = lull.wire(user="verifier_user")
+    assert fate(plain, "NOTIFY c") == ["passed"]
+    assert fate(other, insert("theirs")) == ["journaled"]
+    assert fate(other, "UPDATE log SET who = 'x'") == ["refused"]
+    assert fate(plain, insert("x")) == ["refused"], "not of that user, nor of that application"
+    assert fate(batch, "UPDATE items SET n = 1") == ["discarded"]
+    assert fate(batch, "INSERT INTO public.log (who) VALUES ('batch')") == ["journaled"]
+    assert fate(batch, insert("x")) == ["refused"], "which schema a bare name means only the server knows"
+    assert fate(batch, "INSERT INTO items VALUES (99)") == ["refused"], "another table"
+    assert fate(plain, "DELETE FROM items") == ["refused"]
+    assert fate(plain, "DELETE FROM log WHERE who = 'nobody'") == ["held"]
+    lull.off()
+    assert tags(plain.until("C")) and sorted(log(primary)) == ["batch", "theirs"]
+    assert primary.one("SELECT sum(n) FROM items", db="shop") == 0
+    for client in (plain, batch, other):
+        client.close()
+
+
+def test_what_could_never_be_run_is_not_journaled(make, primary):
+    lull = make()
+    with lull.wire() as client:
+        primary.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC", db="shop")
+        try:
+            lull.on()
+            refused = wait_for(lambda: lull.site()["journal"]["refused"], "it is found out at entering")
+            assert len(refused) == 1 and "writes of app in shop" in refused[0]
+            assert "GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system()" in refused[0]
+            assert "NOT journaled" in lull.cli("status", "shop").stdout and "is journaled, because" in lull.log()
+            assert errors(client.query(insert("x")))[0]["C"] == "25006"
+            # A role that nobody had seen when the site was closed.
+            with lull.wire(user="verifier_user") as other:
+                assert errors(other.query(insert("x")))[0]["C"] == "25006"
+            assert len(lull.site()["journal"]["refused"]) == 2
+        finally:
+            primary.sql("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC", db="shop")
+        wait_for(lambda: tags(client.query(insert("kept"))) == ["INSERT 0 1"], "the right is there and is seen")
+        lull.off()
+    assert log(primary) == ["kept"]
+
+
+def test_a_role_that_can_no_longer_log_in_does_not_stop_the_others(make, primary):
+    lull = make({"replay_timeout": "5s"})
+    lull.on()
+    with lull.wire() as client, lull.wire(user="verifier_user") as other:
+        other.query(insert("gone"))
+        client.query(insert("stays"))
+    primary.sql("ALTER ROLE verifier_user NOLOGIN")
+    try:
+        lull.off()
+        last = lull.site()["journal"]["last"]
+        assert (last["done"], last["failed"], last["left"]) == (1, 1, 0) and log(primary) == ["stays"]
+        assert "28000" in lull.cli("journal", "shop").stdout
+    finally:
+        primary.sql("ALTER ROLE verifier_user LOGIN")
+    lull.cli("journal", "shop", "--run")
+    wait_for(lambda: log(primary) == ["stays", "gone"], "it is run when that is put right")
+
+
+def test_operators_and_types_of_the_session_are_not_taken_for_the_servers(make, primary):
+    """What the replay asks is not found by the search_path of whoever wrote."""
+    primary.sql("""CREATE SCHEMA sly; GRANT USAGE ON SCHEMA sly TO app;
+        CREATE FUNCTION sly.cat(bigint, text) RETURNS text LANGUAGE sql AS $$SELECT 'elsewhere'$$;
+        CREATE FUNCTION sly.cat(text, text) RETURNS text LANGUAGE sql AS $$SELECT 'elsewhere'$$;
+        CREATE FUNCTION sly.no(text, text) RETURNS bool LANGUAGE sql AS $$SELECT 1/0 = 1$$;
+        CREATE OPERATOR sly.|| (FUNCTION = sly.cat, LEFTARG = bigint, RIGHTARG = text);
+        CREATE OPERATOR sly.|| (FUNCTION = sly.cat, LEFTARG = text, RIGHTARG = text);
+        CREATE OPERATOR sly.= (FUNCTION = sly.no, LEFTARG = text, RIGHTARG = text);
+        CREATE DOMAIN sly.text AS pg_catalog.text CHECK (false)""", db="shop")
+    try:
+        lull = make()
+        with lull.wire() as client:
+            client.query("SET search_path = sly, pg_catalog, public")
+            lull.on()
+            assert tags(client.query("INSERT INTO log (who) VALUES ('straight')")) == ["INSERT 0 1"]
+            lull.off()
+        assert log(primary) == ["straight"] and lull.site()["journal"]["last"]["done"] == 1
+    finally:
+        primary.sql("DROP SCHEMA sly CASCADE", db="shop")
+
+
+def test_the_journal_of_a_site_that_is_gone_is_shouted_about(make, primary):
+    lull = make()
+    lull.on()
+    with lull.wire() as client:
+        client.query(insert("orphan"))
+    lull.kill9()
+    os.rename(f"{lull.state_dir}/journal-shop.log", f"{lull.state_dir}/journal-gone.log")
+    lull.start()
+    assert "1 journaled writes of site \"gone\"" in lull.log()
+    status = lull.cli("status").stdout
+    assert "JOURNALED WRITES THAT NOBODY RUNS: 1 of site gone" in status and "journal-gone.log" in status
+    shown = lull.cli("journal", "gone").stdout
+    assert "not configured" in shown and "VALUES ('orphan')" in shown
+    missing = lull.cli("journal", "never", check=False)
+    assert missing.returncode != 0 and "no site" in missing.stderr
+    lull.off()
+    assert log(primary) == []
+
+
+def test_a_transaction_timeout_of_the_role_does_not_end_the_replay(make, primary):
+    if primary.one("SELECT current_setting('transaction_timeout', true)", db="shop") is None:
+        pytest.skip("this server has no transaction_timeout (before 17)")
+    lull = make()
+    lull.on()
+    with lull.wire() as client:
+        client.query(insert("slow"))
+    primary.sql("""CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(0.5); RETURN new; END$$;
+        CREATE TRIGGER slow BEFORE INSERT ON log FOR EACH ROW EXECUTE FUNCTION slow();
+        ALTER ROLE app SET transaction_timeout = 100""", db="shop")
+    try:
+        lull.off()
+        assert log(primary) == ["slow"]
+    finally:
+        primary.sql("ALTER ROLE app RESET ALL; DROP FUNCTION slow() CASCADE", db="shop")

@@ -28,7 +28,11 @@ overview some_overview() {
                   {"epoch", 7},
                   {"seconds", 12.5},
                   {"writing", 0},
-                  {"held", {{"count", 3}, {"bytes", 300}}},
+                  {"held", {{"count", 3}, {"bytes", 300}, {"max_count", 1000}, {"max_bytes", 4096}}},
+                  {"journal",
+                   {{"pending", 4}, {"bytes", 400}, {"max_count", 50}, {"max_bytes", 500}, {"kept", 1}, {"problem", "full"}}},
+                  {"overdue", true},
+                  {"reasons", {{{"as", "a"}, {"lapsed", true}}, {{"as", "b"}, {"lapsed", false}}}},
                   {"error", nullptr}}};
     for (std::size_t i = 0; i < 2; ++i) {
         worker_survey w;
@@ -41,6 +45,7 @@ overview some_overview() {
         d.executed[0][3] = 2;
         d.refused_by_server[0] = 1;
         d.writes.refused = 5;
+        d.writes.over_limit = 3;
         w.classifier.exact_hits = 6;
         w.pg.of(routing::backend_id{1}).connect.add(3ms);
         w.pools.push_back({.database = "shop",
@@ -89,6 +94,14 @@ TEST_CASE("metrics add up the workers and name every figure") {
     CHECK(has(text, "lull_site_epoch{site=\"shop\"} 7"));
     CHECK(has(text, "lull_site_held_writes{site=\"shop\"} 3"));
     CHECK(has(text, "lull_site_error{site=\"shop\"} 0"));
+    CHECK(has(text, "lull_site_journal_writes{site=\"shop\"} 4"));
+    CHECK(has(text, "lull_site_journal_files{site=\"shop\"} 1"));
+    CHECK(has(text, "lull_site_journal_problem{site=\"shop\"} 1"));
+    CHECK(has(text, "lull_site_overdue{site=\"shop\"} 1"));
+    CHECK(has(text, "lull_site_leases_ended{site=\"shop\"} 1"));
+    CHECK(has(text, "lull_over_limit_writes_total{database=\"shop\"} 6"));
+    for (char const* limit : {"held_writes\"} 1000", "held_bytes\"} 4096", "journal_writes\"} 50", "journal_bytes\"} 500"})
+        CHECK(has(text, std::string("lull_site_limit{site=\"shop\",of=\"") + limit));
     CHECK(has(text, "lull_pool_clients{database=\"shop\",user=\"app\",state=\"active\"} 4"));
     CHECK(has(text, "lull_pool_longest_wait_seconds{database=\"shop\",user=\"app\"} 1.5"));
     CHECK(has(text, "lull_classifications_total{by=\"exact\"} 12"));
