@@ -15,6 +15,7 @@ namespace {
 
 // Of the site's databases ($1), and of those that the record names ($2), whatever they are called now: what
 // is set for the database, and for each role that has a setting of its own, which would win.
+// $3: superusers, too. One who was none when the fence went up still has it.
 constexpr char const* settings_sql =
     "WITH s AS (SELECT setdatabase, setrole, split_part(c, '=', 2) AS value"
     " FROM pg_db_role_setting, unnest(setconfig) c WHERE split_part(c, '=', 1) = "
@@ -28,7 +29,7 @@ constexpr char const* settings_sql =
     " coalesce(here.value, anywhere.value)::boolean, coalesce(here.value::boolean, false)"
     " FROM d CROSS JOIN pg_roles r LEFT JOIN s here ON here.setdatabase = d.oid AND here.setrole = r.oid"
     " LEFT JOIN s anywhere ON anywhere.setdatabase = 0 AND anywhere.setrole = r.oid"
-    " WHERE coalesce(here.value, anywhere.value) IS NOT NULL AND NOT r.rolsuper"
+    " WHERE coalesce(here.value, anywhere.value) IS NOT NULL AND ($3::boolean OR NOT r.rolsuper)"
     " ORDER BY 1, 2 LIMIT 5000";
 
 constexpr char const* rights_sql =
@@ -40,8 +41,8 @@ constexpr char const* rights_sql =
 
 constexpr char const* set_sql = "SELECT lull.set_read_only($1::name, $2::name, nullif($3, ''))";
 
-// Sessions past Lull of anybody but superusers. Those from before $3, and those that write in spite of the
-// fence, are ended, but for a young one from Lull's own address: it may be one that it has just opened and
+// Sessions past Lull of anybody but superusers. Those from before $3, and while $5 those that write in spite of
+// the fence, are ended, but for a young one from Lull's own address: it may be one that it has just opened and
 // not told of.
 #define LULL_PAST                                                                               \
     " FROM pg_stat_activity a WHERE a.datname = ANY ($1::text[]) AND a.pid <> pg_backend_pid()" \
@@ -49,7 +50,7 @@ constexpr char const* set_sql = "SELECT lull.set_read_only($1::name, $2::name, n
     " AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.usesysid AND r.rolsuper)"
 constexpr char const* end_sql =
     "SELECT " LULL_SESSION ", pg_terminate_backend(a.pid)" LULL_PAST
-    " AND (a.backend_start <= $3::timestamptz OR a.backend_xid IS NOT NULL)"
+    " AND (a.backend_start <= $3::timestamptz OR ($5::boolean AND a.backend_xid IS NOT NULL))"
     " AND NOT (" LULL_HERE " AND a.backend_start > clock_timestamp() - $4::text::interval)";
 constexpr char const* left_sql =
     "SELECT " LULL_SESSION LULL_PAST " AND a.backend_start <= $3::timestamptz LIMIT 20";
@@ -171,7 +172,9 @@ fence_keeper::trouble fence_keeper::look(fence_question const& question, std::ve
     std::string oids;
     for (routing::fence_setting const& s : question.settings)
         oids += (oids.empty() ? "" : ",") + std::to_string(s.database_oid);
-    pg_result const r = pg_query(connection_, settings_sql, {array_of(question.databases), "{" + oids + "}"});
+    pg_result const r = pg_query(connection_, settings_sql,
+                                  {array_of(question.databases), "{" + oids + "}",
+                                   question.order == routing::effect::fence_order::raise ? "off" : "on"});
     if (!r.ok()) return failure(r);
     for (int i = 0; i < r.rows(); ++i) {
         found_setting f;
@@ -236,7 +239,7 @@ fence_keeper::answer fence_keeper::raise(fence_question const& question,
     std::string& since = raised_at_[question.databases];
     if (seen.changed || since.empty())
         if (auto failed = ask_the_time(since)) return *std::move(failed);
-    if (auto failed = end_sessions(question, since, seen)) return *std::move(failed);
+    if (auto failed = end_sessions(question, since, writers::ended, seen)) return *std::move(failed);
     return seen;
 }
 
@@ -265,13 +268,13 @@ fence_keeper::answer fence_keeper::lower(fence_question const& question,
     if (seen.changed || perhaps)
         if (auto failed = ask_the_time(since)) return *std::move(failed);
     if (!since.empty())
-        if (auto failed = end_sessions(question, since, seen)) return *std::move(failed);
+        if (auto failed = end_sessions(question, since, writers::left, seen)) return *std::move(failed);
     if (seen.left.empty()) lowered_at_.erase(question.databases);
     return seen;
 }
 
 fence_keeper::trouble fence_keeper::end_sessions(fence_question const& question,
-                                                 std::string const& began_before,
+                                                 std::string const& began_before, writers young_ones,
                                                  routing::event::fence_seen& seen) {
     constexpr std::chrono::milliseconds until_told{2000};
     auto const young = until_told + std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -282,7 +285,8 @@ fence_keeper::trouble fence_keeper::end_sessions(fence_question const& question,
     std::string const own = fmt::format("{{{}}}", fmt::join(ours, ","));
     pg_result const ended =
         pg_query(connection_, end_sql,
-                 {databases, own, began_before, std::to_string(young.count()) + " milliseconds"});
+                 {databases, own, began_before, std::to_string(young.count()) + " milliseconds",
+                  young_ones == writers::ended ? "on" : "off"});
     if (!ended.ok()) return failure(ended);
     for (int i = 0; i < ended.rows(); ++i) seen.ended.push_back(ended.text(i, 0));
     pg_result const left = pg_query(connection_, left_sql, {databases, own, began_before});

@@ -66,7 +66,9 @@ class fence_keeper {
     answer lower(fence_question const& question, std::vector<found_setting> const& found);
     trouble make(std::vector<change> const& changes);
     trouble ask_the_time(std::string& to);
-    trouble end_sessions(fence_question const& question, std::string const& began_before,
+    /// Those that came in since: while the fence is up they may not write, when it is down they may.
+    enum class writers : std::uint8_t { left, ended };
+    trouble end_sessions(fence_question const& question, std::string const& began_before, writers young_ones,
                          routing::event::fence_seen& seen);
     order_failure failure(std::string what) const;
     order_failure failure(pg_result const& of) const;

@@ -169,22 +169,6 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
     }
 }
 
-/// In copy-in mode PostgreSQL ignores Sync (manual, "COPY Operations"): one that was sent along with Execute
-/// will not be answered, and the segment is open until the client's next.
-void pg_session_core::begin_copy() {
-    owed_queue& owed = server_->owed;
-    bool ended = false;
-    if (!owed.empty() && owed.front().kind == owed_kind::query) ended = owed.front().copy_ended;
-    if (!owed.empty() && owed.front().kind == owed_kind::execute) {
-        for (std::size_t i = 0; i < owed.size() && !ended; ++i) {
-            owed_kind const kind = owed.at(i).kind;
-            ended = owed.at(i).copy_ended || (i > 0 && kind != owed_kind::sync && kind != owed_kind::local);
-        }
-        if (owed.drop_syncs_of_copy() > 0 && !ended) segment_open_ = true;
-    }
-    server_->copy_in = !ended;
-}
-
 /// Of the oldest debt: what it was to do for settings and statements has happened, or not.
 void pg_session_core::settle_front(bool failed) {
     owed_reply& front = server_->owed.front();

@@ -334,21 +334,4 @@ std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header
     return here;
 }
 
-/// Outside COPY FROM STDIN PostgreSQL ignores these, so they go nowhere.
-std::size_t pg_session_core::copy_data(pg::bytes in, pg::frame_header header, session_step& step) {
-    std::size_t const size = pg::header_bytes + header.body_bytes;
-    if (!server_ || server_->owed.empty()) return drop(in, size);
-    bool const data = header.type == pg::frontend::copy_data;
-    std::size_t const run = data ? pg::run_of(in, pg::frontend::copy_data, pg::frontend::copy_data) : 0;
-    std::size_t const here = run > 0 ? run : std::min(in.size(), size);
-    step.server.view(in.first(here));
-    client_body_left_ = run > 0 ? 0 : size - here;
-    client_body_dropped_ = false;
-    if (!data) {
-        server_->owed.at(server_->owed.size() - 1).copy_ended = true;
-        server_->copy_in = false;
-    }
-    return here;
-}
-
 }  // namespace lull

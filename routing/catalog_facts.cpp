@@ -256,6 +256,9 @@ class facts_maker {
             bool const function = o.what == catalog_object::kind::function;
             know(name_number(named_of(o.what), {}, o.name), n.means, n.function);
             know(name_number(named_of(o.what), o.schema, o.name), n.means, n.function);
+            // Each session calls its own one pg_temp; which of them it is nobody says.
+            if (o.schema.starts_with("pg_temp_"))
+                know(name_number(named_of(o.what), "pg_temp", o.name), n.means, n.function);
             if (o.what == catalog_object::kind::type) know(type_number(o.oid), n.means, n.function);
             if (n.means == reach::reads) continue;
             if (function && o.of_row) know(name_number(named::attribute, {}, o.name), n.means, n.function);

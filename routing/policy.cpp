@@ -35,7 +35,6 @@ bool passes_read_only(statement const& s, config::guard const& guard) {
         case statement_kind::copy_out:
         case statement_kind::prepare:
         case statement_kind::declare_cursor:
-        case statement_kind::execute:  // what was prepared is not known here, and may call anything
             // A function that is not on the list runs where the server refuses to write, and is rolled back.
             return s.access < access::unknown ||
                    (s.access == access::unknown && guard.functions == config::function_policy::server);
@@ -54,6 +53,7 @@ bool passes_read_only(statement const& s, config::guard const& guard) {
         case statement_kind::copy_in:
         case statement_kind::prepare_transaction:
         case statement_kind::listen:
+        case statement_kind::execute:
         case statement_kind::unknown:
             return false;
     }

@@ -1227,7 +1227,8 @@ static void classify(struct lull_sql_statement* out, const struct walk* fresh, N
         }
         case T_ExecuteStmt: {
             struct walk w = *fresh;
-            is(out, LULL_EXECUTE, LULL_UNKNOWN, "EXECUTE");
+            /* What was prepared is not known here: it may call what no rollback undoes. */
+            is(out, LULL_EXECUTE, LULL_WRITE, "EXECUTE");
             out->name = ((const ExecuteStmt*)n)->name;
             walk(&w, ((const ExecuteStmt*)n)->params);
             if (w.denied) {

@@ -61,6 +61,6 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
     auto const& second = std::get<config>(again);
     require(without_secrets(first) == without_secrets(second), "what is printed loads as the same", printed);
     for (auto const& c : diff(first, second))
-        require(c.note == "changed", "only secrets differ", c.what + ": " + c.note);
+        require(c.note.starts_with("changed"), "only secrets differ", c.what + ": " + c.note);
     return 0;
 }

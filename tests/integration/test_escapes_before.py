@@ -1,5 +1,7 @@
 """What a session had begun, prepared, opened or set before the site was sealed obeys from the flip on (the other ways around are in
 test_escapes.py)."""
+import time
+
 import pytest
 
 from harness.cluster import APP_PASSWORD
@@ -73,12 +75,27 @@ def test_sql_prepare_before(flip):
     with flip.wire() as client:
         client.query("PREPARE w AS " + INSERT)
         client.query("PREPARE f AS SELECT sly()")
+        client.query("PREPARE n AS SELECT nextval('counter')")
+        client.query("PREPARE m AS SELECT pg_logical_emit_message(false, 'lull', 'x')")
         flip.seal()
-        for name in ("w", "f"):
-            client.query(f"EXECUTE {name}")
-            client.query("BEGIN")
-            client.query(f"EXECUTE {name}")
-            client.query("COMMIT")
+        for name in ("w", "f", "n", "m"):
+            refused = errors(client.query(f"EXECUTE {name}"))
+            assert refused and refused[0]["C"] == "25006", name
+            for sql in (f"EXPLAIN ANALYZE EXECUTE {name}", "BEGIN", f"EXECUTE {name}", "COMMIT"):
+                client.query(sql)
+
+
+def test_temporary_function_made_before(flip):
+    """What its source shows is refused by name, as for one that stays."""
+    with flip.wire() as client:
+        client.query("CREATE FUNCTION pg_temp.sneaks() RETURNS bigint LANGUAGE plpgsql AS "
+                     "$$ BEGIN RESET transaction_read_only; RETURN nextval('counter'); END $$")
+        client.query("CREATE TEMP VIEW sneaking AS SELECT nextval('counter') AS n")
+        time.sleep(1)  # the catalog is read within catalog_interval of a change
+        flip.seal()
+        for sql in ("SELECT pg_temp.sneaks()", "SELECT n FROM pg_temp.sneaking", "SELECT n FROM sneaking"):
+            refused = errors(client.query(sql))
+            assert refused and refused[0]["C"] == "25006", sql
 
 
 def test_block_begun_before(flip):

@@ -1,5 +1,6 @@
 """The fence on the server: those who do not come through Lull do not write either while a site is closed, and find everything as it
 was afterwards, whatever died meanwhile."""
+import concurrent.futures
 import json
 import os
 import time
@@ -107,6 +108,33 @@ def test_sessions_through_lull_that_outlive_the_window_can_write(fenced, primary
         assert tags(client.query(INSERT)) == ["INSERT 0 1"]
     with lull.wire(user="verifier_user") as client:  # its own setting, which Lull respects
         assert errors(client.query("SET ROLE app; " + INSERT))[0]["C"] == "25006"
+
+
+def test_who_comes_when_the_fence_is_down_may_write_at_once(fenced, primary):
+    """Also while the opening still waits for one who came under the fence, which it may not end before it knows whose he is."""
+    lull = fenced()
+    before = settings(primary)
+    lull.on()
+    with outsider(primary, application_name="young"), concurrent.futures.ThreadPoolExecutor() as pool:
+        opening = pool.submit(lull.off)
+        wait_for(lambda: settings(primary) == before, "the fence is down")
+        with outsider(primary) as after:
+            after.execute("BEGIN")
+            after.execute(INSERT)
+            opening.result(30)
+            after.execute("COMMIT")
+
+
+def test_a_role_that_becomes_a_superuser_meanwhile_is_freed_too(fenced, primary):
+    lull = fenced()
+    lull.on()
+    try:
+        primary.sql("ALTER ROLE other SUPERUSER")
+        lull.off()
+        assert "default_transaction_read_only=on" not in str(primary.sql(
+            "SELECT setconfig FROM pg_db_role_setting WHERE setrole = 'other'::regrole"))
+    finally:
+        primary.sql("ALTER ROLE other NOSUPERUSER")
 
 
 def test_what_a_fence_does_not_stop(fenced, primary):

@@ -250,7 +250,7 @@ TEST_CASE("the audit file only grows") {
 TEST_CASE("damaged numbers are refused, not wrapped around") {
     auto const whole = format_state({{"shop", full()}});
     for (auto const& [from, to] :
-         {std::pair{"\"epoch\": 41,\n   \"last", "\"epoch\": -1,\n   \"last"},
+         {std::pair{"\"epoch\": 41,\n   \"fence", "\"epoch\": -1,\n   \"fence"},
           std::pair{"\"drain_timeout_ms\": 1500", "\"drain_timeout_ms\": 99999999999999999"},
           std::pair{"\"since\": 1700000000000000", "\"since\": 17000000000000000"}}) {
         auto text = whole;

@@ -158,6 +158,10 @@ TEST_CASE("functions by the catalog") {
     c.add(kind::function, "ext", "similarity");
     auto const sly = c.table("sly");
     c.calls(kind::relation, sly, "set_config");
+    c.add(kind::function, "pg_temp_7", "sneaks", nature::unknown, "SELECT dblink_exec('', 'DELETE FROM items')");
+    c.add(kind::function, "pg_temp_8", "sneaks", nature::unknown, "SELECT 1");
+    auto const sneaking = c.add(kind::relation, "pg_temp_7", "sneaking");
+    c.calls(kind::relation, sneaking, "nextval");
     asking q{c.facts()};
     CHECK(q.of("SELECT price('x'), public.price('y') FROM items") == a::read);
     CHECK(q.of("SELECT calls_price()") == a::read);
@@ -169,6 +173,8 @@ TEST_CASE("functions by the catalog") {
     CHECK(q.ask("SELECT price('x'), bump()")->function == "bump");
     CHECK(q.of("SELECT not_made_yet()") == a::unknown);
     CHECK(q.of("SELECT pg_temp.price('x')") == a::unknown);
+    CHECK(q.of("SELECT pg_temp.sneaks()") == a::write);
+    CHECK(q.of("SELECT * FROM pg_temp.sneaking") == a::write);
     CHECK(q.of("PREPARE p AS SELECT price('x')") == a::session);
     CHECK(q.of("SELECT nextval('counter')") == a::write);
 }
@@ -324,7 +330,7 @@ TEST_CASE("functions: refuse") {
     CHECK(verdict("EXECUTE p") == verdict::refuse);
     settings->guard.functions = config::function_policy::server;
     CHECK(verdict("SELECT bump()") == verdict::to_reader);
-    CHECK(verdict("EXECUTE p") == verdict::to_reader);
+    CHECK(verdict("EXECUTE p") == verdict::refuse);
     q.facts = nullptr;
     settings->guard.functions = config::function_policy::refuse;
     CHECK(verdict("SELECT * FROM items") == verdict::refuse);
