@@ -85,7 +85,7 @@ def test_sql_prepare_before(flip):
                 client.query(sql)
 
 
-def test_temporary_function_made_before(flip):
+def test_temporary_function_made_before(flip, primary):
     """What its source shows is refused by name, as for one that stays."""
     with flip.wire() as client:
         client.query("CREATE FUNCTION pg_temp.sneaks() RETURNS bigint LANGUAGE plpgsql AS "
@@ -96,6 +96,11 @@ def test_temporary_function_made_before(flip):
         for sql in ("SELECT pg_temp.sneaks()", "SELECT n FROM pg_temp.sneaking", "SELECT n FROM sneaking"):
             refused = errors(client.query(sql))
             assert refused and refused[0]["C"] == "25006", sql
+        flip.look()
+    # They go with their session: PostgreSQL's own doing.
+    wait_for(lambda: not primary.sql("SELECT 1 FROM pg_class WHERE relname = 'sneaking' UNION ALL SELECT 1 FROM pg_proc "
+                                     "WHERE proname = 'sneaks'", db="shop"), "they have gone", 15)
+    flip.go_on()
 
 
 def test_block_begun_before(flip):

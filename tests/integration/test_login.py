@@ -273,13 +273,13 @@ def test_startup_byte_by_byte(lull):
 
 
 def test_protocol_2_is_refused_with_postgresqls_words(lull, direct):
-    for wire in (direct(), lull.raw()):
+    for wire, newest in ((direct(), b"3.0"), (lull.raw(), b"3.2")):  # the server is PostgreSQL 15
         wire.send(startup({"user": "app"}, version=(2, 0)))
         seen = b""
         while data := wire.socket.recv(4096):
             seen += data
         # PostgreSQL answers in the form of the old protocol; a proxy may do that or use today's.
-        assert seen[:1] == b"E" and b"unsupported frontend protocol 2.0: server supports 3.0 to 3.2" in seen
+        assert seen[:1] == b"E" and b"unsupported frontend protocol 2.0: server supports 3.0 to " + newest in seen
 
 
 @pytest.mark.parametrize("version, extra", [((3, 1), {}), ((3, 0), {"_pq_.something": "1"})])
