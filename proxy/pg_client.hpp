@@ -1,6 +1,7 @@
 // A client's connection: socket, login, session. Owned by pg_service; its worker's thread.
 #pragma once
 
+#include "proxy/busy_list.hpp"
 #include "proxy/client_counts.hpp"
 #include "proxy/console_session_core.hpp"
 #include "proxy/edge_socket.hpp"
@@ -60,7 +61,6 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     /// Nothing is under way: only an event can change that, or the idle-session time-out.
     bool quiet() const;
     /// Where pg_service has it among the busy ones.
-    static constexpr std::uint32_t not_busy = ~std::uint32_t{0};
     std::uint32_t busy_slot = not_busy;
     void cancel();
     void end_writing(end_writers_how how);

@@ -284,12 +284,12 @@ void pg_service::tick(routing::instant now) {
 void pg_service::look_at_busy() {
     std::vector<pg_client*> due;
     for (std::size_t n = busy_.size() / ticks_a_round + 1; n > 0; --n) {
-        if (next_busy_ >= busy_.size()) {
-            next_busy_ = 0;
+        pg_client* const next = busy_.next();
+        if (!next) {
             ++rounds_;
             break;
         }
-        due.push_back(busy_[next_busy_++]);
+        due.push_back(next);
     }
     bool const quiet_ones_too = limits().idle_session_timeout.count() > 0;
     for (pg_client* client : due) {
@@ -303,30 +303,16 @@ void pg_service::look_at_busy() {
 }
 
 void pg_service::note_busy(pg_client& client) {
-    if (client.busy_slot != pg_client::not_busy) return;
+    if (client.busy_slot != not_busy) return;  // as a rule
     bool const first = quiet();
-    client.busy_slot = static_cast<std::uint32_t>(busy_.size());
-    busy_.push_back(&client);
+    busy_.add(client);
     if (first && on_busy) on_busy();
 }
 
 void pg_service::forget_busy(pg_client& client) {
-    if (client.busy_slot == pg_client::not_busy) return;
     if (pg_session_core* const session = client.session())
         loads_[static_cast<std::size_t>(session->identity().site)].fates += session->take_fates();
-    auto const move = [&](std::size_t from, std::size_t to) {
-        busy_[to] = busy_[from];
-        busy_[to]->busy_slot = static_cast<std::uint32_t>(to);
-    };
-    // Nobody comes to stand before the place that this round has reached without having been looked at.
-    std::size_t hole = client.busy_slot;
-    if (hole < next_busy_) {
-        move(--next_busy_, hole);
-        hole = next_busy_;
-    }
-    move(busy_.size() - 1, hole);
-    busy_.pop_back();
-    client.busy_slot = pg_client::not_busy;
+    busy_.remove(client);
 }
 
 void pg_service::end_writers(routing::site_id site, end_writers_how how) {

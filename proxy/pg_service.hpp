@@ -2,6 +2,7 @@
 // on the worker's thread.
 #pragma once
 
+#include "proxy/busy_list.hpp"
 #include "proxy/client_counts.hpp"
 #include "proxy/login_guard.hpp"
 #include "proxy/mailbox.hpp"
@@ -197,9 +198,8 @@ class pg_service final : private login_guard {
     std::uint64_t next_request_ = 1;
     std::int32_t next_key_ = 0;
     std::size_t waiting_ = 0;
-    std::vector<pg_client*> busy_;  // all others are quiet
-    std::size_t next_busy_ = 0;     // to be looked at with the next tick
-    std::uint32_t rounds_ = 0;      // through all of them
+    busy_list<pg_client> busy_;  // all others are quiet
+    std::uint32_t rounds_ = 0;   // through all of them
     routing::instant budgeted_{};  // when the log of statements last got its budget of a second
     bool stopping_ = false;
     bool paused_all_ = false;
