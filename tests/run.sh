@@ -26,7 +26,7 @@ ctest_in() { # PRESET CTEST_ARGUMENTS...
 }
 
 if runs unit || runs integration; then deploy/build.sh ci all; fi
-if runs unit; then LULL_SIM_SECONDS=${LULL_SIM_SECONDS:-60} ctest_in ci; fi
+if runs unit; then LULL_SIM_SECONDS=${LULL_SIM_SECONDS:-120} ctest_in ci; fi
 if runs integration; then
   echo "==> Running the integration tests"
   export LULL_BINARY=${LULL_BINARY:-$PWD/build/ci/proxy/lull}
