@@ -112,9 +112,7 @@ void pg_service::remove(pg_client& client) {
     if (at == clients_.end()) return;
     if (client.key() != 0) by_key_.erase(client.key());
     if (pg_session_core* const session = client.session()) {
-        load& of_site = loads_[static_cast<std::size_t>(session->identity().site)];
-        of_site.fates += session->take_fates();
-        --of_site.clients;
+        --loads_[static_cast<std::size_t>(session->identity().site)].clients;
     } else if (client.key() == 0) {
         ++context_.stats.without_session;
     }

@@ -47,6 +47,12 @@ def flip(request, open_lulls, cluster, primary):
             state["epoch"] = lull.on(drain_timeout_ms=15000, on_deadline="abort")["epoch"]
             state["before"] = fingerprint(primary)
 
+        def seal_over_a_writer(self):
+            """Its block is ended at the deadline."""
+            lull.begin(drain_timeout_ms=100, on_deadline="cancel")
+            lull.wait_mode("sealed")
+            self.seal()
+
         def look(self):
             """Nothing has changed so far; what changes from here on is judged from now."""
             assert changes(state["before"], fingerprint(primary)) == []
@@ -129,9 +135,7 @@ def test_cursor_opened_before(flip):
     with flip.wire() as client:
         client.query("BEGIN")
         client.query("DECLARE c CURSOR FOR SELECT bump() FROM generate_series(1, 5)")
-        flip.lull.begin(drain_timeout_ms=100, on_deadline="cancel")
-        flip.lull.wait_mode("sealed")
-        flip.seal()
+        flip.seal_over_a_writer()
         client.query("FETCH 1 FROM c")
         client.query("COMMIT")
 
@@ -150,9 +154,7 @@ def test_portal_suspended_before(flip):
     with flip.wire() as client:
         client.query("BEGIN")
         client.ask(parse("", "SELECT bump() FROM generate_series(1, 5)"), bind("p"), execute("p", 1), sync())
-        flip.lull.begin(drain_timeout_ms=100, on_deadline="cancel")
-        flip.lull.wait_mode("sealed")
-        flip.seal()
+        flip.seal_over_a_writer()
         client.ask(execute("p", 1), sync())
         client.query("COMMIT")
 
@@ -208,9 +210,7 @@ def test_large_object_opened_before(flip, primary):
         client.query("BEGIN")
         client.query("SELECT lo_from_bytea(4242, 'old')")
         client.query("SELECT lo_open(4242, 131072)")
-        flip.lull.begin(drain_timeout_ms=100, on_deadline="cancel")
-        flip.lull.wait_mode("sealed")
-        flip.seal()
+        flip.seal_over_a_writer()
         client.query("SELECT lowrite(0, 'new')")
         client.query("COMMIT")
 

@@ -126,21 +126,21 @@ def test_cancel(with_tls, good):
 def test_cancel_is_encrypted_where_sessions_are(with_tls, good, cluster):
     """The key in it is worth a cancel to whoever reads it on the way."""
     gate = Gate(cluster.primary.port)
-    lull = with_tls(good, mode="require", start=False)
-    lull.config["clusters"]["main"].update(primary=f"127.0.0.1:{gate.port}", replicas=[])
-    lull.start()
-    with lull.connect() as connection, pytest.raises(psycopg.errors.QueryCanceled):
-        threading.Timer(0.3, connection.cancel).start()
-        connection.execute("SELECT pg_sleep(20)")
+
+    def cancel_through(certificate, mode):
+        lull = with_tls(certificate, mode=mode, start=False)
+        lull.config["clusters"]["main"].update(primary=f"127.0.0.1:{gate.port}", replicas=[])
+        lull.start()
+        with lull.connect() as connection, pytest.raises(psycopg.errors.QueryCanceled):
+            threading.Timer(0.3, connection.cancel).start()
+            connection.execute("SELECT pg_sleep(20)")
+        return lull
+
+    lull = cancel_through(good, "require")
     assert gate.heads and all(bytes(head).startswith(SSL_REQUEST) and CANCEL_CODE not in bytes(head) for head in gate.heads)
     lull.remove()
     # A server that cannot speak TLS gets it as it can.
-    lull = with_tls(None, mode="prefer", start=False)
-    lull.config["clusters"]["main"].update(primary=f"127.0.0.1:{gate.port}", replicas=[])
-    lull.start()
-    with lull.connect() as connection, pytest.raises(psycopg.errors.QueryCanceled):
-        threading.Timer(0.3, connection.cancel).start()
-        connection.execute("SELECT pg_sleep(20)")
+    cancel_through(None, "prefer")
     assert any(CANCEL_CODE in bytes(head) for head in gate.heads)
     gate.close()
 
