@@ -4,7 +4,6 @@
 #include "proxy/log.hpp"
 #include "proxy/peer.hpp"
 
-#include <algorithm>
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstring>
@@ -88,55 +87,37 @@ int listen_unix(std::string const& path, unsigned permissions) {
     return fd;
 }
 
-listener::listener(boost::asio::io_context& io, listener_kind kind, int fd, std::string path,
-                   std::vector<std::unique_ptr<worker_port>>& workers)
-    : kind_(kind), socket_(io, fd), path_(std::move(path)), pause_(io), workers_(workers) {}
-
-void listener::start() {
-    accept();
+listener::listener(boost::asio::io_context& io, int fd, socket_family family, take taker)
+    : family_(family), socket_(io, fd, *this), pause_(io), take_(std::move(taker)) {
+    on_readable();  // somebody may have come before us
 }
 
-void listener::stop() {
-    boost::system::error_code ignored;
-    socket_.close(ignored);
-    if (!path_.empty()) ::unlink(path_.c_str());
-    pause_.cancel();
-}
-
-void listener::accept() {
-    socket_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                       [this](boost::system::error_code const& error) {
-                           if (!error) take();
-                       });
-}
-
-void listener::take() {
+void listener::on_readable() {
     for (int n = 0; n < accepts_a_turn; ++n) {
         sockaddr_storage address{};
         socklen_t size = sizeof address;
-        int const fd = ::accept4(socket_.native_handle(), reinterpret_cast<sockaddr*>(&address), &size,
-                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int const fd =
+            ::accept4(socket_.fd(), reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
-            if (errno == EAGAIN) break;
+            if (errno == EAGAIN) return socket_.wait_readable();
             if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS) continue;
             // Those who wait stay in the backlog until descriptors come free.
             if (!complained_)
-                log::error("cannot accept connections: {}; raise the limit of open files",
-                           std::strerror(errno));
+                log::error("cannot accept connections: {}; raise the limit of open files", std::strerror(errno));
             complained_ = true;
-            pause_.expires_after(without_descriptors);
-            pause_.async_wait([this](boost::system::error_code const& e) {
-                if (!e) accept();
-            });
-            return;
+            return go_on_later(without_descriptors);
         }
         complained_ = false;
-        auto const least =
-            std::min_element(workers_.begin(), workers_.end(),
-                             [](auto const& a, auto const& b) { return a->load() < b->load(); });
-        (*least)->adopt(kind_, fd, path_.empty() ? peer_of(address, size) : std::string(local_peer));
+        take_(fd, family_ == socket_family::local ? std::string(local_peer) : peer_of(address, size));
     }
-    accept();
+    go_on_later(std::chrono::milliseconds(0));  // what else this thread has to do comes first
+}
+
+void listener::go_on_later(std::chrono::milliseconds pause) {
+    pause_.expires_after(pause);
+    pause_.async_wait([this](boost::system::error_code const& error) {
+        if (!error) on_readable();
+    });
 }
 
 }  // namespace lull

@@ -1,16 +1,16 @@
-// Accepts connections and hands each to the least loaded worker. Owned by the supervisor, used on the control
-// thread.
+// Accepts connections and hands each to the least loaded worker. Owned by a worker and used on its thread, so that
+// what that worker keeps for itself wakes no other thread.
 #pragma once
 
 #include "config/model.hpp"
+#include "proxy/edge_socket.hpp"
 #include "proxy/ports.hpp"
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <functional>
 #include <string>
-#include <vector>
 
 namespace lull {
 
@@ -20,25 +20,23 @@ int listen_tcp(config::endpoint const& where);
 /// Takes away a socket file that nobody listens on any more. `permissions` as for chmod.
 int listen_unix(std::string const& path, unsigned permissions);
 
-class listener {
+class listener final : public socket_events {
   public:
-    /// Takes ownership of `fd`. `path`: the socket's file, removed by stop(); empty: none. `workers` outlives
-    /// it.
-    listener(boost::asio::io_context& io, listener_kind kind, int fd, std::string path,
-             std::vector<std::unique_ptr<worker_port>>& workers);
-    void start();
-    /// No more connections.
-    void stop();
+    /// Given a connected, non-blocking socket, which is the receiver's from then on, and who is at its other end.
+    using take = std::function<void(int fd, std::string peer)>;
+
+    /// Takes ownership of `fd`, and accepts until it is destroyed.
+    listener(boost::asio::io_context& io, int fd, socket_family family, take taker);
+    void on_readable() override;
+    void on_writable() override {}
 
   private:
-    void accept();
-    void take();
+    void go_on_later(std::chrono::milliseconds pause);
 
-    listener_kind const kind_;
-    boost::asio::posix::stream_descriptor socket_;
-    std::string path_;
+    socket_family const family_;
+    edge_socket socket_;
     boost::asio::steady_timer pause_;
-    std::vector<std::unique_ptr<worker_port>>& workers_;
+    take const take_;
     bool complained_ = false;
 };
 

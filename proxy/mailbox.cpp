@@ -36,8 +36,8 @@ void mailbox::post(letter what) {
 
 void mailbox::on_readable() {
     std::uint64_t count;
-    while (::read(event_.fd(), &count, sizeof count) > 0) {
-    }
+    // Whatever is written from here on makes an edge again: one read takes all of it.
+    [[maybe_unused]] ssize_t const n = ::read(event_.fd(), &count, sizeof count);
     event_.wait_readable();
     std::vector<letter> letters;
     {

@@ -203,8 +203,7 @@ void pg_client::read() {
             drained = true;
             break;
         }
-        // While it logs in, an end that came with these bytes is looked for: it makes no edge of its own.
-        drained = static_cast<std::size_t>(n) < block.size() && !login_;
+        drained = static_cast<std::size_t>(n) < block.size();
         if (session_) session_->stats().bytes_received += static_cast<std::size_t>(n);
         std::span<std::byte const> fresh = block.first(static_cast<std::size_t>(n));
         if (tls_ && !decrypt(fresh)) return;
@@ -348,8 +347,11 @@ void pg_client::flush_text(std::string& text) {
     }
 }
 
-void pg_client::start_session() {
-    event([&](session_step& step) { session_->start(step); });
+void pg_client::start_session(std::string_view before) {
+    event([&](session_step& step) {
+        step.client.text(before);
+        session_->start(step);
+    });
     if (!finished_ && !in_.empty()) pump();
 }
 

@@ -29,8 +29,8 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     ~pg_client();
 
     void start();
-    /// Says why and closes: too many clients.
-    void refuse(std::string_view sqlstate, std::string_view message);
+    /// Says why, behind what has to be said first, and closes: too many clients.
+    void refuse(std::string_view sqlstate, std::string_view message, std::string before = {});
 
     // From pools and servers.
     void granted(pg_server& server);
@@ -92,8 +92,8 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     void prepare_login();
     bool take_proxy_header();
     void log_in();
-    void begin_session();
-    void start_session();
+    void begin_session(std::string before);
+    void start_session(std::string_view before);
     client_origin origin(session_identity const& who) const;
     void begin_console();
     void console_input();

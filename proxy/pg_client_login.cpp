@@ -77,8 +77,8 @@ bool pg_client::take_proxy_header() {
     return !in_.empty();
 }
 
-void pg_client::refuse(std::string_view sqlstate, std::string_view message) {
-    std::string text;
+void pg_client::refuse(std::string_view sqlstate, std::string_view message, std::string before) {
+    std::string text = std::move(before);
     pg::write_error_response(text, {.severity = "FATAL", .sqlstate = sqlstate, .message = message});
     closing_ = true;
     flush_text(text);
@@ -110,9 +110,7 @@ void pg_client::log_in() {
             if (!finished_) begin_console();
             return;
         case pg_login_core::need::session:
-            flush_text(out);
-            if (!finished_) begin_session();
-            return;
+            return begin_session(std::move(out));
     }
     if (!out.empty() || closing_) flush_text(out);
 }
@@ -125,11 +123,12 @@ std::string_view pg_client::secret() const {
     return session_ ? session_->identity().key_secret : console_ ? console_->key_secret : std::string_view();
 }
 
-void pg_client::begin_session() {
+/// `before` goes out with the first that the session says: one send.
+void pg_client::begin_session(std::string before) {
     session_identity who = login_->identity();
     if (auto const full = migration_ ? std::nullopt : service_.counts().enter(origin(who), service_.limits())) {
         ++service_.context().stats.turned_away;
-        return refuse(pg::sqlstate::too_many_connections, *full);
+        return refuse(pg::sqlstate::too_many_connections, *full, std::move(before));
     }
     counted_ = !migration_;
     credentials_ = service_.share(who.user, login_->credentials());
@@ -143,7 +142,7 @@ void pg_client::begin_session() {
     service_.control().logged_in(who.site, who.user, *credentials_);
     session_.emplace(service_.context(), std::move(who));
     service_.session_begun(*site_);
-    start_session();
+    start_session(before);
 }
 
 void pg_client::secret_found(std::optional<std::string> secret, std::string const& error) {

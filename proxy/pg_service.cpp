@@ -292,7 +292,9 @@ void pg_service::look_at_busy() {
     bool const quiet_ones_too = limits().idle_session_timeout.count() > 0;
     for (pg_client* client : due) {
         if (!clients_.contains(client)) continue;
-        bool const look = static_cast<std::uint32_t>(client->key()) % rounds_a_look == rounds_ % rounds_a_look;
+        // Who has hung up while it logged in was never anybody: found within a second.
+        bool const look = client->key() == 0 ||
+                          static_cast<std::uint32_t>(client->key()) % rounds_a_look == rounds_ % rounds_a_look;
         bool const quiet = client->quiet() && !quiet_ones_too;
         client->look_at_clock();
         if ((look || quiet) && clients_.contains(client)) client->look_for_end();

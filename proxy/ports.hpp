@@ -27,6 +27,9 @@ enum class worker_id : std::uint16_t {};
 
 enum class listener_kind : std::uint8_t { postgres, migration, http };
 
+/// What the file descriptor of a listener is.
+enum class socket_family : std::uint8_t { tcp, local };
+
 /// A transaction, a statement or a request that sealing waits for.
 struct writer {
     std::string protocol;  // "postgres" or "http"
@@ -82,6 +85,10 @@ class worker_port {
     virtual void end_writers(routing::site_id, end_writers_how) = 0;
     /// `answer` is called on the worker's thread.
     virtual void take_survey(survey_wish, std::function<void(worker_survey)> answer) = 0;
+    /// Takes ownership of `fd`, a socket that listens, non-blocking, and accepts from it until it is told to stop, each
+    /// connection for the least loaded of `workers`, which outlive it.
+    virtual void listen(listener_kind, int fd, socket_family,
+                        std::vector<std::unique_ptr<worker_port>> const& workers) = 0;
     /// Takes ownership of `fd`, a connected, non-blocking socket.
     virtual void adopt(listener_kind, int fd, std::string peer_address) = 0;
     /// The answer to control_port::find_secret: a password or verifier; nothing: no such user.

@@ -22,6 +22,7 @@
 #include <optional>
 #include <sys/resource.h>
 #include <thread>
+#include <unistd.h>
 
 namespace lull {
 
@@ -52,19 +53,25 @@ int run(std::shared_ptr<config::config const> config) {
     control commands(io, config, count, state);
 
     std::vector<std::unique_ptr<worker_port>> workers;
-    std::vector<std::unique_ptr<listener>> listeners;
+    struct door {
+        listener_kind kind;
+        int fd;
+        socket_family family;
+    };
+    std::vector<door> doors;
+    std::vector<std::string> socket_files;
     std::string where;
     auto listen = [&](listener_kind kind, std::optional<config::endpoint> const& endpoint, char const* name) {
         if (!endpoint) return;
-        listeners.push_back(std::make_unique<listener>(io, kind, listen_tcp(*endpoint), "", workers));
+        doors.push_back({kind, listen_tcp(*endpoint), socket_family::tcp});
         where += fmt::format(", {} on {}", name, config::format_endpoint(*endpoint));
         std::string const& directory = config->listen.unix_socket_directory;
         if (directory.empty() || kind == listener_kind::http) return;
         std::string const path = config::unix_socket_path(directory, endpoint->port);
         auto const permissions =
             static_cast<unsigned>(std::stoul(config->listen.unix_socket_permissions, nullptr, 8));
-        listeners.push_back(
-            std::make_unique<listener>(io, kind, listen_unix(path, permissions), path, workers));
+        doors.push_back({kind, listen_unix(path, permissions), socket_family::local});
+        socket_files.push_back(path);
         where += fmt::format(" and {}", path);
     };
     listen(listener_kind::postgres, config->listen.postgres, "PostgreSQL");
@@ -86,7 +93,8 @@ int run(std::shared_ptr<config::config const> config) {
     questions.start(workers);
     console_desk console(io, all, workers);
     commands.set_console(console);
-    for (auto const& l : listeners) l->start();
+    for (std::size_t i = 0; i < doors.size(); ++i)
+        workers[i % count]->listen(doors[i].kind, doors[i].fd, doors[i].family, workers);
 
     bool graceful = true;
     boost::asio::signal_set ends(io, SIGTERM, SIGINT);
@@ -108,7 +116,7 @@ int run(std::shared_ptr<config::config const> config) {
     log::notice("lull: ready{}", where);
     io.run();
 
-    for (auto const& l : listeners) l->stop();
+    for (std::string const& path : socket_files) ::unlink(path.c_str());
     if (metrics) metrics->stopping();
     for (auto const& w : workers) w->stop(graceful);
     // Sessions may take their time: meanwhile operators are answered, and a second signal ends the patience.

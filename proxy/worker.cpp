@@ -1,6 +1,7 @@
 // A worker: one thread, one io_context, the sessions of its clients. Everything in it but the mailbox belongs
 // to that thread.
 #include "proxy/http_session.hpp"
+#include "proxy/listener.hpp"
 #include "proxy/log.hpp"
 #include "proxy/mailbox.hpp"
 #include "proxy/pg_service.hpp"
@@ -16,6 +17,7 @@
 #include <pthread.h>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace lull {
 
@@ -86,16 +88,22 @@ class worker final : public worker_port {
             answer(std::move(s));
         });
     }
+    void listen(listener_kind kind, int fd, socket_family family,
+                std::vector<std::unique_ptr<worker_port>> const& workers) override {
+        mail_->post([this, kind, fd, family, &workers] {
+            listeners_.push_back(std::make_unique<listener>(*io_, fd, family, [&, kind](int peer_fd, std::string peer) {
+                auto const least =
+                    std::min_element(workers.begin(), workers.end(),
+                                     [](auto const& a, auto const& b) { return a->load() < b->load(); });
+                if (least->get() != this) return (*least)->adopt(kind, peer_fd, std::move(peer));
+                ++load_;
+                take_in(kind, peer_fd, std::move(peer));
+            }));
+        });
+    }
     void adopt(listener_kind kind, int fd, std::string peer) override {
         ++load_;
-        mail_->post([this, kind, fd, peer = std::move(peer)] {
-            hurry();
-            if (kind == listener_kind::http)
-                http_->accept(fd, peer,
-                              snapshot_->config->listen.http ? snapshot_->config->listen.http->port : 0);
-            else
-                pg_->accept(fd, peer, kind == listener_kind::migration);
-        });
+        mail_->post([this, kind, fd, peer = std::move(peer)] { take_in(kind, fd, peer); });
     }
     void secret_found(std::uint64_t request, std::optional<std::string> secret, std::string error) override {
         mail_->post([this, request, secret = std::move(secret), error = std::move(error)] {
@@ -162,8 +170,17 @@ class worker final : public worker_port {
         }
         started.set_value();
         io_->run();
+        listeners_.clear();
         http_.reset();
         pg_.reset();
+    }
+
+    void take_in(listener_kind kind, int fd, std::string peer) {
+        hurry();
+        if (kind == listener_kind::http)
+            http_->accept(fd, std::move(peer), snapshot_->config->listen.http ? snapshot_->config->listen.http->port : 0);
+        else
+            pg_->accept(fd, std::move(peer), kind == listener_kind::migration);
     }
 
     /// Whether something may be due with each tick. Where nothing is, an idle process costs next to nothing.
@@ -226,6 +243,7 @@ class worker final : public worker_port {
     void begin_stop(bool graceful) {
         auto const now = std::chrono::steady_clock::now();
         stop_by_ = graceful ? now + graceful_end : now;
+        listeners_.clear();
         hurry();
         pg_->close_all(graceful);
     }
@@ -238,6 +256,7 @@ class worker final : public worker_port {
     std::optional<boost::asio::steady_timer> timer_;
     std::optional<pg_service> pg_;
     std::optional<http_service> http_;
+    std::vector<std::unique_ptr<listener>> listeners_;
     std::chrono::steady_clock::time_point next_tick_;
     std::optional<std::chrono::steady_clock::time_point> stop_by_;
     int quiet_ticks_ = 0;
