@@ -185,7 +185,8 @@ void visit_cluster(Cluster& c, V& v) {
             spec{.about = "A server connection older than this is closed when it is free.", .least = second, .most = 30 * day});
     v.field(
         "probe_interval", c.probe_interval,
-        spec{.about = "How often each server is asked whether it lives, what it is and how far it has come.",
+        spec{.about = "How often each server is asked whether it lives, what it is and how far it has come. "
+                      "A primary without replicas, while it answers, once a second at most.",
              .least = 10,
              .most = minute,
              .restart = true});

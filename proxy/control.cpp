@@ -15,6 +15,9 @@ namespace lull {
 namespace {
 
 constexpr std::chrono::milliseconds tick_interval{100};
+constexpr std::chrono::milliseconds resting_interval{1000};
+constexpr std::chrono::milliseconds alone_interval{1000};
+
 template <class... Cases>
 struct overloaded : Cases... {
     using Cases::operator()...;
@@ -72,7 +75,9 @@ void control::add_server(std::string const& cluster, config::endpoint const& whe
     // Nothing is known yet. A primary is tried; a replica must first have shown that it is fresh.
     s.value.healthy = role == routing::role::primary;
     servers_.push_back(std::move(made));
-    s.watch = std::make_unique<probe>(io_, where, c.control, c.tls, c.probe_interval,
+    // Where there is no replica, nobody compares positions.
+    auto const calm = c.replicas.empty() ? std::max<config::milliseconds>(c.probe_interval, alone_interval) : c.probe_interval;
+    s.watch = std::make_unique<probe>(io_, where, c.control, c.tls, c.probe_interval, calm,
                                       [this, &s](server_look const& look) { looked(s, look); });
 }
 
@@ -151,8 +156,12 @@ routing::moment control::now() const {
 
 void control::tick() {
     for (auto const& s : sites_) feed(*s, routing::event::tick{});
-    for (auto const& s : servers_) judge(*s);
-    timer_.expires_after(tick_interval);
+    arm_tick();
+}
+
+void control::arm_tick() {
+    resting_ = std::ranges::all_of(sites_, [](auto const& s) { return s->machine->at_rest(); });
+    timer_.expires_after(resting_ ? resting_interval : tick_interval);
     timer_.async_wait([this](boost::system::error_code const& error) {
         if (!error && !stopping_) tick();
     });
@@ -169,6 +178,7 @@ void control::feed(managed_site& s, routing::maintenance_event event) {
         for (routing::maintenance_effect const& effect : s.machine->on(next, now())) carry_out(s, effect);
     }
     s.feeding = false;
+    if (resting_ && !s.machine->at_rest() && !stopping_) arm_tick();
 }
 
 void control::carry_out(managed_site& s, routing::maintenance_effect const& effect) {

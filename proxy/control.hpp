@@ -142,6 +142,7 @@ class control final : public control_port, public admin_desk {
     void restart_site(managed_site& s, state_file::loaded const& stored);
     routing::moment now() const;
     void tick();
+    void arm_tick();
     void feed(managed_site& s, routing::maintenance_event event);
     void carry_out(managed_site& s, routing::maintenance_effect const& effect);
     void persist(managed_site& s, routing::maintenance_record const& record);
@@ -206,6 +207,7 @@ class control final : public control_port, public admin_desk {
     std::size_t const workers_count_;
     state_file& state_;
     boost::asio::steady_timer timer_;
+    bool resting_ = false;  // no site needs a tick soon
     tls_shelf tls_;
     maintenance_records records_;                       // as on the disk; also of sites no longer configured
     std::vector<std::unique_ptr<server>> servers_;      // indexed by backend_id

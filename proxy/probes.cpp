@@ -22,12 +22,13 @@ constexpr char const* look_sql =
 }  // namespace
 
 probe::probe(boost::asio::io_context& io, config::endpoint where, std::optional<config::login_role> role,
-             config::server_tls tls, config::milliseconds interval, on_look look)
+             config::server_tls tls, config::milliseconds interval, config::milliseconds calm, on_look look)
     : io_(io),
       where_(std::move(where)),
       role_(std::move(role)),
       tls_(std::move(tls)),
       interval_(interval),
+      calm_(calm),
       look_(std::move(look)),
       thread_([this] { run(); }) {}
 
@@ -76,8 +77,8 @@ void probe::run() {
             todo();
             continue;
         }
-        look_now();
-        next = std::chrono::steady_clock::now() + interval_;
+        config::milliseconds const pause = look_now() ? calm_ : interval_;
+        next = std::chrono::steady_clock::now() + pause;
     }
 }
 
@@ -98,7 +99,7 @@ void probe::disconnect() {
     connection_ = nullptr;
 }
 
-void probe::look_now() {
+bool probe::look_now() {
     server_look look;
     look.asked = std::chrono::steady_clock::now();
     if (!role_) {
@@ -122,6 +123,7 @@ void probe::look_now() {
     boost::asio::post(io_, [this, alive = alive_, look] {
         if (*alive) look_(look);
     });
+    return look.reached;
 }
 
 order_failure probe::failure(std::string const& what) {

@@ -64,9 +64,10 @@ class probe {
     using primary_answer = std::variant<routing::event::primary_seen, order_failure>;
     using replica_answer = std::variant<routing::event::replica_seen, order_failure>;
 
-    /// Without a control role it only tries to connect. Callbacks run on `io`'s thread, and not after stop().
+    /// Without a control role it only tries to connect. The next look comes after `interval`, or after `calm` where the
+    /// server was reached. Callbacks run on `io`'s thread, and not after stop().
     probe(boost::asio::io_context& io, config::endpoint where, std::optional<config::login_role> role,
-          config::server_tls tls, config::milliseconds interval, on_look look);
+          config::server_tls tls, config::milliseconds interval, config::milliseconds calm, on_look look);
     ~probe();
 
     /// Look at once.
@@ -83,7 +84,8 @@ class probe {
     void run();
     void post_job(job j);
     bool connect(std::string& error);
-    void look_now();
+    /// Whether it was reached.
+    bool look_now();
     primary_answer do_primary(primary_question const& question);
     std::string look_for_broken(primary_question const& question, routing::event::primary_seen& seen);
     std::string look_for_leftovers(primary_question const& question, routing::event::primary_seen& seen);
@@ -102,6 +104,7 @@ class probe {
     std::optional<config::login_role> const role_;
     config::server_tls const tls_;
     config::milliseconds const interval_;
+    config::milliseconds const calm_;
     on_look const look_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // on the control thread
 

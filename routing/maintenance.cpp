@@ -170,6 +170,11 @@ void maintenance::restart(event::restart const& e) {
     persist(std::move(r), then::restarted);
 }
 
+bool maintenance::at_rest() const {
+    return phase_ == phase::read_write && !at_disk_ && !pending_ && !suspicious() && record_.fence.empty() &&
+           replicas_.empty() && record_.replicas.empty();
+}
+
 void maintenance::tick() {
     if (at_disk_) return;
     watch_claims();

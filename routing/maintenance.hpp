@@ -113,6 +113,8 @@ class maintenance {
     [[nodiscard]] std::vector<std::string> fence_ended() const;
     [[nodiscard]] std::vector<std::string> const& prepared() const { return prepared_; }
     void set_timing(timing t) { timing_ = t; }
+    /// Open, and nothing is owed: ticks do nothing until another event comes.
+    [[nodiscard]] bool at_rest() const;
 
   private:
     enum class step : std::uint8_t {

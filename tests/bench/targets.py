@@ -36,8 +36,8 @@ class LullTarget:
         self.entrance = entrance
         change = {"auth": entrance.auth, "workers": workers, "limits": {"max_clients": CLIENTS, "max_waiting_clients": CLIENTS},
                   "sites": {"bench": {"cluster": "main", "databases": ["bench"]}},
-                  # One whose probes cost as little as PgBouncer's, which makes none.
-                  "clusters": {"main": {"pool_size": POOL, "tls": {"mode": "disable"}, "probe_interval": "1s"}}}
+                  # The tests' own are shorter than those that are shipped.
+                  "clusters": {"main": {"pool_size": POOL, "tls": {"mode": "disable"}, "probe_interval": "100ms", "catalog_interval": "1s"}}}
         change["users"] = {"app": {"password": password_for(cluster, entrance)}}
         if entrance.tls:
             change["client_tls"] = {"mode": "require", "certificate": entrance.tls.certificate, "key": entrance.tls.key}

@@ -51,6 +51,23 @@ TEST_CASE("a window opens, is proved, freezes the replicas, and ends when they h
     CHECK_FALSE(w.machine->error());
 }
 
+TEST_CASE("at rest before a window and after it, and not in between") {
+    world w;
+    w.pass(milliseconds(100));
+    CHECK(w.machine->at_rest());
+    w.begin();
+    CHECK_FALSE(w.machine->at_rest());
+    w.pass(seconds(1));
+    REQUIRE(w.state() == phase::sealed);
+    CHECK_FALSE(w.machine->at_rest());
+    w.finish();
+    CHECK_FALSE(w.machine->at_rest());
+    w.pass(seconds(1));
+    REQUIRE(w.state() == phase::read_write);
+    w.pass(seconds(1));  // the replicas are settled
+    CHECK(w.machine->at_rest());
+}
+
 TEST_CASE("sealed waits for each worker and each writer") {
     world w;
     w.workers[0].writers = 1;
