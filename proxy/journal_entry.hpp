@@ -14,7 +14,7 @@ struct journal_entry {
     std::string database;
     std::string user;
     std::string application_name;
-    std::vector<std::string> settings;  // SQL that makes them, in order
+    std::vector<std::string> settings;  // SQL that makes them, in order; read the same way by every session
     bool extended = false;
     std::string text;
     // Of the extended protocol, as on the wire: the OIDs of Parse, and Bind from its parameter formats on.

@@ -7,6 +7,8 @@
 #include "routing/break_points.hpp"
 #include "routing/write_rules.hpp"
 
+#include <algorithm>
+
 namespace lull {
 
 using config::write_policy;
@@ -87,6 +89,21 @@ pg_session_core::instead pg_session_core::instead_of(refused_unit const& unit, p
     return instead::answered;
 }
 
+/// All that decides what the text and its literals mean, as its client was told: what the role's defaults make of them
+/// may be changed before it is run. These first; the rest cannot be read otherwise.
+std::vector<std::string> pg_session_core::settings_for_replay() const {
+    std::vector<std::string> made;
+    std::vector<std::string> told;
+    for (std::string_view name : {"client_encoding", "standard_conforming_strings", "DateStyle", "IntervalStyle", "TimeZone"})
+        if (std::string const* value = find_setting(reported_, name)) {
+            told.push_back(ascii_lower(name));
+            made.push_back(setting_sql(told.back(), setting_value(*value, {})));
+        }
+    for (auto const& [name, value] : *wanted_)
+        if (std::ranges::find(told, name) == told.end()) made.push_back(setting_sql(name, value));
+    return made;
+}
+
 /// To the disk; the answer goes out when it is there.
 pg_session_core::instead pg_session_core::keep(refused_unit const& unit, pg::bytes in, std::string tag,
                                                session_step& step) {
@@ -111,7 +128,7 @@ pg_session_core::instead pg_session_core::keep(refused_unit const& unit, pg::byt
     entry.database = identity_.database;
     entry.user = identity_.user;
     entry.application_name = application_name();
-    for (auto const& [name, sql] : *wanted_) entry.settings.push_back(sql);
+    entry.settings = settings_for_replay();
     entry.text = unit.text;
     if (unit.segment) {
         entry.extended = true;

@@ -117,7 +117,7 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
     std::map<std::string, std::string> made;
     auto add = [&](std::string const& name, std::string_view value) {
         std::string const key = lower(name);
-        made[key] = startup_setting_sql(key, value);
+        made[key] = setting_value(value, {});
     };
     user_ = startup.find("user").value_or("");
     database_ = startup.find("database").value_or("");

@@ -26,13 +26,28 @@ prepared pg_session_core::find_statement(std::string_view name, unit_plan const&
     return at == statements_.end() ? nullptr : at->second;
 }
 
+/// While the site is sealed a statement that was judged by how another server read its text is judged again by how this
+/// one would, for it may come to be prepared here.
+prepared pg_session_core::as_read_now(prepared statement) {
+    if (!statement || read_write() || identity_.migration) return statement;
+    routing::text_facts const facts = text_facts();
+    if (facts == routing::text_facts{}) return statement;
+    auto const op = context_.classifier.classify(statement->text, facts);
+    if (op->why != routing::why::encoding || statement->operation->why == routing::why::encoding) return statement;
+    return context_.statements.intern(statement->text, statement->types, reading_context(), op);
+}
+
 /// The settings by which PostgreSQL reads the literals of a statement when it is parsed.
 std::string_view pg_session_core::reading_context() {
-    if (wanted_ == context_of_ && !reads_differently_) return reading_context_;
+    if (wanted_ == context_of_ && facts_ == context_facts_ && !reads_differently_) return reading_context_;
     context_of_ = reads_differently_ ? nullptr : wanted_;
+    context_facts_ = facts_;
     reading_context_.clear();
-    for (auto const& [name, sql] : *wanted_)
-        if (decides_literals(name)) reading_context_.append(sql).append(";");
+    for (auto const& [name, value] : *wanted_)
+        if (decides_literals(name)) reading_context_.append(name).append("=").append(value).append(";");
+    // Also what no client has set, but a role.
+    if (!facts_.standard_conforming_strings) reading_context_ += "escapes;";
+    if (facts_.unsafe_encoding) reading_context_ += "encoding;";
     // What is set only for now is shared with nobody.
     if (reads_differently_) reading_context_ += "of client " + std::to_string(identity_.key_pid);
     return reading_context_;
@@ -56,7 +71,7 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
             auto const* known = std::get_if<pg::bind_names>(&names);
             if (!known) return false;
             m.name = known->portal;
-            m.statement = find_statement(known->statement, plan);
+            m.statement = as_read_now(find_statement(known->statement, plan));
             return true;
         }
         case pg::frontend::execute: {
@@ -78,7 +93,7 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
             if (!target) return false;
             m.name = target->name;
             m.of_statement = target->kind == pg::target_kind::statement;
-            if (m.of_statement) m.statement = find_statement(target->name, plan);
+            if (m.of_statement) m.statement = as_read_now(find_statement(target->name, plan));
             return true;
         }
         default:

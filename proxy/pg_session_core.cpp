@@ -79,7 +79,7 @@ void pg_session_core::ready(session_step& step) {
 bool pg_session_core::is_serializable() const {
     std::string const* made = find_setting(wanted_, default_isolation);
     if (!made) return false;
-    return ascii_lower(*made).find("serializable") != std::string::npos;
+    return ascii_lower(*made) == "serializable";
 }
 
 /// How the server will read what is sent now. While a change of that is under way it may be read either way.
@@ -213,28 +213,20 @@ bool pg_session_core::sync_settings(session_step& step) {
     bool const sealed = !read_write() && !identity_.migration;
     if (!sealed && wanted_ == server_->actual) return false;
     session_settings goal = wanted_;
-    auto allowed = [&](std::string const& name) {
-        // These two decide how text is read, so they are judged by the SQL that makes them: what the client was
-        // told changes with the server and would have them made and undone for ever.
-        if (sealed && (name == "client_encoding" || name == "standard_conforming_strings")) {
-            std::string const* sql = find_setting(wanted_, name);
-            std::string const text = sql ? ascii_lower(*sql) : std::string();
-            auto has = [&](char const* word) { return text.find(word) != std::string::npos; };
-            if (name == "client_encoding") return has("utf8") || has("utf-8") || has("latin1") || has("unicode");
-            return !has("off") && !has("false") && !has("'0'") && !has(" no");
-        }
+    auto allowed = [&](std::pair<std::string, std::string> const& setting) {
+        auto const& [name, value] = setting;
         if (name == default_isolation && server_->role == routing::role::replica && is_serializable())
             return false;  // sealed: with what stands still there, its own default does as well
-        return !sealed || routing::is_harmless_setting(name, "");
+        return !sealed || routing::is_harmless_setting(name, value);
     };
-    if (!std::ranges::all_of(*goal, [&](auto const& s) { return allowed(s.first); })) {
+    if (!std::ranges::all_of(*goal, allowed)) {
         setting_map harmless;
         for (auto const& s : *wanted_)
-            if (allowed(s.first)) harmless.push_back(s);
+            if (allowed(s)) harmless.push_back(s);
         goal = context_.settings.intern(std::move(harmless));
     }
     if (goal == server_->actual) return false;
-    std::string const sql = setting_difference(*server_->actual, *goal, allowed);
+    std::string const sql = setting_difference(*server_->actual, *goal);
     server_->actual = goal;
     if (sql.empty()) return false;
     send_own_query(sql, step).settings = true;

@@ -61,7 +61,7 @@ struct session_identity {
     config::pool_mode pool_mode = config::pool_mode::transaction;
     std::int32_t key_pid = 0;  // BackendKeyData towards the client
     std::string key_secret;
-    setting_map startup;  // startup parameters as SQL, by name
+    setting_map startup;  // startup parameters, by name
 };
 
 /// Which server a unit needs.
@@ -173,7 +173,7 @@ class pg_session_core {
         };
         what kind;
         std::string name;
-        std::string sql;
+        std::string value;
         bool confirmed = false;
     };
     /// A simple query that was understood, without the catalog, and had to wait; `facts` is how its text was read.
@@ -251,6 +251,7 @@ class pg_session_core {
     void leave_hold();
     bool is_autocommit() const;
     bool is_single_write(unit_plan const& plan) const;
+    std::vector<std::string> settings_for_replay() const;
     instead keep(refused_unit const& unit, pg::bytes in, std::string tag, session_step& step);
     void answer_instead(unit_plan const* segment, std::string_view tag, session_step& step);
     void forget_refusal();
@@ -284,6 +285,7 @@ class pg_session_core {
     void forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op,
                         session_step& step);
     std::uint16_t record_settings(routing::operation const& op, std::string_view text);
+    std::optional<std::string> carried_value(routing::statement const& s, std::string_view text) const;
     std::size_t function_call(pg::bytes in, pg::frame_header header, session_step& step);
     std::size_t copy_data(pg::bytes in, pg::frame_header header, session_step& step);
     std::size_t drop(pg::bytes in, std::size_t size);
@@ -311,6 +313,7 @@ class pg_session_core {
     unit_plan plan(pg::bytes in);
     std::string_view reading_context();
     prepared find_statement(std::string_view name, unit_plan const& so_far) const;
+    prepared as_read_now(prepared statement);
     bool plan_message(pg::bytes body, unit_message& message, unit_plan& plan);
     bool forward_extended(pg::bytes in, unit_message const& message, session_step& step);
     void forward_parse(pg::bytes in, unit_message const& message, session_step& step);
@@ -364,6 +367,7 @@ class pg_session_core {
     session_settings reported_;       // what the client was told
     session_settings facts_of_;       // the reported settings that facts_ and superuser_ were made from
     session_settings context_of_;     // the settings that reading_context_ was made from
+    routing::text_facts context_facts_;
     std::string reading_context_;
     bool reads_differently_ = false;  // this transaction has set what decides how literals are read
     bool told_read_only_ = false;

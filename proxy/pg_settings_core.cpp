@@ -8,13 +8,75 @@ namespace {
 
 std::size_t bytes_of(setting_map const& map) {
     std::size_t bytes = 0;
-    for (auto const& [name, sql] : map) bytes += name.size() + sql.size() + sizeof(map[0]);
+    for (auto const& [name, value] : map) bytes += name.size() + value.size() + sizeof(map[0]);
     return bytes;
 }
 
 auto position(setting_map const& map, std::string_view name) {
     return std::lower_bound(map.begin(), map.end(), name,
                             [](auto const& entry, std::string_view n) { return entry.first < n; });
+}
+
+// Around the encoding of a value; in no setting of PostgreSQL's.
+constexpr char encoding_mark = '\0';
+
+bool has_high_bit(std::string_view text) {
+    return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
+}
+
+/// Between quotes every session reads it as what it is.
+bool is_plain(std::string_view value) {
+    return !has_high_bit(value) && value.find('\\') == std::string_view::npos &&
+           value.find(encoding_mark) == std::string_view::npos;
+}
+
+bool is_plain_name(std::string_view name) {
+    return !name.empty() && std::ranges::all_of(name, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+    });
+}
+
+/// The variables of PostgreSQL that are lists of names (GUC_LIST_QUOTE); extensions cannot have such.
+bool is_list_of_names(std::string_view name) {
+    for (std::string_view one : {"search_path", "temp_tablespaces", "local_preload_libraries",
+                                 "session_preload_libraries", "shared_preload_libraries", "unix_socket_directories"})
+        if (name == one) return true;
+    return false;
+}
+
+/// Each part of "app.user" quoted.
+std::string quoted_name(std::string_view plain_name) {
+    std::string out = "\"";
+    for (char c : plain_name) out += c == '.' ? std::string("\".\"") : std::string(1, c);
+    return out += '"';
+}
+
+std::string quoted(std::string_view plain) {
+    std::string out = "'";
+    for (char c : plain) {
+        if (c == '\'') out += c;
+        out += c;
+    }
+    return out += '\'';
+}
+
+/// Any value as an expression.
+std::string constant(std::string_view value) {
+    if (is_plain(value)) return quoted(value);
+    std::string encoding = "pg_catalog.getdatabaseencoding()";
+    if (value.front() == encoding_mark) {
+        std::size_t const end = value.find(encoding_mark, 1);
+        std::string_view const known = value.substr(1, end - 1);
+        value.remove_prefix(end + 1);
+        if (!known.empty() && is_plain(known)) encoding = quoted(known);
+    }
+    static constexpr char digits[] = "0123456789abcdef";
+    std::string out = "pg_catalog.convert_from(pg_catalog.decode('";
+    for (unsigned char c : value) {
+        out += digits[c >> 4];
+        out += digits[c & 15];
+    }
+    return out + "','hex')," + encoding + ")";
 }
 
 }  // namespace
@@ -40,14 +102,14 @@ session_settings setting_interner::intern(setting_map map) {
 }
 
 session_settings setting_interner::with(session_settings const& from, std::string_view name,
-                                        std::string_view text) {
+                                        std::string_view value) {
     setting_map map = *from;
     auto at = position(map, name);
     if (at != map.end() && at->first == name) {
-        if (at->second == text) return from;
-        map[static_cast<std::size_t>(at - map.begin())].second = text;
+        if (at->second == value) return from;
+        map[static_cast<std::size_t>(at - map.begin())].second = value;
     } else {
-        map.insert(at, {std::string(name), std::string(text)});
+        map.insert(at, {std::string(name), std::string(value)});
     }
     return intern(std::move(map));
 }
@@ -80,31 +142,38 @@ std::string const* find_setting(session_settings const& in, std::string_view nam
     return at != in->end() && at->first == name ? &at->second : nullptr;
 }
 
-std::string quote_setting_name(std::string_view name) {
-    std::string out = "\"";
-    for (char c : name) {
-        if (c == '.')
-            out += "\".\"";
-        else if (c == '"')
-            out += "\"\"";
-        else
-            out += c;
-    }
-    return out += '"';
+std::string setting_value(std::string_view bytes, std::string_view encoding) {
+    if (!has_high_bit(bytes)) return std::string(bytes);
+    std::string out(1, encoding_mark);
+    return out.append(encoding).append(1, encoding_mark).append(bytes);
 }
 
-std::string quote_constant(std::string_view value) {
-    bool const escape = value.find('\\') != std::string_view::npos;
-    std::string out = escape ? "E'" : "'";
-    for (char c : value) {
-        if (c == '\'' || c == '\\') out += c;
-        out += c;
-    }
-    return out += '\'';
+std::string setting_sql(std::string_view name, std::string_view value) {
+    // Of a list of names SET would make one name; and it takes constants only.
+    if (is_plain_name(name) && is_plain(value) && !is_list_of_names(name))
+        return "SET " + quoted_name(name) + " TO " + quoted(value);
+    return "SELECT pg_catalog.set_config(" + constant(name) + "," + constant(value) + ",false)";
 }
 
-std::string startup_setting_sql(std::string_view name, std::string_view value) {
-    return "SELECT pg_catalog.set_config(" + quote_constant(name) + "," + quote_constant(value) + ",false)";
+std::string setting_difference(setting_map const& from, setting_map const& to) {
+    std::string undo;
+    std::string make;
+    auto old = from.begin();
+    auto wanted = to.begin();
+    while (old != from.end() || wanted != to.end()) {
+        if (wanted == to.end() || (old != from.end() && old->first < wanted->first)) {
+            undo += is_plain_name(old->first)
+                        ? "RESET " + quoted_name(old->first) + ";"
+                        : "SELECT pg_catalog.set_config(" + constant(old->first) + ",NULL,false);";
+            ++old;
+            continue;
+        }
+        bool const both = old != from.end() && old->first == wanted->first;
+        if (!both || old->second != wanted->second) make += setting_sql(wanted->first, wanted->second) + ";";
+        if (both) ++old;
+        ++wanted;
+    }
+    return undo + make;
 }
 
 }  // namespace lull

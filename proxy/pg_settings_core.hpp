@@ -14,8 +14,8 @@
 
 namespace lull {
 
-/// Sorted by name. What the second is depends on the use: for settings that a client made, the SQL that makes
-/// them again; for those that a server reported (ParameterStatus), the value.
+/// Sorted by name; with values as setting_value() makes them, never as SQL: what a text means depends on the
+/// settings of the session that reads it, and of another session they are others.
 using setting_map = std::vector<std::pair<std::string, std::string>>;
 /// Never null. From one interner, equal contents are the same pointer.
 using session_settings = std::shared_ptr<setting_map const>;
@@ -26,7 +26,7 @@ class setting_interner {
 
     session_settings const& none() const { return none_; }
     session_settings intern(setting_map map);
-    session_settings with(session_settings const& from, std::string_view name, std::string_view text);
+    session_settings with(session_settings const& from, std::string_view name, std::string_view value);
     session_settings without(session_settings const& from, std::string_view name);
 
   private:
@@ -47,41 +47,17 @@ std::string ascii_lower(std::string_view text);
 /// Defaults", "Date/Time Types").
 bool decides_literals(std::string_view name);
 
-/// A name as SQL: each part of "app.user" quoted.
-std::string quote_setting_name(std::string_view name);
-/// A string constant that means the same whatever standard_conforming_strings says.
-std::string quote_constant(std::string_view value);
+/// Bytes outside of ASCII mean something only together with their encoding, so it is kept with them. `encoding`: of
+/// the client when it sent them; empty: the database's own (startup packets are taken as they come).
+std::string setting_value(std::string_view bytes, std::string_view encoding);
 
-/// SQL that does what the startup parameter does. Through set_config(), because SET would take
-/// `search_path=a,b` for one name.
-std::string startup_setting_sql(std::string_view name, std::string_view value);
+/// SQL that makes a setting, and that every server reads the same way: nothing in it is outside of ASCII or a
+/// backslash, so neither standard_conforming_strings nor backslash_quote nor client_encoding matters. No name in it is
+/// looked for in search_path, and it runs nobody's code. `value` as setting_value() made it.
+std::string setting_sql(std::string_view name, std::string_view value);
 
-/// SQL that turns a session with the settings `from` into one with `to`; empty where they are equal.
-/// `allowed(name)`: settings that may be made; others are left at the server's default.
-template <class Allowed>
-std::string setting_difference(setting_map const& from, setting_map const& to, Allowed&& allowed) {
-    std::string undo;
-    std::string make;
-    auto old = from.begin();
-    auto wanted = to.begin();
-    auto reset = [&](std::string const& name) { undo += "RESET " + quote_setting_name(name) + ";"; };
-    while (old != from.end() || wanted != to.end()) {
-        if (wanted == to.end() || (old != from.end() && old->first < wanted->first)) {
-            reset(old->first);
-            ++old;
-            continue;
-        }
-        bool const both = old != from.end() && old->first == wanted->first;
-        if (!both || old->second != wanted->second) {
-            if (allowed(wanted->first))
-                make += wanted->second + ";";
-            else if (both)
-                reset(old->first);
-        }
-        if (both) ++old;
-        ++wanted;
-    }
-    return undo + make;
-}
+/// SQL that turns a session with the settings `from` into one with `to`, read the same way everywhere as well; empty
+/// where they are equal.
+std::string setting_difference(setting_map const& from, setting_map const& to);
 
 }  // namespace lull

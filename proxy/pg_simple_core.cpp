@@ -271,9 +271,10 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed.retag = lost ? "INSERT 0 1" : "NOTIFY";
         return;
     }
-    // Settings have to outlive our ROLLBACK, so they are made outside; so is what only the session knows.
+    // Settings have to outlive our ROLLBACK, so they are made outside; so is what only the session knows. Not by a
+    // SELECT, which could call anybody's set_config(): what that sets is made again from its constants.
     bool const alone =
-        only && (only->kind == statement_kind::set || only->kind == statement_kind::reset ||
+        only && ((only->kind == statement_kind::set && !only->by_query) || only->kind == statement_kind::reset ||
                  only->kind == statement_kind::discard || only->kind == statement_kind::deallocate ||
                  only->kind == statement_kind::unlisten || passing_);
     bool const opened = wrap_open_ && !segment_open_;  // by opens_guard_first()

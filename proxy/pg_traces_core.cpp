@@ -4,6 +4,7 @@
 #include "proxy/pg_settings_core.hpp"
 
 #include <algorithm>
+#include <optional>
 
 namespace lull {
 
@@ -27,6 +28,23 @@ bool guess_leaves_state(std::string_view text, bool whole) {
     return false;
 }
 
+/// As default_transaction_isolation has it.
+std::string_view name_of(routing::isolation level) {
+    switch (level) {
+        case routing::isolation::unspecified:
+            return {};
+        case routing::isolation::read_uncommitted:
+            return "read uncommitted";
+        case routing::isolation::read_committed:
+            return "read committed";
+        case routing::isolation::repeatable_read:
+            return "repeatable read";
+        case routing::isolation::serializable:
+            return "serializable";
+    }
+    return {};
+}
+
 }  // namespace
 
 /// What a text leaves in the session, and nobody can tell, must not meet another client.
@@ -42,19 +60,29 @@ void pg_session_core::taint_by(routing::operation const& op, std::string_view te
     if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
 }
 
+/// What a SET sets, as it is carried. Nothing: it cannot be.
+std::optional<std::string> pg_session_core::carried_value(routing::statement const& s, std::string_view text) const {
+    if (s.opaque) return std::nullopt;
+    std::string const* encoding = find_setting(server_->reported, "client_encoding");
+    std::string value = setting_value(s.value, encoding ? *encoding : std::string_view());
+    // An escape in a literal is of the server's encoding, not of the client's.
+    if (value.size() != s.value.size() && (!encoding || text.find('\\') != std::string_view::npos)) return std::nullopt;
+    return value;
+}
+
 /// What a text does to settings, to be applied if its transaction commits. How many were recorded.
 std::uint16_t pg_session_core::record_settings(routing::operation const& op, std::string_view text) {
     using what = pending_setting::what;
     std::uint16_t count = 0;
-    auto record = [&](what kind, std::string const& name, std::string sql = {}) {
+    // It stays where it is, and so does the client.
+    auto const stay = [&] { pinned_ = server_->tainted = true; };
+    auto record = [&](what kind, std::string const& name, std::string value = {}) {
         std::size_t const known = wanted_->size() + pending_.size();
-        if (pending_.size() >= most_pending || sql.size() > longest_setting ||
-            (kind == what::make && known >= most_settings)) {
-            // Too much to carry from server to server: it stays where it is, and so does the client.
-            pinned_ = server_->tainted = true;
-            return;
-        }
-        pending_.push_back({kind, name, std::move(sql)});
+        // Too much to carry from server to server?
+        if (pending_.size() >= most_pending || value.size() > longest_setting ||
+            (kind == what::make && known >= most_settings))
+            return stay();
+        pending_.push_back({kind, name, std::move(value)});
         wiping_ = wiping_ || kind == what::discard_all || kind == what::deallocate_all;
         ++count;
     };
@@ -66,12 +94,22 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
         switch (s.kind) {
             case statement_kind::set:
                 if (s.local) break;
-                if (s.to_default) {
+                if (s.by_query && s.access >= routing::access::unknown) {
+                    stay();  // whose set_config() that was nobody knows
+                } else if (s.to_default) {
                     record(what::reset, s.name);
+                } else if (s.begin != routing::begin_options{}) {
+                    // SET SESSION CHARACTERISTICS, which may set three.
+                    if (auto const name = name_of(s.begin.isolation); !name.empty())
+                        record(what::make, "default_transaction_isolation", std::string(name));
+                    if (s.begin.read_only)
+                        record(what::make, "default_transaction_read_only", *s.begin.read_only ? "on" : "off");
+                    if (s.begin.deferrable)
+                        record(what::make, "default_transaction_deferrable", *s.begin.deferrable ? "on" : "off");
+                } else if (std::optional<std::string> value = carried_value(s, text)) {
+                    record(what::make, s.name, std::move(*value));
                 } else {
-                    std::string_view const slice =
-                        s.length ? text.substr(std::min<std::size_t>(s.offset, text.size()), s.length) : text;
-                    record(what::make, s.name, std::string(slice));
+                    stay();
                 }
                 break;
             case statement_kind::reset:

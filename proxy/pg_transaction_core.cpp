@@ -84,8 +84,8 @@ void pg_session_core::apply_settings(bool to_server) {
     for (pending_setting const* p : kept) {
         switch (p->kind) {
             case pending_setting::what::make:
-                wanted_ = context_.settings.with(wanted_, p->name, p->sql);
-                actual = context_.settings.with(actual, p->name, p->sql);
+                wanted_ = context_.settings.with(wanted_, p->name, p->value);
+                actual = context_.settings.with(actual, p->name, p->value);
                 break;
             case pending_setting::what::reset: {
                 // To the client its startup parameters are the defaults; to the server they are settings.

@@ -68,6 +68,8 @@ struct statement {
     bool pins = false;        // leaves state in the server session that cannot be carried to another one:
                               // temporary tables, WITH HOLD cursors, LISTEN, session advisory locks, SQL PREPARE,
                               // LOAD, set_config() with arguments that are not constants
+    bool by_query = false;    // SET: it is a SELECT of set_config(), which search_path may hide
+    bool opaque = false;      // SET: what it sets cannot be told as text (an interval with its unit); it pins, too
     bool may_set = false;     // calls set_config(), but is no plain SET: may change any setting, also leave READ ONLY
     bool only_unlisted = false;  // access is unknown for nothing but functions that are on no list ...
     lull::routing::access listed = routing::access::read;  // ... and would be this without them
@@ -78,7 +80,7 @@ struct statement {
     std::string command;      // PostgreSQL's own tag for "cannot execute %s in a read-only transaction"
     std::string name;         // setting (as the server spells it: "timezone"), savepoint, prepared statement; lower case
                               // unless quoted
-    std::string value;        // SET: the one constant as text, for those who must judge it; "" otherwise
+    std::string value;        // SET: what it sets, as set_config() takes it: of a list one text; "" otherwise
     std::uint32_t offset = 0; // where the statement stands in the text, in bytes; length 0: to its end
     std::uint32_t length = 0;
     friend bool operator==(statement const&, statement const&) = default;

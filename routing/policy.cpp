@@ -39,6 +39,10 @@ bool passes_read_only(statement const& s, config::guard const& guard) {
             return s.access < access::unknown ||
                    (s.access == access::unknown && guard.functions == config::function_policy::server);
         case statement_kind::set:
+            // A SELECT of set_config() may be one of anybody's set_config(), and is judged as such.
+            if (s.access >= access::unknown &&
+                !(s.access == access::unknown && guard.functions == config::function_policy::server))
+                return false;
             return !s.to_default ? is_harmless_setting(s.name, s.value) : is_harmless_setting(s.name, "");
         case statement_kind::reset:
             return s.name.empty() || is_harmless_setting(s.name, "");

@@ -57,20 +57,8 @@ route route_of_comment(std::string_view sql) {
     }
 }
 
-route route_of_setting(std::string_view sql) {
-    sql = trimmed(sql);
-    while (!sql.empty() && (sql.back() == ';' || is_blank(sql.back()))) sql.remove_suffix(1);
-    std::size_t begin = sql.size();
-    auto const of_value = [](char c) { return !is_blank(c) && c != '=' && c != ',' && c != '('; };
-    // SET x = v, SET x TO 'v'; and set_config('x', 'v', false): its last argument is behind the value.
-    if (!sql.empty() && sql.back() == ')') {
-        sql = sql.substr(0, sql.rfind(','));
-        begin = sql.size();
-    }
-    while (begin > 0 && of_value(sql[begin - 1])) --begin;
-    std::string_view value = sql.substr(begin);
-    if (value.size() >= 2 && value.front() == '\'' && value.back() == '\'') value = value.substr(1, value.size() - 2);
-    return of_word(value);
+route route_of_setting(std::string_view value) {
+    return of_word(trimmed(value));
 }
 
 }  // namespace lull::routing

@@ -16,7 +16,7 @@ inline constexpr std::string_view route_setting = "lull.route";
 
 /// `/* lull: primary */` or `/* lull: replica */` among the comments that a text begins with; the first counts.
 route route_of_comment(std::string_view sql);
-/// Of the SQL that sets route_setting.
-route route_of_setting(std::string_view sql);
+/// Of what route_setting is set to.
+route route_of_setting(std::string_view value);
 
 }  // namespace lull::routing

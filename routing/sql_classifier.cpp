@@ -51,6 +51,8 @@ statement to_statement(lull_sql_statement const& in) {
     out.local = in.local;
     out.to_default = in.to_default;
     out.pins = in.pins;
+    out.by_query = in.by_query;
+    out.opaque = in.opaque;
     out.may_set = in.may_set;
     out.only_unlisted = in.only_unlisted && !in.too_deep;
     out.listed = static_cast<access>(in.listed);

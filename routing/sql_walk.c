@@ -23,6 +23,9 @@
 #include <stdlib.h>
 #include <strings.h>
 
+/* PostgreSQL's own, in the library: which names need their quotes. */
+extern const char* quote_identifier(const char* name);
+
 /* port.h points it at the library's own, which formats through PostgreSQL's globals. */
 #undef snprintf
 
@@ -124,9 +127,23 @@ static void walk_with(struct walk* w, const WithClause* with) {
     }
 }
 
+/* A cast that leaves a constant what it is and runs no code but PostgreSQL's own, unless search_path has a type of
+ * that name (which the catalog knows). */
+static bool is_plain_cast(const TypeCast* c) {
+    const TypeName* t = c->typeName;
+    int n = list_length(t->names);
+    if (t->typmods || t->arrayBounds || t->setof || t->pct_type) return false;
+    if (n != 1 && !(n == 2 && same(string_at(t->names, 0), "pg_catalog"))) return false;
+    const char* type = string_at(t->names, n - 1);
+    return same(type, "text") || same(type, "varchar") || same(type, "bool");
+}
+
 /* 't', 'on', true ...: LULL_UNSET when it is not a boolean constant. */
 static enum lull_sql_option boolean_of(const Node* n) {
-    if (n && nodeTag(n) == T_TypeCast) n = ((const TypeCast*)n)->arg;
+    if (n && nodeTag(n) == T_TypeCast) {
+        if (!is_plain_cast((const TypeCast*)n)) return LULL_UNSET;
+        n = ((const TypeCast*)n)->arg;
+    }
     if (n && nodeTag(n) == T_A_Const) {
         if (((const A_Const*)n)->isnull) return LULL_UNSET;
         n = &((const A_Const*)n)->val.node;
@@ -573,10 +590,8 @@ static const char* setting_name(char* s) {
 
 static const char* constant_text(const Node* n, struct lull_sql_statement* out) {
     if (n && nodeTag(n) == T_TypeCast) {
-        const TypeCast* c = (const TypeCast*)n;
-        const char* type = string_at(c->typeName->names, list_length(c->typeName->names) - 1);
-        if (!same(type, "text") && !same(type, "varchar") && !same(type, "bool")) return NULL;
-        n = c->arg;
+        if (!is_plain_cast((const TypeCast*)n)) return NULL;
+        n = ((const TypeCast*)n)->arg;
     }
     if (!n || nodeTag(n) != T_A_Const || ((const A_Const*)n)->isnull) return NULL;
     const A_Const* c = (const A_Const*)n;
@@ -635,6 +650,40 @@ static void path_to_temporary(struct lull_sql_statement* out, const char* value)
     if (value && same(out->name, "search_path") && strstr(value, "pg_temp")) out->pins = true;
 }
 
+/* Whose elements are names, and are kept quoted (GUC_LIST_QUOTE; extensions cannot have such). */
+static bool is_list_of_names(const char* setting) {
+    static const char* const settings[] = {"search_path", "temp_tablespaces", "local_preload_libraries",
+                                           "session_preload_libraries", "shared_preload_libraries",
+                                           "unix_socket_directories"};
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; ++i)
+        if (same(setting, settings[i])) return true;
+    return false;
+}
+
+/* What stands behind SET as the one text that PostgreSQL makes of it (flatten_set_variable_args). Null where that
+ * needs more than the text: an interval with its unit. */
+static const char* flattened(struct lull_sql_statement* out, const List* args) {
+    bool names = is_list_of_names(out->name);
+    if (list_length(args) == 1 && !names) return constant_text(list_nth(args, 0), out);
+    size_t size = 1;
+    for (int pass = 0; pass < 2; ++pass) {
+        if (pass == 1 && !(out->list = calloc(1, size))) return NULL;
+        for (int i = 0; i < list_length(args); ++i) {
+            const Node* n = list_nth(args, i);
+            const char* text = constant_text(n, out);
+            if (!text) return NULL;
+            if (names && nodeTag(&((const A_Const*)n)->val.node) == T_String) text = quote_identifier(text);
+            if (pass == 0) {
+                size += strlen(text) + 2;
+                continue;
+            }
+            if (i > 0) strcat(out->list, ", ");
+            strcat(out->list, text);
+        }
+    }
+    return out->list;
+}
+
 static void classify_set(struct lull_sql_statement* out, VariableSetStmt* s) {
     out->constants_matter = true;
     out->local = s->is_local;
@@ -679,20 +728,28 @@ static void classify_set(struct lull_sql_statement* out, VariableSetStmt* s) {
         case VAR_SET_DEFAULT:
         case VAR_SET_CURRENT: {
             const Node* only = list_length(s->args) == 1 ? list_nth(s->args, 0) : NULL;
-            const char* value = constant_text(only, out);
             is(out, LULL_SET, LULL_SESSION, "SET");
             out->name = setting_name(s->name);
             out->to_default = s->kind == VAR_SET_DEFAULT;
+            const char* value = out->to_default ? "" : flattened(out, s->args);
             out->value = value ? value : "";
+            out->opaque = out->pins = !value;
             setting_of_transaction(out, only);
-            for (int i = 0; i < list_length(s->args); ++i)
-                path_to_temporary(out, constant_text(list_nth(s->args, i), out));
+            path_to_temporary(out, out->value);
             return;
         }
     }
 }
 
-/* SELECT set_config(const, const, const) and nothing else is a SET. */
+static void named_in_cast(const struct walk* w, const Node* n) {
+    if (nodeTag(n) != T_TypeCast) return;
+    const List* names = ((const TypeCast*)n)->typeName->names;
+    int count = list_length(names);
+    w->name(w->context, LULL_NAMED_TYPE, count > 1 ? string_at(names, 0) : NULL, string_at(names, count - 1), false);
+}
+
+/* SELECT set_config(const, const, const) and nothing else is a SET. Which set_config() that is, and which text, the
+ * catalog says. */
 static bool classify_set_config(struct lull_sql_statement* out, const struct walk* w, const SelectStmt* s) {
     if (list_length(s->targetList) != 1 || s->distinctClause || s->intoClause || s->fromClause ||
         s->whereClause || s->groupClause || s->havingClause || s->windowClause || s->valuesLists ||
@@ -703,8 +760,8 @@ static bool classify_set_config(struct lull_sql_statement* out, const struct wal
     if (nodeTag(target) != T_ResTarget || !target->val || nodeTag(target->val) != T_FuncCall) return false;
     const FuncCall* f = (const FuncCall*)target->val;
     int n = list_length(f->funcname);
-    if (w->lookup(w->context, n > 1 ? string_at(f->funcname, n - 2) : NULL, string_at(f->funcname, n - 1)) !=
-            LULL_FUNCTION_SET_CONFIG ||
+    const char* schema = n > 1 ? string_at(f->funcname, n - 2) : NULL;
+    if (w->lookup(w->context, schema, string_at(f->funcname, n - 1)) != LULL_FUNCTION_SET_CONFIG ||
         list_length(f->args) != 3 || f->agg_order || f->agg_filter || f->over || f->agg_star ||
         f->agg_distinct || f->func_variadic)
         return false;
@@ -717,6 +774,9 @@ static bool classify_set_config(struct lull_sql_statement* out, const struct wal
     const char* value_text = resets ? "" : constant_text(value, out);
     if (!value_text) return false;
     is(out, LULL_SET, LULL_SESSION, "SELECT");
+    out->by_query = true;
+    w->name(w->context, LULL_NAMED_FUNCTION, schema, string_at(f->funcname, n - 1), false);
+    for (int i = 0; i < 3; ++i) named_in_cast(w, list_nth(f->args, i));
     out->constants_matter = true;
     out->local = local == LULL_ON;
     out->to_default = resets;
@@ -1290,6 +1350,7 @@ bool lull_sql_classify(const char* text, int max_depth, lull_sql_lookup lookup, 
                 !classify_set_config(&out, &fresh, (const SelectStmt*)raw->stmt))
                 classify(&out, &fresh, raw->stmt);
             sink(context, &out);
+            free(out.list);
         }
     } else {
         pg_query_free_error(parsed.error);

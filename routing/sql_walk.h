@@ -87,6 +87,8 @@ struct lull_sql_statement {
     enum lull_sql_isolation isolation;
     enum lull_sql_option read_only, deferrable;
     bool chain, local, to_default, pins;
+    bool by_query;         /* a SET that is a SELECT of set_config() */
+    bool opaque;           /* a SET whose value cannot be told as text */
     bool may_set;          /* calls set_config() without being a SET */
     bool constants_matter; /* its class may differ for a text with other constants */
     bool too_deep;         /* given up: access is unknown */
@@ -102,6 +104,7 @@ struct lull_sql_statement {
     const char* value;
     const char* function; /* the first that is denied, else the first that is not listed; "" */
     char number[24];      /* backs `value` where it is an integer */
+    char* list;           /* and where it was made of several; malloc, freed behind the sink */
 };
 
 /* schema is null when the call was not qualified. */

@@ -401,7 +401,7 @@ TEST_CASE("a server that is lent and lacks the client's settings gets them befor
         s.primary.state.actual = s.replica.state.actual = s.world.context().settings.none();
         s.driver.lender = [&](server_wish const& wish) { return wish.backend == the_replica ? &s.replica : &s.primary; };
         s.client(query("select 1"));
-        CHECK(s.sent(s.replica) == "Q(set search_path to app;) ");
+        CHECK(s.sent(s.replica) == "Q(SELECT pg_catalog.set_config('search_path','app',false);) ");
         s.server(complete("SET") + ready('I'));
         CHECK(s.sent(s.replica) == "Q(select 1) ");
         s.server(rows({"1"}) + ready('I'));

@@ -28,7 +28,7 @@ TEST_CASE("SET follows its client to another server, and is undone for the next 
         s.server(complete("INSERT 0 1") + ready('I'));
         s.client(query("select 1"));
         CHECK(&s.link() == &s.replica);
-        CHECK(s.sent(s.replica) == "Q(set work_mem to '64kB';) ");
+        CHECK(s.sent(s.replica) == "Q(SET \"work_mem\" TO '64kB';) ");
         s.server(complete("SET") + ready('I'));
         CHECK(s.sent(s.replica) == "Q(select 1) ");
         s.server(rows({"1"}) + ready('I'));
@@ -84,7 +84,7 @@ TEST_CASE("savepoints take back the settings made behind them") {
             run(s, "rollback to savepoint a", complete("ROLLBACK"), 'T');
             run(s, "commit", complete("COMMIT"));
             REQUIRE(find_setting(s.primary.state.actual, "work_mem") != nullptr);
-            CHECK(find_setting(s.primary.state.actual, "work_mem")->find("64kB") != std::string::npos);
+            CHECK(*find_setting(s.primary.state.actual, "work_mem") == "64kB");
             CHECK(find_setting(s.primary.state.actual, "lock_timeout") == nullptr);
         },
         40);
@@ -116,8 +116,53 @@ TEST_CASE("a SET that is pipelined behind another statement is kept") {
     });
 }
 
+TEST_CASE("what makes a setting is read the same way by every session") {
+    CHECK(setting_sql("work_mem", "64kB") == "SET \"work_mem\" TO '64kB'");
+    CHECK(setting_sql("app.name", "it's") == "SET \"app\".\"name\" TO 'it''s'");
+    CHECK(setting_sql("search_path", "a, \"B\"") == "SELECT pg_catalog.set_config('search_path','a, \"B\"',false)");
+    // Whatever is no letter of ASCII or may be an escape is sent as hexadecimal digits.
+    CHECK(setting_sql("application_name", setting_value("C:\\'", {})) ==
+          "SELECT pg_catalog.set_config('application_name',pg_catalog.convert_from(pg_catalog.decode('433a5c27','hex'),"
+          "pg_catalog.getdatabaseencoding()),false)");
+    CHECK(setting_sql("application_name", setting_value("\x83\x5c'", "SJIS")) ==
+          "SELECT pg_catalog.set_config('application_name',pg_catalog.convert_from(pg_catalog.decode('835c27','hex'),"
+          "'SJIS'),false)");
+    CHECK(setting_sql("x\"; drop", "1") == "SELECT pg_catalog.set_config('x\"; drop','1',false)");
+    CHECK(setting_sql("\xe9", "1").find('\xe9') == std::string::npos);
+    CHECK(setting_sql("a\\", "1").find('\\') == std::string::npos);
+    for (int c = 1; c < 256; ++c) {
+        std::string const sql = setting_sql("app.x", setting_value(std::string(1, static_cast<char>(c)) + "';", "LATIN1"));
+        CHECK(sql.find('\\') == std::string::npos);
+        for (char one : sql) CHECK(static_cast<unsigned char>(one) < 0x80);
+    }
+    CHECK(setting_difference({{"a\\", "1"}}, {}).find('\\') == std::string::npos);
+    CHECK(setting_difference({{"a", "1"}, {"b", "2"}}, {{"b", "3"}}) == "RESET \"a\";SET \"b\" TO '3';");
+}
+
+TEST_CASE("what a client has set is carried as its value") {
+    tell([](scene& s) {
+        run(s, "set application_name = E'C:\\\\'", complete("SET"));
+        run(s, "set search_path = a, \"B\"", complete("SET"));
+        run(s, "set session characteristics as transaction isolation level serializable, read only", complete("SET"));
+        auto const& made = s.driver.linked() ? s.driver.linked()->state.actual : s.primary.state.actual;
+        CHECK(*find_setting(made, "application_name") == "C:\\");
+        CHECK(*find_setting(made, "search_path") == "a, \"B\"");
+        CHECK(*find_setting(made, "default_transaction_isolation") == "serializable");
+        CHECK(*find_setting(made, "default_transaction_read_only") == "on");
+    });
+}
+
+TEST_CASE("a setting that cannot be told as text keeps its client on its server") {
+    tell([](scene& s) {
+        run(s, "set time zone interval '-8' hour", complete("SET"));
+        CHECK(s.driver.core().pinned());
+        CHECK(s.primary.state.tainted);
+        CHECK(find_setting(s.primary.state.actual, "timezone") == nullptr);
+    });
+}
+
 TEST_CASE("startup parameters are made on every server, and are what RESET goes back to") {
-    setting_map const startup{{"search_path", startup_setting_sql("search_path", "a,b")}};
+    setting_map const startup{{"search_path", "a,b"}};
     scene s({}, ~std::size_t{0}, startup);
     CHECK(s.sent(s.replica) == "Q(SELECT pg_catalog.set_config('search_path','a,b',false);) ");
     s.server(rows({"a,b"}) + ready('I'));

@@ -229,13 +229,17 @@ TEST_CASE("settings: name, value, default and scope") {
         {"set sort_mem = 64", k::set, "work_mem", "64"},
         {"set session a.b = 1.5", k::set, "a.b", "1.5"},
         {"set local search_path = a", k::set, "search_path", "a", true},
-        {"set search_path = a, b", k::set, "search_path", ""},
+        {"set search_path = a, b", k::set, "search_path", "a, b"},
+        {"set search_path = 'A', \"b c\", \"select\", '', 'd''e'", k::set, "search_path",
+         "\"A\", \"b c\", \"select\", \"\", \"d'e\""},
+        {"set search_path = 'a, b'", k::set, "search_path", "\"a, b\""},
+        {"set datestyle = ISO, 'DMY'", k::set, "datestyle", "iso, DMY"},
+        {"set a.b = 'it''s', 2, 1.5", k::set, "a.b", "it's, 2, 1.5"},
         {"set geqo = true", k::set, "geqo", "true"},
         {"set x.y = -3", k::set, "x.y", "-3"},
         {"set work_mem to default", k::set, "work_mem", "", false, true},
         {"set time zone 'UTC'", k::set, "timezone", "UTC"},
         {"set time zone local", k::set, "timezone", "", false, true},
-        {"set time zone interval '1' hour", k::set, "timezone", ""},
         {"set names 'SJIS'", k::set, "client_encoding", "SJIS"},
         {"set role r", k::set, "role", "r"},
         {"set role none", k::set, "role", "none"},
@@ -276,6 +280,34 @@ TEST_CASE("settings: name, value, default and scope") {
     }
 }
 
+TEST_CASE("an interval with its unit cannot be told as text: it stays where it is") {
+    sql_classifier classifier;
+    auto const op = classifier.classify("set time zone interval '1' hour");
+    CHECK(only(*op).kind == k::set);
+    CHECK(only(*op).opaque);
+    CHECK(only(*op).pins);
+    CHECK(only(*op).value.empty());
+}
+
+TEST_CASE("a SET that is a SELECT names what search_path may hide") {
+    sql_classifier classifier;
+    auto const names = [&](char const* sql) {
+        auto const op = classifier.classify(sql);
+        CHECK(only(*op).kind == k::set);
+        CHECK(only(*op).by_query);
+        CHECK(op->has_names);
+        return only(*op).names;
+    };
+    auto const bare = names("select set_config('a', 'b'::text, false)");
+    REQUIRE(bare.size() == 2);
+    CHECK(bare[0].what == named::function);
+    CHECK(bare[0].exact == 0);
+    CHECK(bare[1].what == named::type);
+    CHECK(bare[1].exact == 0);
+    for (name_use const& use : names("select pg_catalog.set_config('a', 'b', true)")) CHECK(use.exact != 0);
+    CHECK_FALSE(only(*classifier.classify("set a.b = 'c'")).by_query);
+}
+
 TEST_CASE("set_config() that is no plain SET says so") {
     sql_classifier classifier;
     auto check = [&](char const* sql, bool pins, a strictest) {
@@ -290,6 +322,12 @@ TEST_CASE("set_config() that is no plain SET says so") {
     check("select set_config('a', 'b', false), set_config('c', 'd', false)", true, a::session);
     check("select set_config('a', 'b', true), f()", false, a::unknown);
     check("select set_config('a', b, c) from t", true, a::session);
+    check("select set_config('a', 'b'::evil.text, false)", true, a::session);
+    check("select set_config('a'::evil.text, 'b', false)", true, a::session);
+    check("select set_config('a', 'b', 'true'::evil.bool)", true, a::session);
+    check("select set_config('a', 'bcd'::varchar(2), false)", true, a::session);
+    check("select set_config('a', 'b'::text[], false)", true, a::session);
+    check("select set_config('a', 'b'::name, false)", true, a::session);
     check("select 1 where set_config('a', 'b', $1) = ''", true, a::session);
     check("select set_config(is_local => true, setting_name => 'a', new_value => 'b')", true, a::session);
     check("insert into t select set_config('a', 'b', false)", true, a::write);
