@@ -269,7 +269,7 @@ std::size_t pg_server::on_idle_bytes(std::span<std::byte const> in) {
 void pg_server::lose(std::string_view why) {
     if (stage_ == stage::closed) return;
     bool const was_ready = stage_ == stage::ready;
-    if (was_ready && client_ && client_->session() && client_->session()->writes())
+    if (was_ready && client_ && client_->session() && client_->session()->at_work_unguarded())
         service_.note_broken(*this);
     stage_ = stage::closed;
     pg_client* client = client_;

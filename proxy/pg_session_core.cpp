@@ -32,7 +32,8 @@ pg_session_core::pg_session_core(session_context& context, session_identity iden
       stats_(context.stats.databases[identity_.database]),
       startup_(context.settings.intern(std::move(identity_.startup))),
       wanted_(startup_),
-      reported_(context.settings.none()) {}
+      reported_(context.settings.none()),
+      was_open_(read_write()) {}
 
 std::string pg_session_core::application_name() const {
     std::string const* name = find_setting(reported_, "application_name");
@@ -373,7 +374,7 @@ void pg_session_core::unlink() {
     server_ = nullptr;
     block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
     segment_ends_ = aside_ = aside_under_way_ = reads_differently_ = false;
-    may_write_ = wiping_ = pinned_ = made_state_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
+    may_write_ = in_flight_ = wiping_ = pinned_ = made_state_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
     called_unknown_ = temporary_checked_ = temporary_written_ = false;
     last_transaction_tag_ = 0;
     pending_.clear();

@@ -137,7 +137,9 @@ class pg_session_core {
     bool waits_for_server() const { return blocked_ == blocked::server || blocked_ == blocked::welcome; }
     bool linked() const { return server_ != nullptr; }
     /// Has begun what may write and has not ended it.
-    bool writes() const { return may_write_ && !identity_.migration; }
+    bool writes() const { return (may_write_ || in_flight_) && !identity_.migration; }
+    /// Something runs on a server, which whatever becomes of the connection may come to write.
+    bool at_work_unguarded() const;
     routing::instant writes_since() const { return writes_since_; }
     bool idle() const { return !server_ && blocked_ == blocked::no && client_status_ == 'I'; }
     /// Nothing more will come of it: the client is gone and no server is ours.
@@ -237,6 +239,7 @@ class pg_session_core {
     void taint_by(routing::operation const& op, std::string_view text, bool whole);
     void after_event(session_step& step);
     void wind_down(session_step& step);
+    void note_flip();
     void unlink();
     void fatal(std::string_view sqlstate, std::string_view message, session_step& step);
     void ready(session_step& step);
@@ -395,6 +398,8 @@ class pg_session_core {
     bool segment_open_ = false;     // extended messages without their Sync
     bool discarding_ = false;       // to the next Sync: the segment failed without a server
     bool may_write_ = false;
+    bool was_open_ = true;    // the site, when this session was told of it last
+    bool in_flight_ = false;  // what it had begun before the flip, taken for a read, is not over yet
     bool block_seen_ = false;  // this transaction is, or was, a block
     bool error_seen_ = false;
     bool commit_sent_ = false;

@@ -5,6 +5,7 @@
 #include "proxy/pg_session_core.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace lull {
 
@@ -31,6 +32,7 @@ std::size_t pg_session_core::stream_client(pg::bytes in, session_step& step) {
 
 /// At the end of every event: what has become due.
 void pg_session_core::after_event(session_step& step) {
+    in_flight_ = in_flight_ && at_work_unguarded();
     if (mode_due_) report_mode(step);
     if (server_) answer_local(step);
     if (cancel_due_ && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
@@ -138,7 +140,23 @@ void pg_session_core::report_mode(session_step& step) {
     });
 }
 
+bool pg_session_core::at_work_unguarded() const {
+    return server_ && server_->role == routing::role::primary && !wish_.guarded && !identity_.migration &&
+           (may_write_ || segment_open_ || !server_->owed.empty());
+}
+
+/// What was taken for a read runs without our READ ONLY transaction where the site was open. That it will not come to
+/// write nobody can prove (what it calls may have been changed in the moment before), so its end is waited for as that
+/// of a write is.
+void pg_session_core::note_flip() {
+    bool const open = read_write();
+    if (!std::exchange(was_open_, open) || open || !at_work_unguarded()) return;
+    in_flight_ = true;
+    if (!may_write_) writes_since_ = began_ == routing::instant{} ? context_.now : began_;
+}
+
 void pg_session_core::on_snapshot(session_step& step) {
+    note_flip();
     if (client_gone_) return;
     report_mode(step);
     if (blocked_ == blocked::server && started_) {

@@ -261,6 +261,7 @@ class facts_maker {
                 know(name_number(named_of(o.what), "pg_temp", o.name), n.means, n.function);
             if (o.what == catalog_object::kind::type) know(type_number(o.oid), n.means, n.function);
             if (n.means == reach::reads) continue;
+            if (o.what == catalog_object::kind::type) as_function(o, n);
             if (function && o.of_row) know(name_number(named::attribute, {}, o.name), n.means, n.function);
             if (function && (o.of_row || o.of_any)) know(name_number(named::attribute, "()", o.name), n.means, n.function);
             if (function) ++out_.unknown_functions_;
@@ -286,6 +287,15 @@ class facts_maker {
                 out_.nameless_ = true;
         out_.privileged_.insert(rows_.privileged.begin(), rows_.privileged.end());
         out_.extensions_ = rows_.extensions;
+    }
+
+    /// What is written as a call of one argument, or as an attribute, may be a cast to the type of that name
+    /// (FuncNameAsType).
+    void as_function(catalog_object const& o, node const& n) {
+        know(name_number(named::function, {}, o.name), n.means, n.function);
+        know(name_number(named::function, o.schema, o.name), n.means, n.function);
+        know(name_number(named::attribute, {}, o.name), n.means, n.function);
+        know(name_number(named::attribute, "()", o.name), n.means, n.function);
     }
 
     void allow(std::string const& entry) {

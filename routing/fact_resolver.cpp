@@ -53,6 +53,8 @@ finding look_up(statement const& s, operation const& op, catalog_facts const& fa
                 break;
             case named::type:
             case named::op:
+                if (!known && use.unlisted) found.raise(access::unknown, why::catalog, {});
+                [[fallthrough]];
             case named::attribute:
                 if (known) found.raise(access_of(known->means), why::relation, known->function);
                 break;
@@ -77,7 +79,7 @@ std::shared_ptr<operation const> with_facts(operation const& op, catalog_facts c
     }
     bool hides = false;
     for (statement& s : made.statements) {
-        hides = hides || std::ranges::any_of(s.names, may_hide_calls);
+        hides = hides || !s.names.empty();
         if (!facts) s.beside = access::write;
         if (!s.names.empty()) {
             finding found;
@@ -101,7 +103,8 @@ std::shared_ptr<operation const> with_facts(operation const& op, catalog_facts c
         }
         made.access = std::max(made.access, s.access);
     }
-    // What was changed just before the site was closed is not in the facts yet. Statements are judged by what
+    // What was changed just before the site was closed is not in the facts yet, and any name may have got another meaning
+    // by it, a built-in's too. Statements are judged by what
     // is known, and the transaction that keeps them from writing is made sure of first.
     if (how == standing::stale && hides) made.access = std::max(made.access, access::unknown);
     return made == op ? nullptr : std::make_shared<operation const>(std::move(made));

@@ -18,6 +18,16 @@ constexpr listed builtins[] = {
 static_assert(std::is_sorted(std::begin(builtins), std::end(builtins),
                              [](listed const& a, listed const& b) { return a.name < b.name; }));
 
+constexpr std::string_view types[] = {
+#include "routing/type_list.inc"
+};
+static_assert(std::is_sorted(std::begin(types), std::end(types)));
+
+constexpr std::string_view operators[] = {
+#include "routing/operator_list.inc"
+};
+static_assert(std::is_sorted(std::begin(operators), std::end(operators)));
+
 // Extensions that leave the session: other connections, files, tables repaired behind the back of MVCC.
 // tablefunc's and xml2's run SQL that they are given as text.
 constexpr std::string_view denied_prefixes[] = {
@@ -30,6 +40,14 @@ function_class class_of_builtin(std::string_view name) {
     auto const* at = std::lower_bound(std::begin(builtins), std::end(builtins), name,
                                       [](listed const& a, std::string_view b) { return a.name < b; });
     return at != std::end(builtins) && at->name == name ? at->means : function_class::unknown;
+}
+
+bool is_builtin_type(std::string_view name) {
+    return std::binary_search(std::begin(types), std::end(types), name);
+}
+
+bool is_builtin_operator(std::string_view name) {
+    return std::binary_search(std::begin(operators), std::end(operators), name);
 }
 
 bool is_denied_anywhere(std::string_view name) {

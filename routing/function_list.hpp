@@ -1,5 +1,5 @@
 // The builtin functions of PostgreSQL by what a call of them does. Data only, made by make_function_list.sh
-// and reviewed; any thread. Functions of extensions that are known by name are here too (dblink and friends).
+// and reviewed; also the names of its types and operators; any thread. Functions of extensions that are known by name are here too (dblink and friends).
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,11 @@ enum class function_class : std::uint8_t {
 
 /// Of pg_catalog.NAME, exactly as PostgreSQL spells it after folding.
 [[nodiscard]] function_class class_of_builtin(std::string_view name);
+
+/// Of pg_catalog.NAME: no row types. All of them check values by PostgreSQL's own code only.
+[[nodiscard]] bool is_builtin_type(std::string_view name);
+/// Of pg_catalog.
+[[nodiscard]] bool is_builtin_operator(std::string_view name);
 
 /// Of a function in whatever schema: only names that are denied wherever they live (extensions).
 [[nodiscard]] bool is_denied_anywhere(std::string_view name);

@@ -19,7 +19,7 @@ std::shared_ptr<operation const> with_parameter_types(std::shared_ptr<operation 
         for (std::size_t i = at; i < at + 4; ++i) oid = oid << 8 | static_cast<unsigned char>(types[i]);
         if (oid < first_normal_oid) continue;
         std::uint64_t const number = type_number(oid);
-        name_use const use{named::type, false, number, number};
+        name_use const use{named::type, true, number, number};
         if (std::ranges::find(found, use) == found.end()) found.push_back(use);
     }
     if (found.empty()) return op;

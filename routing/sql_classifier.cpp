@@ -68,13 +68,29 @@ statement to_statement(lull_sql_statement const& in) {
     return out;
 }
 
+/// Of information_schema.
+bool is_standard_domain(std::string_view name) {
+    for (std::string_view one : {"cardinal_number", "character_data", "sql_identifier", "time_stamp", "yes_or_no"})
+        if (name == one) return true;
+    return false;
+}
+
 struct collector {
     operation op;
     std::vector<name_use> names;  // of the statement under way
     bool constants_matter = false;
 
+    /// Whether it is none that came with the server.
+    static bool is_of_somebody(named what, std::string_view schema, std::string_view name) {
+        if (what != named::type && what != named::op) return false;
+        if (schema == "information_schema") return !is_standard_domain(name);
+        if (!schema.empty() && schema != "pg_catalog") return true;
+        return what == named::type ? !is_builtin_type(name) : !is_builtin_operator(name);
+    }
+
     void name(named what, std::string_view schema, std::string_view name, bool unlisted) {
         if (names.size() > most_names) return;
+        unlisted = unlisted || is_of_somebody(what, schema, name);
         name_use const use{what, unlisted, name_number(what, {}, name),
                            schema.empty() ? 0 : name_number(what, schema, name)};
         if (std::find(names.begin(), names.end(), use) == names.end()) names.push_back(use);

@@ -407,9 +407,12 @@ static void walk_node(struct walk* w, const Node* n) {
                 NEXT(((const CollateClause*)n)->arg);
             case T_SubLink:
                 check_operator(w, ((const SubLink*)n)->operName);
+                if (((const SubLink*)n)->subLinkType == ANY_SUBLINK && !((const SubLink*)n)->operName) /* IN */
+                    named(w, LULL_NAMED_OPERATOR, NULL, "=");
                 walk(w, ((const SubLink*)n)->testexpr);
                 NEXT(((const SubLink*)n)->subselect);
             case T_CaseExpr:
+                if (((const CaseExpr*)n)->arg) named(w, LULL_NAMED_OPERATOR, NULL, "=");
                 walk(w, ((const CaseExpr*)n)->arg);
                 walk(w, ((const CaseExpr*)n)->args);
                 NEXT(((const CaseExpr*)n)->defresult);
@@ -455,6 +458,8 @@ static void walk_node(struct walk* w, const Node* n) {
                 walk(w, ((const WindowDef*)n)->startOffset);
                 NEXT(((const WindowDef*)n)->endOffset);
             case T_JoinExpr:
+                if (((const JoinExpr*)n)->isNatural || ((const JoinExpr*)n)->usingClause)
+                    named(w, LULL_NAMED_OPERATOR, NULL, "=");
                 walk(w, ((const JoinExpr*)n)->quals);
                 walk(w, ((const JoinExpr*)n)->rarg);
                 NEXT(((const JoinExpr*)n)->larg);

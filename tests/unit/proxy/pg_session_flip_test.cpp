@@ -41,6 +41,43 @@ void writing_block(scene& s) {
 
 }  // namespace
 
+TEST_CASE("what runs on the primary when the site closes is waited for, also where it only reads") {
+    scene s({});
+    s.world.set_replica_healthy(false);
+    s.client(query("select 1"));
+    CHECK(&s.link() == &s.primary);
+    CHECK_FALSE(s.driver.core().writes());
+    s.flip(routing::mode::draining);
+    CHECK(s.driver.core().writes());
+    s.flip(routing::mode::sealed);
+    s.server(rows({"1"}) + ready('I'));
+    CHECK_FALSE(s.driver.core().writes());
+    // What comes now is guarded, and nobody has to wait for it.
+    s.client(query("select 2"));
+    s.link();
+    CHECK_FALSE(s.driver.core().writes());
+    s.flip(routing::mode::reopening);
+    CHECK_FALSE(s.driver.core().writes());
+}
+
+TEST_CASE("an open segment on the primary is waited for to its Sync, a read of a replica not at all") {
+    scene s({});
+    s.client(query("select 1"));
+    CHECK(&s.link() == &s.replica);
+    s.flip(routing::mode::draining);
+    CHECK_FALSE(s.driver.core().writes());
+    s.server(rows({"1"}) + ready('I'));
+    s.flip(routing::mode::read_write);
+    s.client(parse("", "select 1") + bind_to("") + execute() + wire::flush());
+    CHECK(&s.link() == &s.primary);
+    s.server(message('1') + message('2') + data_row("1") + complete("SELECT 1"));
+    s.flip(routing::mode::draining);
+    CHECK(s.driver.core().writes());
+    s.client(wire::sync());
+    s.server(ready('I'));
+    CHECK_FALSE(s.driver.core().writes());
+}
+
 TEST_CASE("a block that has only read becomes READ ONLY at the flip, and its COMMIT a ROLLBACK") {
     tell([](scene& s) {
         reading_block(s);

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 namespace lull::wire {
 
@@ -87,7 +88,9 @@ class pg_watch {
     void violated(std::string const& what) { tell_(what); }
     /// After every event.
     void check(bool writes) {
-        if (!world_.read_write() && writes && !wrote_) tell_("a write begins after the flip");
+        // With the flip itself what was taken for a read becomes something to wait for.
+        bool const was_open = std::exchange(was_open_, world_.read_write());
+        if (!was_open_ && !was_open && writes && !wrote_) tell_("a write begins after the flip");
         wrote_ = writes;
     }
     void check_released(test_server const& server) {
@@ -153,6 +156,7 @@ class pg_watch {
     std::size_t answered_ = 0;
     std::size_t own_ = 0;
     bool wrote_ = false;
+    bool was_open_ = true;
     bool begins_blocks_ = false;
 };
 

@@ -93,6 +93,82 @@ TEST_CASE("what a view reaches is what it is") {
     CHECK(q.of("UPDATE items SET a = 1") == a::write);
 }
 
+TEST_CASE("a cast may be written as a call or as an attribute") {
+    catalog c;
+    auto const bump = c.writes("bump");
+    c.table("items");
+    for (char const* name : {"lower", "plain"})
+        c.reaches(kind::type, c.add(kind::type, "public", name), kind::function, bump);
+    c.add(kind::type, "public", "mood");
+    asking q{c.facts()};
+    CHECK(q.of("SELECT lower('x')") == a::unknown);
+    CHECK(q.of("SELECT public.lower('x')") == a::unknown);
+    CHECK(q.of("SELECT pg_catalog.lower('x')") == a::read);
+    CHECK(q.of("SELECT upper('x')") == a::read);
+    CHECK(q.of("SELECT plain('x')") == a::unknown);
+    CHECK(q.of("SELECT (name).plain FROM items") == a::unknown);
+    CHECK(q.of("SELECT items.plain FROM items") == a::unknown);
+    CHECK(q.of("SELECT items.lower FROM items") == a::unknown);
+    CHECK(q.of("SELECT items.mood FROM items") == a::read);
+    CHECK(q.of("SELECT mood('x')") == a::unknown);  // the type is harmless, a function of that name may not be
+}
+
+TEST_CASE("types and operators that did not come with the server count only where the catalog is known to have them") {
+    catalog c;
+    c.table("items");
+    c.add(kind::type, "public", "mood");
+    c.add(kind::op, "public", "===");
+    asking q{c.facts()};
+    for (char const* reads : {"SELECT 'x'::mood", "SELECT 'x'::public.mood", "SELECT 'x'::text", "SELECT '{1}'::int[]", "SELECT 1::bigint",
+                              "SELECT 'x'::varchar(10)", "SELECT '1'::double precision", "SELECT now()::timestamp with time zone",
+                              "SELECT 'x'::pg_catalog.regclass", "SELECT 'x'::information_schema.sql_identifier", "SELECT interval '1' day",
+                              "SELECT 'a' === 'b'", "SELECT 'a' LIKE 'b'", "SELECT 1 BETWEEN 0 AND 2", "SELECT a FROM items WHERE a IN (1, 2)"})
+        CHECK_MESSAGE(q.of(reads) == a::read, reads);
+    for (char const* unknown : {"SELECT 'x'::fresh", "SELECT fresh 'x'", "SELECT CAST('x' AS fresh[])", "SELECT 'x'::public.text",
+                                "SELECT 'a' ==== 'b'", "SELECT * FROM json_to_record('{}') AS x(a fresh)"})
+        CHECK_MESSAGE(q.of(unknown) == a::unknown, unknown);
+    CHECK(q.ask("SELECT 'x'::fresh")->why == why::catalog);
+    auto const with_oid = [&](std::uint32_t oid) {
+        std::string wire;
+        for (int shift = 24; shift >= 0; shift -= 8) wire += static_cast<char>(oid >> shift & 0xff);
+        return q.resolver.resolve(with_parameter_types(q.classifier.classify("SELECT $1"), wire), q.facts, standing::fresh)->access;
+    };
+    CHECK(with_oid(25) == a::read);
+    CHECK(with_oid(16385) == a::read);
+    CHECK(with_oid(99999) == a::unknown);
+}
+
+TEST_CASE("comparisons that no operator is written for") {
+    catalog c;
+    auto const same = c.writes("same");
+    c.reaches(kind::op, c.add(kind::op, "public", "="), kind::function, same);
+    asking q{c.facts()};
+    for (char const* sql : {"SELECT CASE 'a' WHEN 'b' THEN 1 END", "SELECT 'a' IN (SELECT 'b')", "SELECT NULLIF('a', 'b')",
+                            "SELECT * FROM (VALUES (1)) a(x) JOIN (VALUES (1)) b(x) USING (x)",
+                            "SELECT * FROM (VALUES (1)) a(x) NATURAL JOIN (VALUES (1)) b(x)", "SELECT 'a' IS DISTINCT FROM 'b'"})
+        CHECK_MESSAGE(q.of(sql) == a::unknown, sql);
+    CHECK(q.of("SELECT CASE WHEN true THEN 1 END") == a::read);
+}
+
+TEST_CASE("functions that run code of a type, a table or a function that an argument names") {
+    asking q{catalog().facts()};
+    for (char const* sql :
+         {"SELECT domain_in('x', 1, -1)", "SELECT array_in('{}', 1, -1)", "SELECT record_in('()', 1, -1)", "SELECT range_in('[]', 1, -1)",
+          "SELECT multirange_in('{}', 1, -1)", "SELECT satisfies_hash_partition(1, 2, 0, 'x')", "SELECT fmgr_sql_validator(1)",
+          "SELECT plpgsql_validator(1)", "SELECT pg_input_is_valid('x', 'evil.dom')", "SELECT pg_input_error_info('x', 'evil.dom')"})
+        CHECK_MESSAGE(q.of(sql) == a::unknown, sql);
+}
+
+TEST_CASE("while the catalog may have changed any name may be another's") {
+    asking q{catalog().facts()};
+    for (char const* sql : {"SELECT lower('x')", "SELECT 1 + 1", "SELECT 'x'::text"}) {
+        CHECK_MESSAGE(q.of(sql, standing::stale) == a::unknown, sql);
+        CHECK_MESSAGE(q.ask(sql, standing::stale)->statements[0].access == a::read, sql);
+        CHECK_MESSAGE(q.of(sql) == a::read, sql);
+    }
+    CHECK(q.of("SELECT 1", standing::stale) == a::read);
+}
+
 TEST_CASE("types that only a number names, as those of parameters") {
     catalog c;
     auto const bump = c.writes("bump");
@@ -113,7 +189,7 @@ TEST_CASE("types that only a number names, as those of parameters") {
     CHECK(of("SELECT $1, $2", {23, plain}) == a::read);
     CHECK(of("SELECT $1, $2", {23, counting}) == a::unknown);
     CHECK(of("SELECT $1, $2", {counting, counting}) == a::unknown);
-    CHECK(of("SELECT $1", {99999}) == a::read);  // none that anybody knows: it is the server that refuses it
+    CHECK(of("SELECT $1", {99999}) == a::unknown);  // none that anybody knows: it may have been made since
     CHECK(of("INSERT INTO t VALUES ($1)", {counting}) == a::write);
     CHECK(q.of("PREPARE p(plain) AS SELECT $1") == q.of("PREPARE p(int) AS SELECT $1"));
     CHECK(q.of("PREPARE p(int, counting[]) AS SELECT $1") == a::unknown);
