@@ -94,12 +94,18 @@ void pg_login_core::authenticate(std::string& out) {
     }
 }
 
+/// Asked again before an answer is judged: whoever opens many logins at once has as many guesses as one by one.
+bool pg_login_core::refused_as_guess(std::string& out) {
+    if (!guard_.blocked(channel_.address, user_)) return false;
+    refuse(pg::sqlstate::invalid_authorization_specification,
+           "too many failed authentication attempts for user \"" + user_ + "\"", out,
+           "Wait a minute, then try again; the limits are limits.max_failed_logins and "
+           "limits.failed_login_window.");
+    return true;
+}
+
 void pg_login_core::find_secret(std::string& out) {
-    if (guard_.blocked(channel_.address, user_))
-        return refuse(pg::sqlstate::invalid_authorization_specification,
-                      "too many failed authentication attempts for user \"" + user_ + "\"", out,
-                      "Wait a minute, then try again; the limits are limits.max_failed_logins and "
-                      "limits.failed_login_window.");
+    if (refused_as_guess(out)) return;
     config::user const* const user = known_user();
     if (user && !user->password.empty()) {
         use_secret(user->password);
@@ -141,9 +147,9 @@ void pg_login_core::use_secret(std::string const& secret) {
 void pg_login_core::on_secret(std::optional<std::string> secret, std::string const& error, std::string& out) {
     if (state_ == state::over) return;
     need_ = need::input;
-    if (!error.empty())
-        return refuse(pg::sqlstate::sqlclient_unable_to_establish_sqlconnection,
-                      "cannot look up the user: " + error, out, "The cluster's auth_query failed.");
+    if (!error.empty())  // what it says of servers and roles is for the log
+        return refuse(pg::sqlstate::sqlclient_unable_to_establish_sqlconnection, "cannot look up the user", out,
+                      "The cluster's auth_query failed; the proxy's log says why.");
     if (secret && (pg::is_scram_verifier(*secret) || pg::is_md5_hash(*secret))) use_secret(*secret);
     challenge(out);
 }
@@ -212,6 +218,7 @@ void pg_login_core::on_plain_answer(pg::bytes body, std::string& out) {
     if (!answer) return refuse(pg::sqlstate::protocol_violation, "invalid password packet size", out);
     if (answer->empty())
         return refuse(pg::sqlstate::invalid_password, "empty password returned by client", out);
+    if (refused_as_guess(out)) return;
     if (state_ == state::md5) {
         auto const wanted = pg::md5_answer(md5_hash_, md5_salt());
         if (!wanted || !pg::equal_secrets(*wanted, *answer)) return refuse_password(out);
@@ -253,6 +260,7 @@ bool pg_login_core::on_sasl_initial(pg::bytes body, std::string& out) {
 }
 
 void pg_login_core::on_sasl_response(pg::bytes body, std::string& out) {
+    if (refused_as_guess(out)) return;
     auto const response = pg::parse_sasl_response(body);
     pg::scram_result const last = scram_->finish(response.value_or(""));
     if (auto const* wrong = std::get_if<errc>(&last)) {

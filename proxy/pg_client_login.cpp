@@ -147,6 +147,7 @@ void pg_client::begin_session(std::string before) {
 
 void pg_client::secret_found(std::optional<std::string> secret, std::string const& error) {
     if (!login_ || finished_) return;
+    if (!error.empty()) log::warning("cannot look up user {}: {}", login_->user(), error);
     std::string out;
     login_->on_secret(std::move(secret), error, out);
     if (login_->needs() == pg_login_core::need::close) closing_ = true;

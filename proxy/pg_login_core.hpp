@@ -112,6 +112,7 @@ class pg_login_core {
     bool tls_suffices(std::string& out);
     bool certificate_suffices(config::client_certificate wanted, std::string& out);
     void find_secret(std::string& out);
+    bool refused_as_guess(std::string& out);
     void use_secret(std::string const& secret);
     void challenge(std::string& out);
     pg::bytes md5_salt() const;

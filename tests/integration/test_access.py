@@ -203,6 +203,29 @@ def test_guessing_is_slow(make_lull):
     assert wait_for(again, "time heals", 10) == "app"
 
 
+def test_opening_many_logins_at_once_gives_no_more_guesses(make_lull):
+    lull = make_lull({"limits": {"max_failed_logins": 3, "failed_login_window": "1min"}})
+
+    def answered(wire):
+        try:
+            wire.authenticate("app", "wrong")
+        except RuntimeError as error:
+            return str(error)
+
+    wires = [Wire("127.0.0.1", lull.port) for _ in range(12)]
+    try:
+        for one in wires:
+            one.send(startup({"user": "app", "database": "shop"}))
+        for one in wires:
+            assert one.readable(5), "each is asked for its password before any has answered"
+        told = [answered(one) for one in wires]
+    finally:
+        for one in wires:
+            one.close()
+    assert sum("password authentication failed" in text for text in told) == 3
+    assert sum("too many failed authentication attempts" in text for text in told) == 9
+
+
 # -- Unix sockets -------------------------------------------------------------------------------------------------------------
 
 def local(lull, user, dbname="shop", **more):
