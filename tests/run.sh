@@ -14,7 +14,12 @@ runs() { [[ $part == "$1" || $part == all ]]; }
 
 deploy/install-packages.sh build demo test
 results=$(mktemp -d)
-trap 'rm -rf "$results"' EXIT
+early=  # a build that runs beside the tests
+stop_early() {
+  [[ -z $early ]] || { kill -- "-$early" 2>/dev/null && wait "$early" 2>/dev/null; } || true
+  early=
+}
+trap 'stop_early; rm -rf "$results"' EXIT
 failed=0
 
 ctest_in() { # PRESET CTEST_ARGUMENTS...
@@ -23,6 +28,14 @@ ctest_in() { # PRESET CTEST_ARGUMENTS...
   echo "==> Running the tests of build/$preset"
   ctest --test-dir "build/$preset" --output-on-failure --test-output-size-passed 1000000 --timeout 300 \
     --output-junit "$results/$preset.xml" "$@" || failed=1
+}
+
+# The sanitizers watch the layers where bytes from outside are read. The drivers alone would take half of this build.
+build_asan() {
+  cmake --preset asan >/dev/null
+  local targets
+  mapfile -t targets < <(ninja -C build/asan -t targets all | grep -oE '^(unit|fuzz|sim)_\w+(: phony$)' | cut -d: -f1 | grep -vx unit_drivers | sort -u)
+  deploy/build.sh asan "${targets[@]}"
 }
 
 if runs unit || runs integration; then deploy/build.sh ci all; fi
@@ -35,18 +48,21 @@ if runs integration; then
     shift
     /usr/bin/python3 -m pytest tests/integration -v --tb=short --durations=10 -o cache_dir="$results/cache" --junitxml="$xml" "$@"
   }
-  # Two files at a time: most tests wait rather than work.
+  # Most tests wait rather than work. So two files at a time, and what they leave of the processors builds what comes next.
+  if runs asan; then
+    export -f build_asan
+    setsid nice -n 19 bash -euo pipefail -c build_asan >"$results/early.log" 2>&1 &
+    early=$!
+  fi
   if ! integration "$results/integration.xml" -n 2 --dist loadfile "$@"; then
     # Real servers on a busy machine: what failed is tried once more, alone, and what then passes is named as flaky.
     echo "==> Trying what failed once more"
     integration "$results/again.xml" --last-failed --last-failed-no-failures none || failed=1
   fi
+  stop_early  # it goes on below, in earnest
 fi
 if runs asan; then
-  # The sanitizers watch the layers where bytes from outside are read. The drivers alone would take half of this build.
-  cmake --preset asan >/dev/null
-  mapfile -t targets < <(ninja -C build/asan -t targets all | grep -oE '^(unit|fuzz|sim)_\w+(: phony$)' | cut -d: -f1 | grep -vx unit_drivers | sort -u)
-  deploy/build.sh asan "${targets[@]}"
+  build_asan
   ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 ctest_in asan --tests-regex '^(unit|fuzz|sim)_' --exclude-regex '^unit_drivers$'
 fi
 
