@@ -15,6 +15,7 @@ namespace {
 
 // So that one client's stream does not starve the others of its worker.
 constexpr int blocks_a_turn = 8;
+constexpr std::chrono::seconds patience_at_end{5};  // for a client to read the last that it is told
 
 }  // namespace
 
@@ -22,8 +23,7 @@ pg_client::pg_client(pg_service& service, int fd, std::string peer, bool migrati
     : service_(service),
       peer_(std::move(peer)),
       migration_(migration),
-      since_(service.context().now),
-      since_wall_(std::chrono::system_clock::now()) {
+      since_(service.context().now) {
     socket_.emplace(service.io(), fd, *this);
     prepare_login();
 }
@@ -374,7 +374,13 @@ void pg_client::look_at_clock() {
         closing_ = true;
         return flush_text(out);
     }
-    if (session_ && !closing_) event([&](session_step& step) { session_->check_timeouts(step); });
+    if (closing_) {
+        // What it does not read, it never will; its server and its place are wanted.
+        if (closing_since_ == routing::instant{}) closing_since_ = service_.context().now;
+        if (service_.context().now - closing_since_ > patience_at_end) gone();
+        return;
+    }
+    if (session_) event([&](session_step& step) { session_->check_timeouts(step); });
 }
 
 bool pg_client::quiet() const {
@@ -408,16 +414,12 @@ void pg_client::end_writing(end_writers_how how) {
 
 void pg_client::stop(bool graceful) {
     if (finished_) return;
-    if (!session_ || !graceful) {
+    if (!session_) {
         closing_ = true;
-        std::string text;
-        if (session_)
-            pg::write_error_response(text,
-                                     {.severity = "FATAL",
-                                      .sqlstate = pg::sqlstate::admin_shutdown,
-                                      .message = "terminating connection due to administrator command"});
-        return flush_text(text);
+        std::string nothing;
+        return flush_text(nothing);
     }
+    if (!graceful) return event([&](session_step& step) { session_->terminate(step); });
     stop_when_idle_ = true;
     event([](session_step&) {});
 }

@@ -139,13 +139,13 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     outbox out_;
     std::int32_t key_pid_ = 0;
     routing::instant since_;
-    routing::wall_time since_wall_;
     bool armed_ = false;     // waiting for readability
     bool readable_ = false;  // an edge came while nobody wanted to read
     bool pumping_ = false;
     bool pump_again_ = false;
     bool counted_ = false;  // among the clients of its user, database and address
     bool closing_ = false;  // when what waits has been sent
+    routing::instant closing_since_{};  // as looked at by the clock
     bool finished_ = false;
     bool tls_told_ = false;  // the login knows that the handshake is over
     bool stop_when_idle_ = false;

@@ -27,15 +27,17 @@ writer pg_client::describe() const {
     w.protocol = "postgres";
     w.client = static_cast<std::uint64_t>(static_cast<std::uint32_t>(key_pid_));
     w.address = peer_;
-    w.since = since_wall_;
+    auto const wall = [&](routing::instant when) {
+        return std::chrono::system_clock::now() -
+               std::chrono::duration_cast<std::chrono::system_clock::duration>(service_.context().now - when);
+    };
+    w.since = wall(since_);
     if (!session_) return w;
     w.database = session_->identity().database;
     w.user = session_->identity().user;
     w.application_name = session_->application_name();
     w.statement = std::string(session_->last_statement());
-    w.since =
-        std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(
-                                               service_.context().now - session_->writes_since());
+    w.since = wall(session_->writes_since());
     if (server_) {
         w.server_pid = static_cast<std::uint32_t>(server_->state().pid);
         w.state = server_->state().owed.empty() ? "idle in transaction" : "active";

@@ -147,13 +147,16 @@ void pg_pool::lost(pg_server& server, std::string error) {
     if (!retry) fail_waiting(error);
 }
 
-/// A connection could not be made. Where others exist their turn will come; otherwise nobody's will.
+/// A connection could not be made. Where others exist their turn will come; otherwise nobody's will. One whose client
+/// does not read is not looked at: nobody knows whether its server still lives.
 void pg_pool::fail_waiting(std::string const& error) {
     service_.control().suspect(key_.backend);
     routing::backend const& backend = service_.snapshot().of(key_.backend);
     bool const replica = backend.role == routing::role::replica;
     if (replica) service_.avoid(key_.backend);
-    if (core_.open() > 0 && !replica) return;
+    bool const others = std::ranges::any_of(
+        servers_, [](auto const& entry) { return !entry.first->opening() && !entry.first->paused(); });
+    if (others && !replica) return;
     auto const fields = pg::parse_error_fields(pg::as_bytes(error).subspan(5));
     log::warning("no connection to {}:{} for {}/{}: {}", backend.address.host, backend.address.port,
                  key_.database, key_.user,

@@ -38,6 +38,7 @@ class pg_server final : public socket_events {
     /// The client has taken what was sent to it.
     void resume_reading();
     void pause_reading() { paused_ = true; }
+    bool paused() const { return paused_; }
 
     /// Tells the server to cancel what runs; the connection is not used for anybody else until that is over.
     void cancel();

@@ -365,7 +365,7 @@ void pg_session_core::on_no_server(std::string error, session_step& step) {
         return;
     }
     blocked_ = blocked::no;
-    fail_next_ = std::move(error);
+    fail_next_ = pg::with_severity(error, "ERROR");  // the session lives on
     step.retry_input = true;
 }
 

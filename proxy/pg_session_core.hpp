@@ -115,6 +115,8 @@ class pg_session_core {
     void on_server_lost(std::string_view why, session_step& step);
     /// The client is gone; what runs on its server is let end, and is rolled back where it is a block.
     void on_client_gone(session_step& step);
+    /// The operator ends the session, whatever it does.
+    void terminate(session_step& step);
     /// Another snapshot is in the context.
     void on_snapshot(session_step& step);
     void on_tick(session_step& step);
@@ -147,9 +149,13 @@ class pg_session_core {
     session_identity const& identity() const { return identity_; }
     std::string_view last_statement() const { return last_statement_; }
     std::string application_name() const;
-    write_fates const& fates() const { return fates_; }
+    write_fates fates() const { return fates_ ? *fates_ : write_fates{}; }
     /// Those since the last call.
-    write_fates take_fates() { return std::exchange(fates_, {}); }
+    write_fates take_fates() {
+        write_fates const taken = fates();
+        fates_.reset();
+        return taken;
+    }
     std::size_t held_bytes() const { return held_bytes_; }
     bool pinned() const { return pinned_; }
     char status() const { return client_status_; }
@@ -440,7 +446,7 @@ class pg_session_core {
     bool journal_done_ = false;     // it is on the disk: whatever the site is by now, it is only answered
     bool journal_refused_ = false;  // it could not be kept
     bool journal_closed_ = false;   // it came too late for that: it waits as a held one
-    write_fates fates_;
+    std::unique_ptr<write_fates> fates_;  // few clients write where that is not let through
     routing::instant began_{};  // the query that is under way
     routing::instant transaction_began_{};
     routing::instant waits_since_{};

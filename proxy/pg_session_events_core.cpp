@@ -218,12 +218,13 @@ void pg_session_core::end_writing(bool terminate, session_step& step) {
     // end of the session ends it.
     bool const amid = client_body_left_ > 0 && !client_body_dropped_;
     if ((segment_open_ || amid) && server_->owed.empty()) terminate = true;
-    if (terminate && !client_gone_) {
-        fatal(pg::sqlstate::admin_shutdown, "terminating connection due to administrator command", step);
-        on_client_gone(step);
-        return;
-    }
+    if (terminate && !client_gone_) return this->terminate(step);
     after_event(step);
+}
+
+void pg_session_core::terminate(session_step& step) {
+    if (!client_gone_) fatal(pg::sqlstate::admin_shutdown, "terminating connection due to administrator command", step);
+    on_client_gone(step);
 }
 
 void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
@@ -235,6 +236,8 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     bool const in_block = block_seen_ || (client_status_ != 'I' && !deferred_);
     bool const unresolved = commit_sent_ && !lost.owed.empty();
     bool const was_welcoming = !started_;
+    // What it had there is gone with it: temporary tables, locks, cursors. PostgreSQL's own client would be gone, too.
+    bool const kept_there = pinned_ && started_;
     std::string error = server_fatal_.take();
     if (unresolved) {
         error.clear();
@@ -247,6 +250,12 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         pg::write_error_response(error, {.sqlstate = pg::sqlstate::connection_failure,
                                          .message = "server closed the connection unexpectedly",
                                          .detail = why});
+    }
+    if (kept_there && !client_gone_) {
+        if (!half_told) step.client.text(pg::with_severity(error, "FATAL"));
+        unlink();
+        closing_ = step.close_client = true;
+        return;
     }
     bool told = false;  // the error of this segment or query
     bool owes = false;

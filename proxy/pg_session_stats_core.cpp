@@ -86,7 +86,8 @@ void pg_session_core::watch(std::chrono::nanoseconds took) {
 }
 
 void pg_session_core::count(std::uint64_t write_fates::*what) {
-    ++(fates_.*what);
+    if (!fates_) fates_ = std::make_unique<write_fates>();
+    ++(fates_.get()->*what);
     ++(stats_.writes.*what);
 }
 

@@ -50,8 +50,8 @@ client_row pg_client::row() const {
     r.writes = session_->writes();
     r.migration = who.migration;
     r.tls = tls_ != nullptr;
-    r.connected = since_wall_;
-    r.asked = session_->asked() == routing::instant{} ? since_wall_ : wall_of(session_->asked(), now);
+    r.connected = wall_of(since_, now);
+    r.asked = session_->asked() == routing::instant{} ? r.connected : wall_of(session_->asked(), now);
     r.waiting = session_->held() ? since(session_->held_since(), now) : since(session_->waits_since(), now);
     r.statement = session_->last_statement();
     if (server_) {

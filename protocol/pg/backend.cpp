@@ -249,4 +249,17 @@ void write_notice_response(std::string& out, error_fields_out const& fields) {
     write_fields(out, backend::notice_response, fields);
 }
 
+std::string with_severity(std::string_view error, std::string_view severity) {
+    constexpr std::size_t header = 5;  // type and length
+    auto const fields = error.size() > header ? parse_error_fields(as_bytes(error).subspan(header)) : std::nullopt;
+    std::string out;
+    if (!fields || !fields->message) return std::string(error);
+    write_error_response(out, {.severity = severity,
+                               .sqlstate = fields->sqlstate.value_or("XX000"),
+                               .message = *fields->message,
+                               .detail = fields->detail.value_or(""),
+                               .hint = fields->hint.value_or("")});
+    return out;
+}
+
 }  // namespace lull::pg

@@ -119,6 +119,9 @@ void write_close_complete(std::string& out);
 void write_no_data(std::string& out);
 void write_portal_suspended(std::string& out);
 
+/// A whole ErrorResponse with another severity; as it is where it cannot be parsed.
+std::string with_severity(std::string_view error, std::string_view severity);
+
 /// What our own errors and notices say; written in PostgreSQL's order, severity as both S and V.
 /// Empty detail or hint is left out.
 struct error_fields_out {

@@ -12,7 +12,7 @@ import pytest
 from harness.pgbouncer import PgBouncer
 from harness.ports import free_port
 from harness.wait import wait_for
-from harness.wire import Wire, query
+from harness.wire import Wire, query, tags
 
 OPS, EXPORTER = "ops-secret", "exporter-secret"
 
@@ -377,6 +377,18 @@ def test_kill_ends_sessions_and_what_they_run(seen, primary):
         run(c, "RESUME shop")
         with seen.connect() as again:
             assert again.execute("SELECT n FROM items WHERE id = 3").fetchone() == (0,)
+
+
+def test_kill_ends_who_does_not_read(make_lull):
+    lull = make_lull(observed(workers=1, clusters={"main": {"pool_size": 1}}))
+    with console(lull) as c, lull.wire() as deaf:
+        deaf.send(query("SELECT repeat('x', 1000000), id FROM items, generate_series(1, 200) FOR SHARE OF items"))
+        wait_for(lambda: run(c, "SHOW CLIENTS")[0]["state"] == "active", "it runs")
+        time.sleep(0.5)  # until nothing fits anywhere any more
+        run(c, "KILL shop")
+        run(c, "RESUME shop")
+        with lull.wire() as other:
+            assert tags(other.query("UPDATE items SET n = 0 WHERE id = 1")) == ["UPDATE 1"], "the only server is free again"
 
 
 def test_reconnect_replaces_server_connections(seen):

@@ -576,6 +576,18 @@ def test_advisory_locks_pin(make_lull, primary):
     wait_for(lambda: primary.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0, "gone with its client")
 
 
+@pytest.mark.parametrize("made", ["SELECT pg_advisory_lock(77)", "CREATE TEMP TABLE items (id int)"])
+def test_who_loses_what_it_had_on_a_server_is_told(make_lull, primary, made):
+    """Its lock is somebody else's by then, its table is the permanent one: going on as if nothing had happened would write
+    to the wrong place."""
+    lull = make_lull(ONE)
+    with lull.wire() as a:
+        a.query(made)
+        primary.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+        told = a.until_closed()
+        assert [error["S"] for error in errors(told)] == ["FATAL"] and errors(told)[0]["C"] == "57P01"
+
+
 def test_listen_pins_and_goes_with_its_client(make_lull, primary):
     lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}})
     with lull.wire() as a, lull.wire() as b:

@@ -181,6 +181,16 @@ TEST_CASE("our errors have PostgreSQL's fields in PostgreSQL's order") {
           wire("SERROR\0VERROR\0C25006\0Ma\0\0"));
 }
 
+TEST_CASE("an error gets another severity and keeps what else it says") {
+    std::string fatal, error;
+    write_error_response(fatal, {"FATAL", "53300", "full", "so many", "wait"});
+    write_error_response(error, {"ERROR", "53300", "full", "so many", "wait"});
+    CHECK(with_severity(fatal, "ERROR") == error);
+    CHECK(with_severity(error, "FATAL") == fatal);
+    CHECK(with_severity("E", "FATAL") == "E");
+    CHECK(with_severity("", "FATAL").empty());
+}
+
 TEST_CASE("NegotiateProtocolVersion is read with as many names as it counts") {
     std::array<std::string_view, 2> const names{"_pq_.a", "_pq_.b"};
     auto const text = written(write_negotiate_protocol_version, protocol_3_0, names);

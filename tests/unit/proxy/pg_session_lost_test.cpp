@@ -1,5 +1,6 @@
 // What ends from outside at an awkward moment: a server between what was sent and what the session answers by
 // itself, a block in the middle of a message.
+#include "protocol/pg/backend.hpp"
 #include "tests/unit/proxy/pg_driver.hpp"
 #include "tests/unit/proxy/pg_wire.hpp"
 #include "tests/unit/proxy/pg_world.hpp"
@@ -39,6 +40,35 @@ TEST_CASE("a BEGIN whose READ ONLY block is lost with its server is answered to 
     CHECK(told.find("E(08006") != std::string::npos);
     CHECK_MESSAGE(told.find("Z(") != std::string::npos, told);
     CHECK(driver.watch().waits_for() == 0);
+}
+
+TEST_CASE("who kept something on a server that is lost is told, and goes with it") {
+    for (char const* made : {"select pg_advisory_lock(1)", "create temp table mine (id int)", "declare c cursor with hold for select 1"}) {
+        scene s{cutter{}};
+        s.client(query(made));
+        s.link();
+        s.server(complete("SELECT 1") + ready('I'));
+        REQUIRE(s.driver.core().pinned());
+        (void)s.told();
+        s.driver.lose();
+        std::string const told = s.told();
+        CHECK_MESSAGE(told.find("E(08006") != std::string::npos, told);
+        CHECK(told.find("Z(") == std::string::npos);
+        CHECK(s.driver.closed());
+    }
+}
+
+TEST_CASE("without a server a query fails with an ERROR, and the session lives on") {
+    scene s{cutter{}};
+    s.client(query("update t set n = 1"));
+    REQUIRE(s.driver.wish());
+    std::string fatal;
+    pg::write_error_response(fatal, {.severity = "FATAL", .sqlstate = "53300", .message = "sorry, too many clients already"});
+    s.driver.no_server(fatal);
+    std::string error;
+    pg::write_error_response(error, {.sqlstate = "53300", .message = "sorry, too many clients already"});
+    CHECK(s.driver.to_client == error + ready('I'));
+    CHECK(!s.driver.closed());
 }
 
 TEST_CASE("the deadline does not speak into the middle of a client's message") {
