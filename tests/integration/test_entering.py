@@ -8,7 +8,7 @@ import pytest
 
 from harness.gate import Gate
 from harness.wait import stays, wait_for
-from harness.wire import errors, query
+from harness.wire import Closed, errors, query, tags
 
 
 @pytest.fixture
@@ -177,6 +177,106 @@ def test_nothing_is_proved_by_a_role_that_cannot_see_others(make_lull, primary):
     finally:
         primary.sql("GRANT pg_monitor TO lull")
     lull.wait_mode("sealed")
+
+
+# -- a COMMIT that takes its time ---------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def slow_trigger(primary, tables):
+    """COMMIT works for a second and a half before it commits."""
+    primary.sql("CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END$$; "
+                "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON log DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()",
+                db="shop")
+
+
+@pytest.fixture
+def no_witness(primary, tables):
+    """COMMIT has committed here and waits for a standby that is not there; nobody sees it yet."""
+    def set_to(value):
+        primary.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{value}'")
+        primary.sql("SELECT pg_reload_conf()")
+        wait_for(lambda: primary.one("SHOW synchronous_standby_names") == value, "it is set")
+
+    set_to("nobody")
+    yield lambda: set_to("")
+    set_to("")
+
+
+def commits(lull, primary):
+    """A client whose COMMIT is under way, and the pid of its backend."""
+    client = lull.wire()
+    client.query("BEGIN")
+    client.query("INSERT INTO log (who) VALUES ('slow')")
+    pid = primary.one("SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = 'shop'")
+    client.send(query("COMMIT"))
+    wait_for(lambda: primary.one("SELECT state = 'active' AND query = 'COMMIT' FROM pg_stat_activity WHERE pid = %s", (pid,)),
+             "it commits")
+    return client, pid
+
+
+def count_of_slow(primary):
+    return primary.one("SELECT count(*) FROM log WHERE who = 'slow'", db="shop")
+
+
+def test_a_slow_commit_is_waited_for(make_lull, primary, slow_trigger):
+    lull = make_lull(replicas=False)
+    client, pid = commits(lull, primary)
+    lull.begin()
+    stays(lambda: lull.site()["mode"] == "draining" and lull.site()["waiting_for"], 0.7, "sealed before its outcome is known")
+    assert count_of_slow(primary) == 0
+    sealed = lull.wait_mode("sealed")
+    assert count_of_slow(primary) == 1 and str(pid) in str(sealed["waited_for"])
+    assert tags(client.until()) == ["COMMIT"]
+
+
+def test_abort_beside_a_slow_commit_opens_as_if_nothing_had_happened(make_lull, primary, slow_trigger):
+    lull = make_lull(replicas=False)
+    client, _ = commits(lull, primary)
+    done = lull.cli("maintenance", "on", "shop", "--drain-timeout", "300ms", "--on-deadline", "abort", check=False)
+    assert done.returncode == 1 and "COMMIT" in done.stderr, done.stderr
+    assert lull.site()["mode"] == "read_write" and count_of_slow(primary) == 0
+    assert tags(client.until()) == ["COMMIT"] and count_of_slow(primary) == 1
+    assert tags(client.query("UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
+
+
+def test_a_slow_commit_that_is_cancelled_is_undone_before_sealed_is_said(make_lull, primary, slow_trigger):
+    lull = make_lull(replicas=False)
+    client, _ = commits(lull, primary)
+    lull.on(drain_timeout_ms=200, on_deadline="cancel")
+    assert count_of_slow(primary) == 0
+    assert errors(client.until())[0]["C"] == "57014"
+
+
+def test_a_commit_that_waits_for_a_standby_is_waited_for(make_lull, primary, no_witness):
+    """It is in the log already, and would be seen at any moment after sealed was said."""
+    lull = make_lull(replicas=False)
+    client, pid = commits(lull, primary)
+    lull.begin()
+    stays(lambda: lull.site()["mode"] == "draining", 0.7, "sealed before its outcome is known")
+    assert count_of_slow(primary) == 0
+    no_witness()
+    sealed = lull.wait_mode("sealed")
+    assert count_of_slow(primary) == 1 and str(pid) in str(sealed["waited_for"])
+    assert tags(client.until()) == ["COMMIT"]
+
+
+@pytest.mark.parametrize("how", ["cancel", "terminate"])
+def test_a_commit_that_waits_for_a_standby_is_there_when_it_is_cut_short(make_lull, primary, no_witness, how):
+    """The server ends the wait, and what is committed stays so: seen before sealed is said, and told as far as the server tells."""
+    lull = make_lull(replicas=False)
+    client, pid = commits(lull, primary)
+    lull.begin(drain_timeout_ms=200, on_deadline=how)
+    wait_for(lambda: count_of_slow(primary) == 1, "it is seen")
+    no_witness()  # the proof of sealing has a log record flushed, which would wait likewise
+    lull.wait_mode("sealed")
+    assert count_of_slow(primary) == 1
+    if how == "cancel":
+        answer = client.until()
+        assert tags(answer) == ["COMMIT"] and "committed locally" in str(answer)
+    else:
+        with pytest.raises(Closed):
+            assert tags(client.until()) == []
+        assert primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)) == []
 
 
 def test_a_write_that_was_taken_for_a_read_is_waited_for(make_lull, primary):
