@@ -3,6 +3,7 @@ was afterwards, whatever died meanwhile."""
 import concurrent.futures
 import json
 import os
+import signal
 import time
 
 import psycopg
@@ -30,9 +31,9 @@ def fence_role(cluster):
 
 @pytest.fixture
 def fenced(make_lull, fence_role, primary):
-    def make(site=None, start=True):
+    def make(site=None, start=True, replicas=False):
         change = {"clusters": {"main": {"fence": {"user": fence_role, "password": "fence-secret"}}}, "sites": {"shop": site or {}}}
-        return make_lull(change, replicas=False, start=start)
+        return make_lull(change, replicas=replicas, start=start)
 
     primary.sql("ALTER ROLE other IN DATABASE shop SET default_transaction_read_only = off")
     primary.sql("ALTER ROLE verifier_user SET default_transaction_read_only = on")
@@ -288,3 +289,58 @@ def test_what_somebody_takes_away_comes_back_and_a_renamed_role_is_found_again(f
     finally:
         primary.sql("ALTER ROLE another RENAME TO other")
         primary.sql("ALTER ROLE other PASSWORD 'other-secret'")
+
+
+# -- beside other things ------------------------------------------------------------------------------------------------------------------
+
+def test_a_fence_beside_a_frozen_replica(fenced, primary, standby):
+    """The fence is a write like any other: it must be down again on the standby too, and its going up must not be behind the seal."""
+    lull = fenced(replicas=True)
+    before = settings(standby)
+    old = outsider(primary)
+    old.execute(INSERT)
+    sealed = lull.on()
+    assert sealed["state"] == "frozen" and sealed["fence"]["state"] == "up"
+    with pytest.raises(psycopg.OperationalError):
+        old.execute(INSERT)
+    with outsider(primary) as new, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        new.execute(INSERT)
+    with lull.wire() as client:
+        assert client.one("SELECT pg_is_in_recovery()") == "t"
+        with lull.migration() as migration:
+            migration.execute("INSERT INTO log (who) VALUES ('migration')")
+        assert client.one("SELECT count(*) FROM log WHERE who = 'migration'") == "0"
+        lull.kill9()
+    lull.start(wait=False)
+    wait_for(lambda: lull.admin("GET", "/status")[0] == 200, "Lull is back", 20)
+    wait_for(lambda: fence(lull) == "up" and lull.site()["state"] == "frozen", "it is frozen and fenced again")
+    lull.off()
+    wait_for(lambda: settings(standby) == before, "the standby has it as it was")
+    with lull.wire() as client:
+        wait_for(lambda: client.one("SELECT count(*) FROM log WHERE who = 'migration'") == "1", "readers see the migration")
+        assert tags(client.query(INSERT)) == ["INSERT 0 1"]
+
+
+@pytest.mark.parametrize("policy", ["required", "wanted"])
+def test_a_session_past_lull_that_does_not_end(fenced, primary, policy):
+    """A backend that is stuck in the system, say. It may still write: with a fence that is required nothing is sealed beside it."""
+    lull = fenced({"fence": policy, "seal_timeout": "2s"})
+    stuck = outsider(primary, application_name="stuck")
+    pid = stuck.execute("SELECT pg_backend_pid()").fetchone()[0]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = lull.cli("maintenance", "on", "shop", check=False)
+        if policy == "required":
+            assert done.returncode == 1 and "stuck" in done.stderr and str(pid) in done.stderr, done.stderr
+            assert lull.site()["mode"] == "read_write" and fence(lull) in ("none", "owed")
+        else:
+            assert lull.site()["mode"] == "sealed" and fence(lull) == "missing"
+            assert "NOT FENCED" in lull.cli("status", "shop").stdout
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    if policy == "wanted":
+        lull.off()
+    wait_for(lambda: primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)) == [], "it ends when it can")
+    wait_for(lambda: fence(lull) == "none", "the fence is gone")
+    with outsider(primary) as after:
+        after.execute(INSERT)
