@@ -1,6 +1,8 @@
 """A process with some of the clients:
 
-    clients.py '{"port": ..., "password": ..., "seed": ..., "numbers": [first, behind the last], "seconds": ...}'
+    clients.py '{"port": ..., "user": ..., "password": ..., "seed": ..., "numbers": [first, behind the last], "seconds": ...}'
+
+With `"outsiders": true` they come past Lull: the port is the primary's own.
 
 Every write has a token. Its outcome, as far as the client can know it:
     acknowledged  the server said that it is committed: it must be found, once
@@ -38,7 +40,7 @@ class Client:
     def __init__(self, number, arguments):
         self.number, self.arguments = number, arguments
         self.dice = random.Random(f"client {arguments['seed']} {number}")
-        self.kind = KINDS[number % len(KINDS)]
+        self.kind = outsiders if arguments.get("outsiders") else KINDS[number % len(KINDS)]
         self.books = Books()
         self.count = 0
         self.wire = None
@@ -79,10 +81,10 @@ class Client:
             try:
                 if self.wire is None:
                     self.wire = Wire("127.0.0.1", self.arguments["port"], 25)
-                    self.wire.login("app", self.arguments["password"], "shop", application_name=f"{self.kind.__name__} {self.number}")
+                    self.wire.login(self.arguments["user"], self.arguments["password"], "shop", application_name=f"{self.kind.__name__} {self.number}")
                     self.prepared = False
                     self.books.connections += 1
-                if self.dice.random() < 0.4:
+                if self.kind is not outsiders and self.dice.random() < 0.4:
                     self.read()
                 else:
                     name = self.kind.__name__
@@ -281,6 +283,24 @@ def journaled(c):
     c.wire.send(*[write(token) for token in tokens])
     for token in tokens:
         c.judged(c.wire.until("Z"), [token])
+
+
+def outsiders(c):
+    """Nobody stops them but a fence."""
+    token = c.token()
+    if c.dice.random() < 0.5:
+        c.judged(c.wire.query(f"INSERT INTO ledger (token) VALUES ('{token}')"), [token])
+    else:
+        c.settle([token], "never")
+        c.wire.query("BEGIN")
+        if not c.codes(c.wire.query(f"INSERT INTO ledger (token) VALUES ('{token}')")):
+            time.sleep(c.dice.uniform(0, 0.8))
+            c.settle([token], "unknown")
+            c.judged(c.wire.query("COMMIT"), [token])
+        else:
+            c.wire.query("ROLLBACK")
+    if c.dice.random() < 0.2:
+        c.leave()
 
 
 KINDS = [autocommit, transactions, pipelines, prepared, copies, procedures, texts, journaled]

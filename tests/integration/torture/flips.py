@@ -53,7 +53,10 @@ class Operator(threading.Thread):
             self.counts["not entered"] += 1
             return self.open()
         self.counts["sealed"] += 1
-        window = self.judge.open_window(site["sealed_lsn"], site["state"] == "frozen")
+        fenced = site["fence"]["state"] == "up"
+        if self.plan.fence and not fenced:
+            self.violations.append(("sealed without its fence", f"the fence is {site['fence']}"))
+        window = self.judge.open_window(site["sealed_lsn"], site["state"] == "frozen", fenced)
         until = time.monotonic() + flip.hold
         for turn in range(flip.migrations):
             self.migrate(f"{self.counts['flips']:03d}-{turn:06d}-migr")
@@ -63,6 +66,9 @@ class Operator(threading.Thread):
             self.violations.append(("reopened by itself", f"a sealed window is {mode}, and nobody has opened it"))
         self.judge.close_window(window)
         self.open()
+        proof = self.ask("GET", "/sites/shop/verify")
+        if proof is not None and proof[0] == 200 and proof[1]["window"]["sealed_lsn"] == window.sealed_lsn:
+            window.verdict = proof[1]["verdict"]
         self.judge.read_log(window)
 
     def settled(self):

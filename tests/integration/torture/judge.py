@@ -10,6 +10,7 @@ from harness.postgres import BIN
 from harness.wait import wait_for
 
 OWNER = "shop_owner"
+OUTSIDER = "other"  # comes past Lull
 JOURNALED = "-jour"  # tokens of writes that Lull may run from its journal, also again where the first time was rolled back
 TOKEN = re.compile(rb"\b(\d{3}-\d{6}-[a-z]{4})\b")
 # Lines that say what a client has sent, as log_statement has them; not those about what went wrong.
@@ -27,6 +28,8 @@ class Window:
     ended: object = None
     end_lsn: str = None
     frozen: bool = False
+    fenced: bool = False
+    verdict: str = None    # of `lull verify`, where that could be asked for this very window
     commits: dict = field(default_factory=dict)  # transaction id -> whether it touched the site's database
     sequences: list = field(default_factory=list)
 
@@ -51,9 +54,9 @@ class Judge:
 
         return wait_for(asked, "the primary says where its log ends", 60)[0]
 
-    def open_window(self, sealed_lsn, frozen):
+    def open_window(self, sealed_lsn, frozen, fenced):
         began, lsn = self.look()
-        window = Window(sealed_lsn or lsn, began, lsn, frozen=frozen)
+        window = Window(sealed_lsn or lsn, began, lsn, frozen=frozen, fenced=fenced)
         self.windows.append(window)
         return window
 
@@ -108,19 +111,27 @@ class Judge:
         for window in self.windows:
             counts["windows"] += 1
             counts["frozen windows"] += window.frozen
+            counts["fenced windows"] += window.fenced
+            past = []
             for xid, touches in window.commits.items():
                 role = signed.get(xid)
                 counts["commits of the migration"] += role == OWNER
-                if role != OWNER and (touches or role):
+                if role == OUTSIDER and not window.fenced:
+                    past.append(xid)
+                elif role != OWNER and (touches or role):
                     where = f"between {window.sealed_lsn} and {window.end_lsn}"
                     tokens = [token for token, _, at, _ in rows if at == xid]
                     violations.append(("committed while sealed", f"transaction {xid} of {role or 'nobody known'} {where}: {tokens}"))
+            counts["commits past Lull"] += len(past)
+            if past and window.verdict == "proved":
+                violations.append(("not reported", f"verify says proved, and {past} committed past Lull after {window.sealed_lsn}"))
             # A function that resets READ ONLY gets as far as a sequence on a primary, and is undone then; the README names it.
             # Who commits is a violation above.
             counts["sequences moved and undone"] += sum(
                 signed.get(xid) != OWNER and xid not in window.commits for xid in window.sequences)
             for token, role, xid, at in rows:
-                if role != OWNER and at is not None and window.began < at < window.ended and xid not in window.commits:
+                stopped = role != OWNER and (role != OUTSIDER or window.fenced)
+                if stopped and at is not None and window.began < at < window.ended and xid not in window.commits:
                     violations.append(("committed while sealed", f"{token} of {role}, transaction {xid}, at {at}, by the server's clock"))
         found = Counter(token for token, role, _, _ in rows if role != OWNER)
         for token, outcome in outcomes.items():

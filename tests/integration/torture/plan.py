@@ -39,6 +39,8 @@ class Plan:
         self.seed, self.seconds, self.standby = seed, seconds, standby
         dice = random.Random(f"round {seed}")
         self.writes = dice.choice(["refuse", "hold"])
+        # Of two rounds with the same seed, with a standby and without, one is fenced; of four seeds that alternate, two.
+        self.fence = (seed // 2 + standby) % 2 == 0
         self.events, at = [], 1.5
         names = [name for name in (CHAOS if chaos is None else chaos) if standby or "standby" not in name]
         # Each kind once, so that a short round has many, and first of all those that no round may be without; then by weight.

@@ -13,17 +13,20 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 
 from harness import cluster as servers  # noqa: E402
-from harness.lull import Lull  # noqa: E402
+from harness.lull import ROOT, Lull  # noqa: E402
 from harness.ports import free_port  # noqa: E402
 from harness.process import die_with_parent  # noqa: E402
 from harness.wait import wait_for  # noqa: E402
 from torture.chaos import Chaos  # noqa: E402
-from torture.judge import Judge  # noqa: E402
+from torture.judge import OUTSIDER, Judge  # noqa: E402
 from torture.flips import Operator  # noqa: E402
 from torture.plan import CHAOS, Plan  # noqa: E402
 
 CLIENTS = 100
 PROCESSES = 2
+OUTSIDERS = 3
+
+FENCE_PASSWORD = "fence-secret"
 
 # What the judge reads. The log says what was sent, and not again what failed.
 SETTINGS = {"log_statement": "all", "log_line_prefix": "%p ", "log_min_messages": "log", "log_min_error_statement": "panic",
@@ -36,13 +39,18 @@ class Cluster(servers.Cluster):
         self.primary.start()
         self.primary.sql(servers.ROLES)
         self.primary.sql("CREATE DATABASE shop OWNER app")
+        with open(os.path.join(ROOT, "deploy", "fence-role.sql")) as text:
+            script = "".join(line for line in text if not line.startswith("--"))
+        self.primary.sql(script.replace(":'password'", f"'{FENCE_PASSWORD}'"))
+        # A setting of his own, which would win over the database's.
+        self.primary.sql(f"ALTER ROLE {OUTSIDER} IN DATABASE shop SET default_transaction_read_only = off")
         self.standby.basebackup_of(self.primary).start()
         self.fresh_tables()
         return self
 
     def fresh_tables(self):
         self.primary.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION app; "
-                         "GRANT ALL ON SCHEMA public TO app, shop_owner; SET ROLE app", db="shop")
+                         "GRANT ALL ON SCHEMA public TO app, shop_owner, other; SET ROLE app", db="shop")
         with open(os.path.join(HERE, "schema.sql")) as schema:
             self.primary.sql(schema.read(), db="shop")
         self.primary.sql("RESET ROLE", db="shop")
@@ -75,22 +83,29 @@ class Report:
             f"writes: acknowledged {c['acknowledged']}, refused or given up {c['never']}, outcome unknown to the client "
             f"{c['unknown']} (found {c['unknown and found']}), sent to the primary {c['sent to the primary']}",
             f"reads {c['reads']}: failed {v['failed read']}; while something was dead, and not counted: {c['failed in trouble']}",
-            f"flips {c['flips']}, sealed windows {c['windows']} (frozen {c['frozen windows']}), not entered {c['not entered']}, "
+            f"flips {c['flips']}, sealed windows {c['windows']} (frozen {c['frozen windows']}, fenced {c['fenced windows']}), not entered {c['not entered']}, "
             f"commits of the migration {c['commits of the migration']}",
+            f"commits past Lull in windows without a fence {c['commits past Lull']}, of which verify said nothing {v['not reported']}",
             f"writes journaled since Lull was last started {c['journaled']}",
             "kills: " + (", ".join(f"{name} {n}" for name, n in kills.items()) or "none"),
             "errors that clients saw: " + (", ".join(f"{n} x {what}" for what, n in self.errors.most_common(12)) or "none"),
             f"commits while sealed {v['committed while sealed']}, sequences moved there by what was undone {c['sequences moved and undone']}, "
             f"lost {v['lost']}, done or sent twice {v['doubled']}, refused and done {v['refused and done']}, "
-            f"windows reopened by themselves {v['reopened by itself']}, wrong answers {v['wrong answer']}",
+            f"windows reopened by themselves {v['reopened by itself']}, fences that were missing or left {v['sealed without its fence'] + v['fence left']}, wrong answers {v['wrong answer']}",
         ]
         return "\n".join("  " + line for line in lines)
 
 
-def round_(cluster, seed, seconds, standby=True, chaos=None, environment=None):
-    """Plays one round and returns its Report. `environment`: for the process of Lull alone."""
+def settings(primary):
+    return primary.sql("SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting ORDER BY 1, 2")
+
+
+def round_(cluster, seed, seconds, standby=True, chaos=None, environment=None, fence=None):
+    """Plays one round and returns its Report. `environment`: for the process of Lull alone. `fence`: else as planned."""
     plan = Plan(seed, seconds, standby, chaos)
+    plan.fence = plan.fence if fence is None else fence
     cluster.fresh_tables()
+    unfenced = settings(cluster.primary)
     port = free_port()
     gate = subprocess.Popen([sys.executable, os.path.join(HERE, "gate.py"), str(port), str(cluster.primary.port)],
                             stdin=subprocess.PIPE, preexec_fn=die_with_parent())
@@ -98,6 +113,9 @@ def round_(cluster, seed, seconds, standby=True, chaos=None, environment=None):
         "clusters": {"main": {"primary": f"127.0.0.1:{port}", "pool_size": 30}},
         "sites": {"held": None, "shop": {"writes": plan.writes, "write_rules": [{"applications": ["journaled *"], "action": "journal"}], "hold": {"max_age": "3s"}, "seal_timeout": "10s"}},
     }, replicas=standby)
+    if plan.fence:
+        lull.config["clusters"]["main"]["fence"] = {"user": "lull_fence", "password": FENCE_PASSWORD}
+        lull.config["sites"]["shop"]["fence"] = "required"
     lull.extra_environment = environment or {}
     children = []
     try:
@@ -107,10 +125,10 @@ def round_(cluster, seed, seconds, standby=True, chaos=None, environment=None):
         disturber = Chaos(lull, cluster, gate, operator)
         for process in range(PROCESSES):
             numbers = [process * CLIENTS // PROCESSES, (process + 1) * CLIENTS // PROCESSES]
-            arguments = {"port": lull.port, "password": servers.APP_PASSWORD, "seed": seed, "numbers": numbers, "seconds": seconds,
-                         "pause": 0.3}
-            children.append(subprocess.Popen([sys.executable, os.path.join(HERE, "clients.py"), json.dumps(arguments)],
-                                             stdout=subprocess.PIPE, preexec_fn=die_with_parent()))
+            children.append(start_clients(port=lull.port, user="app", password=servers.APP_PASSWORD, seed=seed, numbers=numbers,
+                                          seconds=seconds, pause=0.3))
+        children.append(start_clients(port=cluster.primary.port, user=OUTSIDER, password="other-secret", seed=seed,
+                                      numbers=[900, 900 + OUTSIDERS], seconds=seconds, pause=0.6, outsiders=True))
         began = time.monotonic()
         operator.start()
         for event in plan.events:
@@ -123,6 +141,14 @@ def round_(cluster, seed, seconds, standby=True, chaos=None, environment=None):
         assert gate.poll() is None, "the gate died"
         assert lull.alive, f"Lull died:\n{lull.log()[-4000:]}"
         wait_for(lambda: lull.site()["mode"] == "read_write" and lull.site()["journal"]["pending"] == 0, "the journal has run", 60)
+        left = None
+        try:
+            wait_for(lambda: lull.site()["fence"]["state"] == "none" and settings(cluster.primary) == unfenced, "no fence is left", 10)
+        except AssertionError:
+            left = f"{lull.site()['fence']}, {settings(cluster.primary)}"
+            cluster.primary.sql("ALTER DATABASE shop RESET default_transaction_read_only")
+            cluster.primary.sql(f"ALTER ROLE {OUTSIDER} IN DATABASE shop SET default_transaction_read_only = off")
+        operator.violations += [("fence left", left)] if left else []
         operator.counts["journaled"] = lull.site()["journaled"]
         if lull.site()["journal"]["kept"]:
             operator.violations.append(("lost", f"the journal was not all done: {lull.cli('journal', 'shop').stdout[-2000:]}"))
@@ -136,6 +162,11 @@ def round_(cluster, seed, seconds, standby=True, chaos=None, environment=None):
             if not server.running:
                 server.start()
         lull.remove()
+
+
+def start_clients(**arguments):
+    return subprocess.Popen([sys.executable, os.path.join(HERE, "clients.py"), json.dumps(arguments)], stdout=subprocess.PIPE,
+                            preexec_fn=die_with_parent())
 
 
 def sum_up(judge, operator, disturber, books):

@@ -9,5 +9,5 @@ CREATE FUNCTION sly(what text) RETURNS int LANGUAGE plpgsql VOLATILE AS
   $$BEGIN EXECUTE 'RESET transaction_' || 'read_only'; INSERT INTO ledger (token) VALUES (what); RETURN 1; END$$;
 CREATE PROCEDURE two_commits(first text, second text, pause float) LANGUAGE plpgsql AS
   $$BEGIN INSERT INTO ledger (token) VALUES (first); COMMIT; PERFORM pg_sleep(pause); INSERT INTO ledger (token) VALUES (second); COMMIT; END$$;
-GRANT ALL ON ALL TABLES IN SCHEMA public TO app, shop_owner;
-GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO app, shop_owner;
+GRANT ALL ON ALL TABLES IN SCHEMA public TO app, shop_owner, other;
+GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO app, shop_owner, other;
