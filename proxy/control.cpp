@@ -208,14 +208,22 @@ void control::carry_out(managed_site& s, routing::maintenance_effect const& effe
 void control::persist(managed_site& s, routing::maintenance_record const& record) {
     maintenance_records next = records_;
     next[s.name] = record;
-    std::string const error = state_.save(next);
-    if (error.empty()) {
+    state_file::saved const saved = state_.save(next);
+    if (saved.error.empty()) {
         records_ = std::move(next);
         s.events.push_front(routing::event::persisted{});
-    } else {
-        log::error("site {}: the state could not be written: {}", s.name, error);
-        s.events.push_front(routing::event::persist_failed{error});
+        return;
     }
+    log::error("site {}: the state could not be written: {}", s.name, saved.error);
+    if (saved.in_place) {
+        // What a restart finds is to be what is told: the new state, or the one before again. Where not even
+        // that can be written, the new one is the more closed.
+        if (routing::opens(s.machine->record(), record))
+            records_ = std::move(next);
+        else
+            state_.save(records_);
+    }
+    s.events.push_front(routing::event::persist_failed{saved.error, saved.in_place});
 }
 
 void control::say(managed_site& s, routing::effect::say const& said) {

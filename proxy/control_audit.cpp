@@ -51,9 +51,28 @@ nlohmann::json control::audit_line(managed_site& s, routing::effect::say const& 
 }
 
 void control::audit(nlohmann::json line) {
-    std::string const error =
-        state_.audit(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-    if (!error.empty()) log::warning("audit: {}", error);
+    auto const write = [&](nlohmann::json const& one) {
+        auto const done = state_.audit(one.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+        if (!done.error.empty()) log::warning("audit: {}", done.error);
+        return done.rotated;
+    };
+    if (!write(line)) return;
+    // A window may outlive both files: what each begins with says again which are open, and what is known of them.
+    for (auto const& s : sites_) {
+        if (s->machine->view().phase == routing::phase::read_write) continue;
+        auto const& record = s->machine->record();
+        nlohmann::json again = audit_line(
+            *s, {routing::effect::loudness::info, "continues", "closed since before this file; what is known of the window"});
+        again["since"] = rfc3339(record.since);
+        again["claimed_at"] = rfc3339(record.request.since);
+        again["waited_for"] = record.waited_for;
+        if (record.sealed_at) {
+            again["sealed_at"] = rfc3339(*record.sealed_at);
+            again["sealed_epoch"] = static_cast<std::uint64_t>(record.sealed_epoch);
+            again["snapshot"] = record.at_sealing.snapshot;
+        }
+        write(again);
+    }
 }
 
 }  // namespace lull

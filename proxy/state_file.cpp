@@ -29,8 +29,13 @@ int write_durably(int fd, std::string_view text) {
     return ::fsync(fd) == 0 ? 0 : errno;
 }
 
-int flush_folder(std::string const& folder) {
-    int const fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+/// -1: errno says why.
+int open_folder(std::string const& folder) {
+    return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/// Closes it too. 0 or the errno.
+int flush_folder(int fd) {
     if (fd < 0) return errno;
     int const result = ::fsync(fd) == 0 ? 0 : errno;
     ::close(fd);
@@ -43,10 +48,14 @@ state_file::state_file(std::string folder, std::size_t longest_audit)
     : folder_(std::move(folder)), longest_audit_(longest_audit) {
     std::error_code error;
     if (!std::filesystem::exists(folder_, error)) {
-        std::filesystem::create_directories(std::filesystem::path(folder_).parent_path(), error);
+        auto const parent = std::filesystem::path(folder_).parent_path();
+        std::filesystem::create_directories(parent, error);
         if (::mkdir(folder_.c_str(), 0700) != 0 && errno != EEXIST)
             throw std::runtime_error("cannot make the state folder " + folder_ + ": " + std::strerror(errno) +
                                      "; make it, or set state_dir");
+        // A folder that a power cut takes along would be one without any window. Where its parent may not be read
+        // somebody else has made that, and has to care.
+        flush_folder(open_folder(parent.empty() ? "." : parent.string()));
     }
     std::string const path = folder_ + "/lock";
     lock_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -114,12 +123,16 @@ state_file::loaded state_file::load() const {
     return result;
 }
 
-std::string state_file::save(maintenance_records const& records) {
+state_file::saved state_file::save(maintenance_records const& records) {
     std::string const path = folder_ + "/state.json";
     std::string const fresh = path + ".new";
+    // First, so that what can fail behind the rename is the disk alone.
+    int const folder = open_folder(folder_);
+    if (folder < 0) return {"cannot open the folder " + folder_ + ": " + std::strerror(errno), false};
     auto failed = [&](char const* what, int why) {
         ::unlink(fresh.c_str());
-        return std::string(what) + " " + fresh + ": " + std::strerror(why);
+        ::close(folder);
+        return saved{std::string(what) + " " + fresh + ": " + std::strerror(why), false};
     };
     int const fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) return failed("cannot open", errno);
@@ -127,15 +140,15 @@ std::string state_file::save(maintenance_records const& records) {
     if (::close(fd) != 0 && why == 0) why = errno;
     if (why != 0) return failed("cannot write", why);
     if (::rename(fresh.c_str(), path.c_str()) != 0) return failed("cannot rename", errno);
-    if (int const e = flush_folder(folder_))
-        return "cannot flush the folder " + folder_ + ": " + std::strerror(e);
-    return {};
+    if (int const e = flush_folder(folder))
+        return {"cannot flush the folder " + folder_ + ": " + std::strerror(e), true};
+    return {{}, true};
 }
 
-std::string state_file::audit(std::string_view line) {
+state_file::audited state_file::audit(std::string_view line) {
     std::string const path = folder_ + "/audit.jsonl";
     int const fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (fd < 0) return "cannot open " + path + ": " + std::strerror(errno);
+    if (fd < 0) return {"cannot open " + path + ": " + std::strerror(errno), false};
     struct stat before {
     }, now{};
     char last = '\n';
@@ -148,8 +161,9 @@ std::string state_file::audit(std::string_view line) {
     }
     bool const full = ::fstat(fd, &now) == 0 && static_cast<std::size_t>(now.st_size) > longest_audit_;
     ::close(fd);
-    if (full && ::rename(path.c_str(), (path + ".1").c_str()) == 0) flush_folder(folder_);
-    return why == 0 ? std::string() : "cannot write " + path + ": " + std::strerror(why);
+    bool const rotated = full && ::rename(path.c_str(), (path + ".1").c_str()) == 0;
+    if (rotated) flush_folder(open_folder(folder_));
+    return {why == 0 ? std::string() : "cannot write " + path + ": " + std::strerror(why), rotated};
 }
 
 }  // namespace lull

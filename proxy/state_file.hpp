@@ -41,10 +41,19 @@ class state_file {
     state_file& operator=(state_file const&) = delete;
 
     loaded load() const;
-    /// Empty, or why it could not be written durably; then the old state is what a restart finds.
-    std::string save(maintenance_records const& records);
-    /// One line for the audit file, audit.jsonl, which only grows; flushed. Empty, or why not.
-    std::string audit(std::string_view line);
+    struct saved {
+        std::string error;  // empty: written durably
+        /// With an error: a restart finds the new state, and a power cut that one or the old one. Otherwise the
+        /// old one stands.
+        bool in_place = false;
+    };
+    saved save(maintenance_records const& records);
+    struct audited {
+        std::string error;     // empty: the line is flushed
+        bool rotated = false;  // the next line begins a new file
+    };
+    /// One line for the audit file, audit.jsonl, which only grows.
+    audited audit(std::string_view line);
 
   private:
     std::string folder_;

@@ -38,7 +38,7 @@ std::vector<maintenance_effect> maintenance::on(maintenance_event const& e, mome
                    [&](event::end_told const&) { end_told(); },
                    [&](event::tick const&) { tick(); },
                    [&](event::persisted const&) { persisted(); },
-                   [&](event::persist_failed const& f) { persist_failed(f.error); },
+                   [&](event::persist_failed const& f) { persist_failed(f); },
                    [&](event::published const& p) {
                        if (!snapshot_) snapshot_ = p.snapshot;
                    },
@@ -248,10 +248,16 @@ void maintenance::persisted() {
     }
 }
 
-void maintenance::persist_failed(std::string const& error) {
+void maintenance::persist_failed(event::persist_failed const& f) {
     if (!at_disk_) return;
+    if (f.in_place && opens(record_, pending_->record)) {
+        // "It stays closed" would not be true: whatever kills Lull now, the next one opens.
+        say(effect::loudness::warning, "not_flushed",
+            f.error + "; goes on to open " + site_ + ". After a loss of power it may be found closed");
+        return persisted();
+    }
     at_disk_ = false;
-    std::string const text = "cannot write the state file: " + error;
+    std::string const text = "cannot write the state file: " + f.error;
     switch (pending_->then) {
         case then::entered:
             pending_.reset();

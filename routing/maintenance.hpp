@@ -11,7 +11,8 @@
 //
 // What a client may do follows from view().mode alone. Rules that hold at every step (and are tested so):
 // - A record is persisted before what it says is published; `publish` never follows a failed persist.
-// - read_write is published only after a record that says read_write is on disk, and then only once.
+// - read_write is published only after a record that says read_write is on disk, and then only once. (A record
+//   that opens, is in its place and could not be flushed counts: a power cut then finds the site closed.)
 // - Sealed is reached only after every worker has taken over a snapshot of this epoch and reported no writer,
 //   and, where the control role can see the primary, with an LSN that covers every commit and is flushed.
 // - Replicas that may have been paused are in the record until a resume was confirmed.
@@ -157,7 +158,7 @@ class maintenance {
     void restart(event::restart const&);
     void tick();
     void persisted();
-    void persist_failed(std::string const& error);
+    void persist_failed(event::persist_failed const& f);
     void end_told();
     void persist(maintenance_record, then);
     void publish();       // what workers see changed, but not the mode

@@ -17,7 +17,27 @@ std::vector<window_request const*> all_claims(maintenance_record const& r) {
     return all;
 }
 
+/// How far from open a restart with this begins.
+int distance(phase p) {
+    switch (p) {
+        case phase::read_write:
+            return 0;
+        case phase::reopening:
+            return 1;
+        case phase::draining:
+        case phase::sealing:
+        case phase::sealed:
+        case phase::recovering:
+            return 2;
+    }
+    return 2;
+}
+
 }  // namespace
+
+bool opens(maintenance_record const& before, maintenance_record const& after) {
+    return distance(after.phase) < distance(before.phase);
+}
 
 std::optional<wall_time> expected_end(maintenance_record const& r) {
     std::optional<wall_time> latest = r.request.until;

@@ -62,8 +62,10 @@ struct restart {
 struct end_told {};
 struct tick {};
 struct persisted {};
+/// `in_place`: only a loss of power can bring the old record back.
 struct persist_failed {
     std::string error;
+    bool in_place = false;
 };
 /// The site as of now is in this snapshot and in all later ones.
 struct published {

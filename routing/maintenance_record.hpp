@@ -121,6 +121,8 @@ struct maintenance_record {
     friend bool operator==(maintenance_record const&, maintenance_record const&) = default;
 };
 
+/// Whether a restart with `after` leads to an open site where one with `before` would stay closed, or sooner.
+[[nodiscard]] bool opens(maintenance_record const& before, maintenance_record const& after);
 /// When all reasons are expected to be gone; nothing where one of them does not say.
 [[nodiscard]] std::optional<wall_time> expected_end(maintenance_record const& r);
 /// Null: there is no reason of that name.

@@ -406,6 +406,49 @@ def test_a_disk_that_cannot_be_written(make_lull, tmp_path, kind):
         disk.remove()
 
 
+FLUSH = r"""
+#include <errno.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <stdlib.h>
+#include <unistd.h>
+int fsync(int fd) {
+    struct stat of;
+    if (access(getenv("FOLDERS_FAIL"), F_OK) == 0 && fstat(fd, &of) == 0 && S_ISDIR(of.st_mode)) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+"""
+
+
+def test_a_folder_that_cannot_be_flushed(make_lull, tmp_path):
+    """The new state is in its place then. What is told is what a restart finds: not entered and open, or opened and open."""
+    source, library, broken = tmp_path / "flush.c", tmp_path / "flush.so", tmp_path / "broken"
+    source.write_text(FLUSH)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    lull = make_lull(start=False)
+    lull.extra_environment = {"LD_PRELOAD": str(library), "FOLDERS_FAIL": str(broken)}
+    lull.start()
+    broken.touch()
+    status, problem = lull.admin("PUT", "/sites/shop/maintenance", {"wait_ms": 5000})
+    assert status >= 500 and "cannot flush the folder" in str(problem) and is_told(lull, problem, "on")
+    assert lull.site()["mode"] == "read_write" and writes(lull)
+    lull.kill9()
+    lull.start()
+    assert lull.site()["mode"] == "read_write" and writes(lull)
+    broken.unlink()
+    lull.on()
+    broken.touch()
+    lull.off()
+    assert writes(lull) and "After a loss of power" in lull.log()
+    lull.kill9()
+    lull.start()
+    assert lull.site()["mode"] == "read_write" and writes(lull)
+    broken.unlink()
+
+
 def test_an_unusable_state_folder_is_said_at_the_start(make_lull, tmp_path):
     file = tmp_path / "a file"
     file.write_text("x")

@@ -2,17 +2,42 @@
 
 #include <doctest/doctest.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
+#include <set>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 using namespace lull;
 using namespace lull::routing;
 namespace fs = std::filesystem;
+
+namespace {
+
+/// What fsync() does to folders, by the name that the system has for them.
+bool folders_flush = true;
+std::set<std::string> flushed_folders;
+
+}  // namespace
+
+/// In place of that of libc, in this program.
+extern "C" int fsync(int fd) {
+    std::error_code error;
+    auto const path = fs::read_symlink("/proc/self/fd/" + std::to_string(fd), error);
+    if (!error && fs::is_directory(path, error)) {
+        if (!folders_flush) {
+            errno = EIO;
+            return -1;
+        }
+        flushed_folders.insert(path.string());
+    }
+    return static_cast<int>(::syscall(SYS_fsync, fd));
+}
 
 namespace {
 
@@ -94,7 +119,14 @@ TEST_CASE("a state is read as it was written") {
 TEST_CASE("the audit file is bounded, and still tells that there were windows") {
     folder f;
     state_file state(f.path, 100);
-    for (int i = 0; i < 50; ++i) CHECK(state.audit("{\"line\": " + std::to_string(i) + "}").empty());
+    int rotated = 0;
+    for (int i = 0; i < 50; ++i) {
+        auto const done = state.audit("{\"line\": " + std::to_string(i) + "}");
+        CHECK(done.error.empty());
+        CHECK(done.rotated == !fs::exists(f.path + "/audit.jsonl"));
+        rotated += done.rotated;
+    }
+    CHECK(rotated > 2);
     CHECK(fs::file_size(f.path + "/audit.jsonl.1") < 200);
     CHECK(text_of(f.path + "/audit.jsonl.1").find("\"line\": 4") != std::string::npos);
     fs::remove(f.path + "/audit.jsonl");
@@ -160,7 +192,7 @@ TEST_CASE("the folder is made, private, and remembers") {
         REQUIRE(::stat(path.c_str(), &s) == 0);
         CHECK((s.st_mode & 0777) == 0700);
         CHECK(file.load().fresh);
-        CHECK(file.save(records).empty());
+        CHECK(file.save(records).error.empty());
         CHECK_FALSE(fs::exists(path + "/state.json.new"));
     }
     state_file file(path);
@@ -195,7 +227,7 @@ TEST_CASE("a state that cannot be read is a problem, never nothing, and is kept"
     }
     write(path, R"({"version": 9, "sites": {"shop": "whatever"}})");
     auto const problem = file.load().problem;
-    CHECK(file.save({}).empty());
+    CHECK(file.save({}).error.empty());
     bool kept = false;
     for (auto const& entry : fs::directory_iterator(f.path))
         kept = kept || entry.path().filename().string().starts_with("state.json.unreadable-");
@@ -205,8 +237,8 @@ TEST_CASE("a state that cannot be read is a problem, never nothing, and is kept"
 TEST_CASE("a state that is missing where windows were before is a problem") {
     folder f;
     state_file file(f.path);
-    CHECK(file.save({{"shop", full()}}).empty());
-    CHECK(file.audit(R"({"event":"sealed"})").empty());
+    CHECK(file.save({{"shop", full()}}).error.empty());
+    CHECK(file.audit(R"({"event":"sealed"})").error.empty());
     fs::remove(f.path + "/state.json");
     auto const loaded = file.load();
     CHECK_FALSE(loaded.fresh);
@@ -217,33 +249,55 @@ TEST_CASE("a save that fails leaves the old state") {
     folder f;
     state_file file(f.path);
     maintenance_records records{{"shop", full()}};
-    REQUIRE(file.save(records).empty());
+    REQUIRE(file.save(records).error.empty());
     auto const before = text_of(f.path + "/state.json");
     fs::create_directory(f.path + "/state.json.new");  // in the way, also for root
     records["shop"].epoch = epoch{99};
-    CHECK_FALSE(file.save(records).empty());
+    CHECK_FALSE(file.save(records).error.empty());
     CHECK(text_of(f.path + "/state.json") == before);
     fs::remove(f.path + "/state.json.new");
-    CHECK(file.save(records).empty());
+    CHECK(file.save(records).error.empty());
+}
+
+TEST_CASE("a save whose rename cannot be flushed says that the new state is what a restart finds") {
+    folder f;
+    state_file file(f.path);
+    maintenance_records records{{"shop", full()}};
+    REQUIRE(file.save(records).error.empty());
+    records["shop"].epoch = epoch{99};
+    folders_flush = false;
+    auto const saved = file.save(records);
+    folders_flush = true;
+    CHECK(saved.error.find("cannot flush") != std::string::npos);
+    CHECK(saved.in_place);
+    CHECK(file.load().records == records);
+}
+
+TEST_CASE("a folder that is made is flushed into its parent") {
+    folder f;
+    flushed_folders.clear();
+    state_file const file(f.path + "/state");
+    CHECK(flushed_folders.contains(f.path));
 }
 
 TEST_CASE("a full disk") {
     folder f;
     state_file file(f.path);
     maintenance_records records{{"shop", full()}};
-    REQUIRE(file.save(records).empty());
+    REQUIRE(file.save(records).error.empty());
     auto const before = text_of(f.path + "/state.json");
     fs::create_symlink("/dev/full", f.path + "/state.json.new");
-    auto const error = file.save(records);
-    CHECK(error.find("No space left") != std::string::npos);
+    auto const saved = file.save(records);
+    CHECK_FALSE(saved.in_place);
+    CHECK(saved.error.find("No space left") != std::string::npos);
     CHECK(text_of(f.path + "/state.json") == before);
 }
 
 TEST_CASE("the audit file only grows") {
     folder f;
     state_file file(f.path);
-    CHECK(file.audit("{\"n\":1}").empty());
-    CHECK(file.audit("{\"n\":2}").empty());
+    CHECK(file.audit("{\"n\":1}").error.empty());
+    CHECK(file.audit("{\"n\":2}").error.empty());
     CHECK(text_of(f.path + "/audit.jsonl") == "{\"n\":1}\n{\"n\":2}\n");
 }
 

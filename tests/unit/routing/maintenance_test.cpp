@@ -353,6 +353,47 @@ TEST_CASE("a disk that cannot be written") {
     }
 }
 
+TEST_CASE("a record that is in its place and could not be flushed") {
+    world w;
+    SUBCASE("does not close: nothing has changed, and a restart finds it so") {
+        w.disk_flushes = false;
+        w.begin();
+        CHECK(w.state() == phase::read_write);
+        CHECK(w.disk.phase == phase::read_write);
+        CHECK(w.modes.empty());
+        CHECK(w.machine->error());
+    }
+    SUBCASE("opens: a restart would, whatever was told") {
+        w.begin();
+        w.pass(seconds(1));
+        w.disk_flushes = false;
+        w.finish();
+        w.pass(seconds(5));
+        CHECK(w.state() == phase::read_write);
+        CHECK(w.disk.phase == phase::read_write);
+        CHECK(std::count(w.said.begin(), w.said.end(), "not_flushed") == 2);  // reopening, read_write
+    }
+    SUBCASE("seals nothing, and what was entered is opened again") {
+        w.begin();
+        w.disk_flushes = false;
+        w.pass(seconds(5));
+        CHECK(w.state() == phase::read_write);
+        CHECK(w.disk.phase == phase::read_write);
+        CHECK(std::count(w.modes.begin(), w.modes.end(), mode::sealed) == 0);
+    }
+    SUBCASE("ends no reason") {
+        w.begin();
+        w.pass(seconds(1));
+        window_request second;
+        second.as = "second";
+        w.begin(second);
+        w.disk_flushes = false;
+        w.feed(event::finish{w.healthy(), "second"});
+        CHECK(w.machine->claims(w.now).size() == 2);
+        CHECK(w.disk.others.size() == 1);
+    }
+}
+
 TEST_CASE("a frozen replica that is restarted") {
     world w;
     w.begin();

@@ -14,11 +14,14 @@ TEST_CASE("a walk through everything that may go wrong") {
         auto const one_in = [&](unsigned n) { return dice() % n == 0; };
         char const* const names[] = {"operator", "schedule", "upgrade"};
         world w;
+        w.fence_policy = static_cast<config::fence_policy>(dice() % 4);
+        if (w.fence_policy == config::fence_policy::automatic) w.fence_policy = config::fence_policy::off;
+        w.nobody_mends = true;
         w.pass(milliseconds(100));
         for (int turn = 0; turn < 300; ++turn) {
             auto& replica = std::next(w.replicas.begin(), dice() % 2)->second;
             auto& worker = w.workers[dice() % 2];
-            switch (dice() % 29) {
+            switch (dice() % 34) {
                 case 0: {
                     window_request r;
                     r.drain_timeout = seconds(dice() % 5);
@@ -90,6 +93,21 @@ TEST_CASE("a walk through everything that may go wrong") {
                 case 18:
                     w.running.clear();
                     break;
+                case 22:
+                    w.fence.up = !one_in(3);
+                    break;
+                case 23:
+                    w.fence.rights = !one_in(5);
+                    break;
+                case 24:
+                    w.fence.stubborn = one_in(3);
+                    break;
+                case 25:
+                case 26:
+                    // Who comes while it stands cannot write.
+                    ++(w.fence.settings[""] == "on" ? w.fence.inside : w.fence.outsiders);
+                    if (w.fence.settings[""].empty()) w.fence.settings.erase("");
+                    break;
                 case 19:
                     w.deliver();
                     break;
@@ -106,7 +124,8 @@ TEST_CASE("a walk through everything that may go wrong") {
             each.silent = false;
             each.writers = 0;
         }
-        w.primary_up = w.disk_works = true;
+        w.primary_up = w.disk_works = w.fence.up = w.fence.rights = true;
+        w.fence.stubborn = false;
         w.leftovers.clear();
         w.running.clear();
         w.pass(seconds(3));
@@ -116,5 +135,8 @@ TEST_CASE("a walk through everything that may go wrong") {
         w.pass(seconds(3));
         for (auto const& [address, r] : w.replicas) CHECK(r.state == pause_state::not_paused);
         CHECK(w.disk.replicas.empty());
+        CHECK(w.fence.settings.empty());
+        CHECK(w.disk.fence.empty());
+        CHECK(w.fence.inside == 0);
     }
 }

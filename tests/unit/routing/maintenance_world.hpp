@@ -62,6 +62,7 @@ class world {
     std::uint64_t inserted = 1000, flushed = 1000;
     bool primary_up = true, nudge_works = true;
     bool disk_works = true;
+    bool disk_flushes = true;  // else a record is in its place, or the one before is put back, with an error
     std::vector<std::string> leftovers;
     std::vector<event::writing_session> misjudged;  // sessions of Lull's that no worker takes for writers
     bool hooks_end = true;
@@ -74,6 +75,7 @@ class world {
     config::fence_policy fence_policy = config::fence_policy::off;
     config::prepared_policy prepared_policy = config::prepared_policy::report;
     model_fence fence;
+    bool nobody_mends = false;  // nobody but Lull changes what a fence does
     std::vector<std::string> prepared;
 
     std::uint64_t snapshots = 0;
@@ -109,6 +111,9 @@ class world {
                 ++persists;
                 if (!disk_works || persists == fail_persist_number) {
                     take(machine->on(event::persist_failed{"No space left on device"}, at()));
+                } else if (!disk_flushes) {
+                    if (opens(machine->record(), p->record)) disk = p->record;
+                    take(machine->on(event::persist_failed{"cannot flush", true}, at()));
                 } else {
                     CHECK(p->record.epoch >= disk.epoch);
                     disk = p->record;
@@ -219,6 +224,10 @@ class world {
     /// Whatever stands still by our order is named on the disk.
     void check() {
         if (lost) return;
+        if (nobody_mends && seen.phase == phase::sealed && fence_policy == config::fence_policy::required) {
+            for (auto const& role : fence.own) CHECK(fence.settings[role] == "on");
+            CHECK(fence.outsiders == 0);
+        }
         for (auto const& [address, r] : replicas) {
             if (r.state == pause_state::not_paused) continue;
             CHECK_MESSAGE(std::any_of(disk.replicas.begin(), disk.replicas.end(),
