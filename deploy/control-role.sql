@@ -6,7 +6,8 @@ CREATE ROLE lull LOGIN PASSWORD :'password';
 GRANT pg_monitor TO lull;
 -- Sealing is proved with an LSN that is flushed, which takes a record of one's own in the write-ahead log. Everybody may do
 -- this by default; the grant is for servers where PUBLIC has lost it.
-GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) TO lull;
+SELECT format('GRANT EXECUTE ON FUNCTION %s TO lull', oid::regprocedure) FROM pg_proc
+  WHERE proname = 'pg_logical_emit_message' AND pronamespace = 'pg_catalog'::regnamespace \gexec
 -- Optional: to end a backend whose connection to Lull broke in the middle of a write, and which sealing waits for. Without it such
 -- a one is waited for and named, and has to be ended by hand where it does not end by itself.
 -- GRANT pg_signal_backend TO lull;

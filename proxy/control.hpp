@@ -158,6 +158,7 @@ class control final : public control_port, public admin_desk {
     void ask_replica(managed_site& s, routing::effect::ask_replica const& what);
     server* find_server(std::string const& address);
     server& primary_of(managed_site const& s);
+    server const* who_lacks_rights(managed_site const& s, std::vector<std::string> const& to_freeze);
     bool provable(managed_site const& s) const;
     std::vector<std::string> freezable(managed_site const& s) const;
     std::vector<std::string> healthy_replicas(managed_site const& s) const;

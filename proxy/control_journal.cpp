@@ -5,6 +5,7 @@
 #include "proxy/control.hpp"
 #include "proxy/journal_show.hpp"
 #include "proxy/log.hpp"
+#include "proxy/pg_settings_core.hpp"
 #include "routing/write_rules.hpp"
 
 #include <boost/asio/post.hpp>
@@ -17,6 +18,14 @@ namespace lull {
 namespace {
 
 constexpr std::size_t most_credentials = 10'000;
+
+/// Of what its session has made, all that might make it another role.
+std::vector<std::string> made_roles(journal_entry const& entry) {
+    std::vector<std::string> out;
+    for (std::string const& sql : entry.settings)
+        if (ascii_lower(sql).find("role") != std::string::npos) out.push_back(sql);
+    return out;
+}
 
 }  // namespace
 
@@ -60,7 +69,13 @@ void control::keep(routing::site_id site, journal_entry entry, server_credential
                    std::function<void(journal_outcome)> then) {
     config::journal_limits limits;
     journal_rights::question question{
-        .site = site, .site_name = {}, .primary = {}, .database = entry.database, .user = entry.user, .credentials = credentials};
+        .site = site,
+        .site_name = {},
+        .primary = {},
+        .database = entry.database,
+        .user = entry.user,
+        .credentials = credentials,
+        .roles = made_roles(entry)};
     {
         std::lock_guard const lock(shared_);
         auto const index = static_cast<std::size_t>(site);
@@ -95,7 +110,7 @@ void control::ask_for_rights(managed_site& s) {
         if (key.first == s.id && may_journal(key.second))
             for (std::string const& database : settings.databases)
                 rights_.expect({s.id, s.name, primaries_[static_cast<std::size_t>(s.id)], database, key.second,
-                                credentials});
+                                credentials, {}});
 }
 
 void control::logged_in(routing::site_id site, std::string const& user,

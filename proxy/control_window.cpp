@@ -126,6 +126,20 @@ std::string control::why_not_freezable(managed_site const& s) const {
     return why;
 }
 
+/// The primary; or a replica, where none of those that are to be frozen can be.
+control::server const* control::who_lacks_rights(managed_site const& s, std::vector<std::string> const& to_freeze) {
+    if (!provable(s)) return nullptr;
+    server const& primary = primary_of(s);
+    if (primary.look.reached && !primary.look.in_recovery && !primary.look.lacks.empty()) return &primary;
+    server const* lacking = nullptr;
+    for (std::string const& address : to_freeze) {
+        server const* const replica = find_server(address);
+        if (!replica || replica->look.lacks.empty()) return nullptr;
+        lacking = replica;
+    }
+    return lacking;
+}
+
 admin_answer control::begin(std::string const& name, json const& in) {
     managed_site* const s = find_site(name);
     if (!s) return unknown_site(name);
@@ -158,6 +172,16 @@ admin_answer control::begin(std::string const& name, json const& in) {
                     " --no-freeze`, or `freeze: off` for the site (reads then go to the primary and "
                     "wait for the migration's locks)");
     }
+    // It would come out in the middle of entering, with writes refused meanwhile.
+    if (server const* const lacking = open ? who_lacks_rights(*s, event.replicas) : nullptr)
+        return problem(409, "Maintenance was not entered",
+                       "on " + config::format_endpoint(lacking->value.address) + " the control role \"" +
+                           config_->clusters.at(s->settings->cluster).control->user + "\" may not " + lacking->look.lacks,
+                       "as a superuser on the primary, in database " +
+                           config_->clusters.at(s->settings->cluster).control->database + ": " + lacking->look.grant +
+                           (lacking->value.role == routing::role::replica
+                                ? "; or go without: `lull maintenance on " + name + " --no-freeze`"
+                                : ""));
     for (routing::claim_view const& c : s->machine->claims(std::chrono::steady_clock::now()))
         if (c.claim.as == request.as && c.lease_left && !c.lapsed && c.claim.owner != request.owner)
             return problem(

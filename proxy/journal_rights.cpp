@@ -15,10 +15,13 @@ constexpr milliseconds connecting{3000};
 // So long a right that is missing, or a primary that cannot be asked, is not asked for again.
 constexpr milliseconds again_after{5000};
 constexpr std::size_t most_expected = 200;
+// Beyond it those of the login role alone are looked at.
+constexpr std::size_t most_standings = 10'000;
 
 // What journal_replay_core asks, as the role whose writes it runs.
 constexpr char const* rights_sql =
-    "SELECT pg_catalog.string_agg(f, ', ') FROM pg_catalog.unnest(ARRAY["
+    "SELECT pg_catalog.string_agg(f, ', ') OPERATOR(pg_catalog.||) ' TO ' OPERATOR(pg_catalog.||)"
+    " pg_catalog.quote_ident(current_user) FROM pg_catalog.unnest(ARRAY["
     "'pg_catalog.pg_control_system()', 'pg_catalog.pg_walfile_name(pg_catalog.pg_lsn)',"
     " 'pg_catalog.pg_current_wal_insert_lsn()', 'pg_catalog.pg_current_xact_id()',"
     " 'pg_catalog.pg_xact_status(pg_catalog.xid8)', 'pg_catalog.pg_current_wal_flush_lsn()']) AS f WHERE NOT"
@@ -47,11 +50,17 @@ void journal_rights::enqueue(question q, eagerness how) {
     wake_.notify_one();
 }
 
+journal_rights::standing& journal_rights::standing_of(question& q) {
+    if (auto const at = standings_.find({q.site, q.database, q.user, q.roles}); at != standings_.end()) return at->second;
+    if (standings_.size() >= most_standings) q.roles.clear();
+    return standings_[{q.site, q.database, q.user, q.roles}];
+}
+
 void journal_rights::ask(question q, then known) {
     std::string why_not;
     {
         std::lock_guard const lock(mutex_);
-        standing& s = standings_[{q.site, q.database, q.user}];
+        standing& s = standing_of(q);
         bool const stale = !s.known || steady_clock::now() - s.asked > again_after;
         if (stale) {
             s.waiting.push_back(std::move(known));
@@ -66,7 +75,7 @@ void journal_rights::ask(question q, then known) {
 void journal_rights::expect(question q) {
     std::lock_guard const lock(mutex_);
     if (jobs_.size() >= most_expected) return;  // they are asked for when they come
-    if (!std::exchange(standings_[{q.site, q.database, q.user}].asking, true))
+    if (!std::exchange(standing_of(q).asking, true))
         enqueue(std::move(q), eagerness::expected);
 }
 
@@ -84,7 +93,8 @@ std::vector<std::string> journal_rights::problems(routing::site_id site) const {
     std::vector<std::string> out;
     for (auto const& [key, s] : standings_)
         if (key.site == site && !s.why_not.empty())
-            out.push_back("writes of " + key.user + " in " + key.database + " are refused: " + s.why_not);
+            out.push_back("writes of " + key.user + (key.roles.empty() ? "" : " (" + key.roles.front() + ")") + " in " +
+                          key.database + " are refused: " + s.why_not);
     return out;
 }
 
@@ -98,12 +108,12 @@ void journal_rights::run() {
             next = std::move(jobs_.front());
             jobs_.pop_front();
         }
-        question const& q = next.what;
+        question& q = next.what;
         finding const found = look(q);
         std::vector<then> waiting;
         {
             std::lock_guard const lock(mutex_);
-            standing& s = standings_[{q.site, q.database, q.user}];
+            standing& s = standing_of(q);
             waiting = std::exchange(s.waiting, {});
             s.asking = false;
             s.known = found.logged_in || !waiting.empty();
@@ -131,13 +141,18 @@ journal_rights::finding journal_rights::look(question const& q) {
             return {true, true, "two connections of it are needed to run the journal: " + login.message};
         return {.reached = false};
     }
+    for (std::string const& sql : q.roles) {
+        replay_answer const a = writes.query(sql, until);
+        if (a.lost) return {.reached = false};
+        if (!a.ok()) return {true, true, sql + " fails there: " + a.sqlstate + " " + a.message};
+    }
     replay_answer const a = writes.query(rights_sql, until);
     if (a.lost) return {.reached = false};
     if (!a.ok()) return {true, true, "its rights cannot be asked for: " + a.sqlstate + " " + a.message};
     if (!a.value) return {};
     return {true, true,
             "it may not call what the replay has to. As a superuser in " + q.database +
-                ": GRANT EXECUTE ON FUNCTION " + *a.value + " TO \"" + q.user + "\""};
+                ": GRANT EXECUTE ON FUNCTION " + *a.value};
 }
 
 }  // namespace lull

@@ -28,6 +28,7 @@ class journal_rights {
         std::string database;
         std::string user;
         server_credentials credentials;
+        std::vector<std::string> roles;  // SQL of the client's session that makes it another role
     };
     /// Empty: it can be run, or the primary cannot be asked now, which says nothing. Otherwise why not, and what to do.
     using then = std::function<void(std::string const& why_not)>;
@@ -51,6 +52,7 @@ class journal_rights {
         routing::site_id site{};
         std::string database;
         std::string user;
+        std::vector<std::string> roles;
         friend auto operator<=>(key const&, key const&) = default;
     };
     struct standing {
@@ -73,6 +75,7 @@ class journal_rights {
     void enqueue(question q, eagerness how);
     void run();
     finding look(question const& q);
+    standing& standing_of(question& q);
 
     std::atomic<bool> stop_{false};
     mutable std::mutex mutex_;

@@ -24,7 +24,7 @@ struct open_connection {
     std::uint32_t pid = 0;
 };
 std::mutex open_mutex;
-std::map<pg_conn*, open_connection> open_connections;
+std::map<void const*, open_connection> open_connections;  // by whoever has it
 
 std::string trimmed(char const* text) {
     std::string out = text ? text : "";
@@ -144,6 +144,16 @@ std::vector<std::uint32_t> control_pids(config::endpoint const& where) {
     for (auto const& [connection, at] : open_connections)
         if (at.server == name) pids.push_back(at.pid);
     return pids;
+}
+
+own_backend::own_backend(config::endpoint const& where, std::uint32_t pid) {
+    std::lock_guard const lock(open_mutex);
+    open_connections[this] = {config::format_endpoint(where), pid};
+}
+
+own_backend::~own_backend() {
+    std::lock_guard const lock(open_mutex);
+    open_connections.erase(this);
 }
 
 bool can_connect(config::endpoint const& where) {

@@ -21,8 +21,17 @@ pg_conn* pg_connect(config::endpoint const& where, config::login_role const& rol
                     config::server_tls const& tls, std::string& error);
 /// Ends what pg_connect() made.
 void pg_close(pg_conn* connection);
-/// The backends at that server of connections that pg_connect() made and that are not closed yet. Any thread.
+/// The backends at that server of connections that pg_connect() made and that are not closed yet, and those that
+/// an own_backend names. Any thread.
 std::vector<std::uint32_t> control_pids(config::endpoint const& where);
+/// A backend of a connection that was made otherwise. As long as this lives nobody takes it for a session past Lull.
+class own_backend {
+  public:
+    own_backend(config::endpoint const& where, std::uint32_t pid);
+    ~own_backend();
+    own_backend(own_backend const&) = delete;
+    own_backend& operator=(own_backend const&) = delete;
+};
 /// Whether anybody accepts connections there.
 bool can_connect(config::endpoint const& where);
 

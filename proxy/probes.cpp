@@ -17,7 +17,16 @@ constexpr char const* look_sql =
     " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END,"
     " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END,"
     " CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END,"
-    " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END";
+    " CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END,"
+    " pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),"
+    // Whatever arguments it has here: from version 17 on one more.
+    " (SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace"
+    " AND proname = 'pg_logical_emit_message' AND proargtypes[2] = 'text'::regtype"
+    " AND NOT has_function_privilege(oid, 'EXECUTE') LIMIT 1),"
+    " has_function_privilege('pg_wal_replay_pause()', 'EXECUTE')"
+    " AND has_function_privilege('pg_wal_replay_resume()', 'EXECUTE')";
+
+constexpr char const* freeze_functions = "pg_wal_replay_pause(), pg_wal_replay_resume()";
 
 }  // namespace
 
@@ -115,6 +124,18 @@ bool probe::look_now() {
             look.flushed = r.lsn(0, 2);
             look.replayed = r.lsn(0, 3);
             if (!r.null(0, 4)) look.paused = r.text(0, 4) == "t";
+            auto const lacks = [&](std::string what, std::string const& grant) {
+                look.lacks = std::move(what);
+                look.grant = grant + " TO \"" + role_->user + "\"";
+            };
+            if (look.in_recovery) {
+                if (r.text(0, 7) != "t")
+                    lacks("pause and resume its replay", std::string("GRANT EXECUTE ON FUNCTION ") + freeze_functions);
+            } else if (r.text(0, 5) != "t") {
+                lacks("see what others do there", "GRANT pg_monitor");
+            } else if (!r.null(0, 6)) {
+                lacks("have the log flushed", "GRANT EXECUTE ON FUNCTION " + r.text(0, 6));
+            }
         } else {
             look.error = r.error();
             disconnect();
@@ -155,8 +176,7 @@ probe::replica_answer probe::do_replica(routing::replica_order order) {
             f.rights = r.sqlstate() == "42501";
             if (f.rights)
                 f.fix = "on the primary, in database " + role_->database +
-                        ": GRANT EXECUTE ON FUNCTION pg_wal_replay_pause(), pg_wal_replay_resume() TO \"" +
-                        role_->user + "\"; or set freeze: off for the site";
+                        ": GRANT EXECUTE ON FUNCTION " + freeze_functions + " TO \"" + role_->user + "\"; or set freeze: off for the site";
             return f;
         }
     }

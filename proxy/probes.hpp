@@ -37,6 +37,8 @@ struct server_look {
     routing::lsn flushed{};      // primary
     routing::lsn replayed{};     // standby
     std::optional<bool> paused;  // standby; nothing: not known
+    std::string lacks;           // a right without which nothing can be sealed, or this replica not frozen
+    std::string grant;           // ... and the statement that gives it
 };
 
 /// What one wants to know of a primary.

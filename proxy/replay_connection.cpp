@@ -53,6 +53,7 @@ replay_connection::~replay_connection() {
 void replay_connection::close() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
+    own_.reset();
     in_.clear();
     tls_.reset();
 }
@@ -164,6 +165,7 @@ replay_login replay_connection::log_in(replay_server const& server, std::string 
             case state::ready:
                 pid_ = static_cast<std::uint32_t>(reported.pid);
                 secret_ = reported.secret;
+                own_.emplace(server.where, pid_);
                 return {};
             case state::failed: {
                 auto const fields =

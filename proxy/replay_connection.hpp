@@ -5,6 +5,7 @@
 
 #include "config/model.hpp"
 #include "proxy/journal_replay_core.hpp"
+#include "proxy/pg_query.hpp"
 #include "proxy/pg_server_login_core.hpp"
 #include "proxy/tls_context.hpp"
 
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <sys/socket.h>
@@ -58,6 +60,7 @@ class replay_connection {
     std::atomic<bool> const& stop_;
     int fd_ = -1;
     std::uint32_t pid_ = 0;
+    std::optional<own_backend> own_;  // while it is open
     std::string secret_;     // of its BackendKeyData
     replay_server server_;
     sockaddr_storage peer_{};

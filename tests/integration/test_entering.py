@@ -167,16 +167,39 @@ def test_a_broken_session_in_a_transaction_is_ended_where_that_is_allowed(make_l
     assert primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)) == []
 
 
-def test_nothing_is_proved_by_a_role_that_cannot_see_others(make_lull, primary):
+def test_a_control_role_without_the_rights_to_prove_anything_closes_nothing(make_lull, primary):
+    """What it lacks is named before anything is refused to anybody."""
     lull = make_lull(replicas=False)
-    primary.sql("REVOKE pg_monitor FROM lull")
-    try:
+    for right, take, give in [("GRANT pg_monitor TO", "REVOKE pg_monitor FROM lull", "GRANT pg_monitor TO lull"),
+                              ("GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean,text,text) TO",
+                               "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM PUBLIC",
+                               "GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) TO PUBLIC")]:
+        primary.sql(take)
+        try:
+            time.sleep(1.5)  # longer than between two looks
+            done = lull.cli("maintenance", "on", "shop", check=False)
+            assert done.returncode == 1 and right in done.stderr and "control role" in done.stderr, done.stderr
+            assert lull.site()["mode"] == "read_write"
+        finally:
+            primary.sql(give)
+        time.sleep(1.5)
+    lull.on()
+
+
+def test_nothing_is_proved_by_a_role_that_can_no_longer_see_others(make_lull, primary):
+    lull = make_lull(replicas=False)
+    with lull.wire() as client:
+        client.query("BEGIN")
+        client.query("INSERT INTO log (who) VALUES ('x')")
         lull.begin()
-        wait_for(lambda: "GRANT pg_monitor" in str(lull.site()["waiting_for"]), "the grant that is missing is named")
-        assert lull.site()["mode"] == "draining"
-    finally:
-        primary.sql("GRANT pg_monitor TO lull")
-    lull.wait_mode("sealed")
+        primary.sql("REVOKE pg_monitor FROM lull")
+        try:
+            client.query("COMMIT")
+            wait_for(lambda: "GRANT pg_monitor" in str(lull.site()["waiting_for"]), "the grant that is missing is named")
+            assert lull.site()["mode"] == "draining"
+        finally:
+            primary.sql("GRANT pg_monitor TO lull")
+        lull.wait_mode("sealed")
 
 
 # -- a COMMIT that takes its time ---------------------------------------------------------------------------------------------------------
@@ -276,7 +299,7 @@ def test_a_commit_that_waits_for_a_standby_is_there_when_it_is_cut_short(make_lu
     else:
         with pytest.raises(Closed):
             assert tags(client.until()) == []
-        assert primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)) == []
+        assert primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state <> 'idle'", (pid,)) == []
 
 
 def test_a_write_that_was_taken_for_a_read_is_waited_for(make_lull, primary):

@@ -321,6 +321,34 @@ def test_a_fence_beside_a_frozen_replica(fenced, primary, standby):
         assert tags(client.query(INSERT)) == ["INSERT 0 1"]
 
 
+def test_a_fence_that_is_owed_does_not_end_the_replay_of_the_journal(fenced, primary):
+    """It is taken away while journaled writes are run; who came under it is ended then, but not Lull itself."""
+    lull = fenced({"writes": "journal"})
+    primary.sql("CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(1); RETURN NEW; END$$; "
+                "CREATE TRIGGER slow BEFORE INSERT ON log FOR EACH ROW EXECUTE FUNCTION slow()", db="shop")
+    with lull.wire() as client:
+        client.query("SELECT 1")
+        lull.on()
+        for n in range(6):
+            assert tags(client.query(f"INSERT INTO log (who) VALUES ('journaled {n}')")) == ["INSERT 0 1"]
+    primary.sql("ALTER ROLE lull_fence NOLOGIN")
+    primary.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'lull_fence'")
+    try:
+        lull.admin("DELETE", "/sites/shop/maintenance")
+        running = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%%journaled%%' AND state = 'active' AND pid <> pg_backend_pid()"
+        (pid,), = wait_for(lambda: primary.sql(running), "the journal runs")
+        wait_for(lambda: primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s AND backend_start < now() - interval '2.5 s'", (pid,)),
+                 "it has run for a while")
+    finally:
+        primary.sql("ALTER ROLE lull_fence LOGIN")
+    wait_for(lambda: fence(lull) == "none", "the fence is taken away")
+    assert lull.site()["journal"]["pending"] > 0, "the journal had run before the fence was down: nothing is shown"
+    assert primary.sql(running) == [(pid,)]
+    wait_for(lambda: lull.site()["mode"] == "read_write", "the journal has run")
+    assert primary.sql("SELECT who FROM log ORDER BY id", db="shop") == [(f"journaled {n}",) for n in range(6)]
+    assert not [line for line in audit(lull) if line["event"] == "outsider_ended"]
+
+
 @pytest.mark.parametrize("policy", ["required", "wanted"])
 def test_a_session_past_lull_that_does_not_end(fenced, primary, policy):
     """A backend that is stuck in the system, say. It may still write: with a fence that is required nothing is sealed beside it."""

@@ -564,6 +564,29 @@ def test_what_could_never_be_run_is_not_journaled(make, primary):
     assert log(primary) == ["kept"]
 
 
+def test_the_rights_of_a_role_that_is_taken_by_set_role_are_looked_at(make, primary):
+    """The replay takes it, too, and then asks as that role what it has to."""
+    lull = make()
+    primary.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC; GRANT EXECUTE ON FUNCTION pg_control_system() TO app; "
+                "GRANT INSERT ON log TO helper_role; GRANT USAGE ON SEQUENCE log_id_seq TO helper_role", db="shop")
+    try:
+        lull.on()
+        with lull.wire() as client:
+            assert tags(client.query(insert("as app"))) == ["INSERT 0 1"]
+            assert tags(client.query("SET ROLE helper_role")) == ["SET"]
+            assert errors(client.query(insert("x")))[0]["C"] == "25006"
+            refused = lull.site()["journal"]["refused"]
+            assert len(refused) == 1 and "app (SET ROLE helper_role)" in refused[0], refused
+            assert "GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO helper_role" in refused[0], refused
+            assert tags(client.query("RESET ROLE")) == ["RESET"]
+            assert tags(client.query(insert("as app"))) == ["INSERT 0 1"]
+        lull.off()
+        assert log(primary) == ["as app"] * 2 and lull.site()["journal"]["last"]["failed"] == 0
+    finally:
+        primary.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM app; GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC",
+                    db="shop")
+
+
 def test_a_role_that_can_no_longer_log_in_does_not_stop_the_others(make, primary):
     lull = make({"replay_timeout": "5s"})
     lull.on()
