@@ -114,7 +114,8 @@ window_verdict judge(window_facts const& facts, window_evidence const& evidence)
                             " the migration's, seen on its port");
     if (parts > 0)
         out.shown.push_back(count_of(parts, "commit was a part", "commits were parts") +
-                            " of these (a savepoint, an exception block): later ids, committed in the same microsecond");
+                            " of these (a savepoint, an exception block): later ids, committed in the same microsecond. "
+                            "(Somebody else's commit in that very microsecond could not be told from one)");
     for (std::size_t i = 0; i < outsiders.size() && i < most_named; ++i)
         out.shown.push_back("COMMITTED PAST LULL: " + outsiders[i]);
     if (outsiders.size() > most_named)

@@ -5,6 +5,8 @@ import signal
 import stat
 import time
 
+from harness.cluster import Cluster
+from harness.lull import Lull
 from harness.wait import stays, wait_for
 from harness.wire import errors, tags
 
@@ -291,6 +293,41 @@ def test_verify_says_what_it_cannot_tell(lull, primary):
     assert done.returncode == 4 and "NOT PROVED" in done.stdout and "too short" in done.stdout, done.stdout
 
 
+def test_verify_where_the_server_keeps_no_commit_timestamps():
+    """What it can tell without them, and what it says that it cannot."""
+    servers = Cluster(alone=True)
+    lull = None
+    try:
+        servers.start()
+        servers.primary.sql("ALTER SYSTEM SET track_commit_timestamp = off")
+        servers.primary.restart()
+        servers.reset("shop")
+        lull = Lull(servers, {"sites": {"held": None}}, replicas=False).start()
+
+        def window(*writes):
+            lull.on()
+            for connection in writes:
+                with connection, connection.transaction():
+                    connection.execute("UPDATE items SET n = n + 1")
+                    with connection.transaction():  # a savepoint
+                        connection.execute("UPDATE items SET n = n + 1")
+                    connection.execute("SELECT pg_sleep(1.3)")  # longer than it takes to look
+            lull.off()
+            return lull.cli("verify", "shop", check=False)
+
+        done = window()
+        assert done.returncode == 0 and "PROVED" in done.stdout, done.stdout
+        done = window(lull.migration())
+        assert done.returncode == 4 and "1 commit was the migration's" in done.stdout, done.stdout
+        assert "which of them are parts of others: track_commit_timestamp is off" in done.stdout, done.stdout
+        done = window(servers.primary.connect("shop", application_name="the intruder"))
+        assert done.returncode == 1 and "COMMITTED PAST LULL" in done.stdout and "the intruder" in done.stdout, done.stdout
+    finally:
+        if lull is not None:
+            lull.remove()
+        servers.remove()
+
+
 def test_verify_tells_of_a_prepared_transaction_that_somebody_committed(lull, primary):
     with lull.wire() as client:
         client.query("BEGIN")
@@ -334,3 +371,31 @@ def test_the_end_of_a_window_is_proved_without_being_asked(lull, primary):
     lull.off()
     wait_for(lambda: lull.site()["last_window"]["proof"] == "not_proved", "it says what it could not")
     assert "lull verify shop" in lull.cli("status", "shop").stdout
+
+
+# -- the record --------------------------------------------------------------------------------------------------------------------------
+
+def test_a_window_that_outlives_two_files_of_the_record_can_still_be_found(make_lull):
+    """Past 64 MB a file is put aside, and the one before that is gone: each that begins amid a window says again what it is."""
+    lull = make_lull(replicas=False)
+    lull.on(reason="new shelves")
+    lull.on(**{"as": "second", "reason": "the other reason"})
+    site = lull.site()
+
+    def fill():
+        os.truncate(os.path.join(lull.state_dir, "audit.jsonl"), 65 << 20)  # with a hole: it takes no room
+
+    for _ in range(2):
+        fill()
+        lull.cli("maintenance", "off", "shop", "--as", "second")  # a line, behind which the file is put aside
+        lull.on(**{"as": "second"})
+    fill()
+    lull.kill9()  # what is known comes from the state file
+    lull.start()
+    lull.wait_mode("sealed")
+    lines = [line for line in audit(lull) if line["event"] == "continues"]
+    assert len(lines) == 1 and lines[0]["site"] == "shop", lines
+    line = lines[0]
+    assert (line["as"], line["reason"], line["sealed_lsn"]) == ("operator", "new shelves", site["sealed_lsn"])
+    assert line["sealed_epoch"] == site["epoch"] and line["snapshot"] and line["sealed_at"] == site["sealed_at"]
+    lull.cli("maintenance", "off", "shop", "--all")

@@ -59,6 +59,7 @@ TEST_CASE("a part of a transaction that was seen is known by the microsecond of 
     auto v = judge(past(), {.ids = 4, .committed = {at(101, now.c_str()), at(103, now.c_str()), at(104, now.c_str())}});
     CHECK(v.proof == proof::proved);
     CHECK(says(v.shown, "2 commits were parts"));
+    CHECK(says(v.shown, "could not be told from one"));
     // Not without times, not at another time, not an earlier id, and not of one that nobody saw.
     CHECK(judge(past(), {.committed = {at(101, ""), at(103, "")}}).proof == proof::not_proved);
     CHECK(judge(past(), {.committed = {at(101, now.c_str()), at(103, "2026-11-25 12:00:00.123457Z")}}).proof ==
