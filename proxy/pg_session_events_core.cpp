@@ -92,6 +92,12 @@ void pg_session_core::wind_down(session_step& step) {
         server_->copy_in = false;
     }
     if (segment_open_) {
+        // PostgreSQL does nothing of a segment whose Sync never comes, and a Sync of ours would commit it.
+        if (may_write_) {
+            std::string gone;
+            pg::write_error_response(gone, {.sqlstate = pg::sqlstate::connection_failure, .message = "the client is gone"});
+            fail_extended(std::move(gone), step);
+        }
         step.server.write([](std::string& out) { pg::write_sync(out); });
         server_->owed.push(owed_kind::sync).ours = true;
         segment_open_ = false;
@@ -178,8 +184,8 @@ void pg_session_core::on_choose_again(session_step& step) {
 }
 
 void pg_session_core::on_tick(session_step& step) {
-    // Where the site is open its turn comes, and where it reopens soon: journaled writes are run before it.
-    if (blocked_ == blocked::held && !read_write() && site().mode != routing::mode::reopening &&
+    // Where the site is open its turn comes. While it reopens that may take long: journaled writes are run before it.
+    if (blocked_ == blocked::held && !read_write() &&
         context_.now - held_since_ > site().settings->hold.max_age) {
         leave_hold();
         hold_exhausted_ = true;

@@ -48,6 +48,11 @@ std::size_t pg_session_core::unit(pg::bytes in, session_step& step) {
     if (journal_done_) return finish_journaled(in, step);
     switch (header->type) {
         case pg::frontend::terminate:
+            // In its turn: what came before is answered first. (A segment without its Sync is not.)
+            if (server_ && !server_->owed.empty() && !segment_open_ && !server_->copy_in) {
+                blocked_ = blocked::barrier;
+                return 0;
+            }
             closing_ = step.close_client = true;
             return in.size();
         case pg::frontend::query:

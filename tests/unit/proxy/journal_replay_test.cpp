@@ -34,6 +34,7 @@ struct model_server {
     std::set<std::string> forgotten;  // transaction ids
     std::string origin = "77/00000001";
     bool promoted_when_lost = false;
+    bool breaks_with_rollback = false;
     bool newest = false;      // has transaction_timeout
     bool may_flush = true;    // pg_logical_emit_message() may be called
     int late = 0;             // so many looks pass until a COMMIT that was under way is through
@@ -84,6 +85,7 @@ struct model_server {
         }
         if (is("ROLLBACK")) {
             drop();
+            if (breaks_with_rollback) return {.lost = true};
             now.connected = true;
             return {.tag = "ROLLBACK"};
         }
@@ -152,7 +154,7 @@ struct play {
     model_server server;
     model_disk disk;
     std::map<std::size_t, fault> faults;  // by step
-    std::size_t step = 0;
+    std::size_t step = 0, pauses = 0;
     routing::instant now{};
     std::optional<replay_report> report;
 
@@ -208,6 +210,7 @@ struct play {
             if (w->durable) disk.durable = disk.bytes.size();
             core.recorded({}, now);
         } else if (auto const* p = std::get_if<replay_act::pause>(&next)) {
+            ++pauses;
             if (p->hang_up) server.drop();
             now += p->time;
             core.paused(now);
@@ -371,6 +374,16 @@ TEST_CASE("what the server refuses is not run again, and the others go on") {
     CHECK(p.server.committed == texts{"a", "c"});
     CHECK(p.verdict(2) == journal_result::failed);
     CHECK(p.report->failed == 1);
+}
+
+TEST_CASE("a connection that breaks with the ROLLBACK behind a refused entry is made anew at once") {
+    play p = three();
+    p.server.refuses["a"] = "23505";
+    p.server.breaks_with_rollback = true;
+    p.run();
+    CHECK(p.server.committed == texts{"b", "c"});
+    CHECK(p.contents().verdicts.at(1).sqlstate == "23505");
+    CHECK(p.pauses == 0);  // nothing is asked of a connection that is gone
 }
 
 TEST_CASE("an entry that makes a healthy server fail is given up alone") {

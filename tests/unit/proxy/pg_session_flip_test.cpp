@@ -304,6 +304,23 @@ TEST_CASE("what is too long to be kept, or has been kept too long, is refused") 
     CHECK(s.driver.core().held());
 }
 
+TEST_CASE("a held write gets as old while the site reopens, which a journal may make long, and no older") {
+    scene s({});
+    s.world.site().writes = config::write_policy::hold;
+    s.flip(routing::mode::sealed);
+    s.client(query("insert into t values (1)"));
+    (void)s.told();
+    s.world.pass(std::chrono::milliseconds(40'000));
+    s.flip(routing::mode::reopening);
+    s.world.pass(std::chrono::milliseconds(19'000));
+    s.driver.tick();
+    CHECK(s.driver.core().held());
+    s.world.pass(std::chrono::milliseconds(1'001));
+    s.driver.tick();
+    CHECK(has(s.told(), "E(25006"));
+    CHECK(s.driver.core().fates().over_limit == 1);
+}
+
 TEST_CASE("a write that is held again, after a moment in which the site was open, has waited since the first time") {
     scene s({});
     s.world.site().writes = config::write_policy::hold;

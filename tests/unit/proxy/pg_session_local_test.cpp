@@ -164,3 +164,17 @@ TEST_CASE("a block that found no server is chained with the options that it was 
         CHECK(s.told() == "C(INSERT 0 1) Z(T) ");
     });
 }
+
+TEST_CASE("Terminate is read in its turn: what came before it is answered") {
+    tell([](scene& s) {
+        s.client(query("select 1") + parse("", "select 2") + bind_to("") + execute() + wire::sync() + terminate());
+        s.link();
+        CHECK(!s.driver.closed());
+        s.server(data_row("1") + complete("SELECT 1") + ready('I'));
+        CHECK(!s.driver.closed());
+        s.server(message('1') + message('2') + data_row("2") + complete("SELECT 1") + ready('I'));
+        CHECK(s.told() == "D(1) C(SELECT 1) Z(I) 1 2 D(2) C(SELECT 1) Z(I) ");
+        CHECK(s.driver.closed());
+        CHECK(s.driver.core().finished());
+    });
+}
