@@ -67,6 +67,8 @@ class Chaos:
 
     def kill_server(self, server, dice):
         server.forget_connections()
+        # It makes no more of them now: one that comes between the look and the kill would wait for ever for a lock of the dead.
+        server.process.send_signal(signal.SIGSTOP)
         with open(f"/proc/{server.process.pid}/task/{server.process.pid}/children") as children:
             pids = [int(pid) for pid in children.read().split()]
         server.process.kill()
