@@ -29,7 +29,10 @@ house::totals& house::count() {
 house::house(std::uint64_t seed, options how)
     : dice_(seed),
       how_{.verbose = how.verbose, .strays = true, .sly = how.guards_alone},
-      guards_alone_(how.guards_alone) {
+      guards_alone_(how.guards_alone),
+      fence_policy_(dice_.one_in(2)   ? config::fence_policy::required
+                    : dice_.one_in(4) ? config::fence_policy::wanted
+                                      : config::fence_policy::off) {
     standby_.up = !guards_alone_;
     boot();
 }
@@ -49,6 +52,7 @@ void house::boot() {
     process_->machine = std::make_unique<maintenance>("shop", 2, maintenance::timing{});
     event::restart event;
     event.replicas = {standby_address};
+    event.fence = fence_policy_;
     auto const parsed = disk_.empty() ? std::variant<maintenance_records, std::string>(maintenance_records{})
                                       : parse_state(disk_);
     if (auto const* records = std::get_if<maintenance_records>(&parsed)) {
@@ -143,6 +147,7 @@ void house::carry_out(maintenance_effect const& effect) {
                            mail.push_back(
                                [this, e](std::size_t w) { process_->workers[w]->end_writers(e.terminate); });
                    },
+                   [&](effect::ask_fence const& e) { ask_fence(e); },
                    [](auto const&) {},
                    [&](effect::say const& e) { say("machine: " + e.event + ": " + e.text); },
                },
@@ -150,7 +155,14 @@ void house::carry_out(maintenance_effect const& effect) {
 }
 
 void house::persist(maintenance_record const& record) {
-    if (!disk_works_) return process_->events.push_front(event::persist_failed{"No space left on device"});
+    if (!disk_works_) {
+        // Refused; or in its place and not flushed. Then the one before is put back, if that works and where the
+        // new one does not open.
+        bool const in_place = dice_.one_in(2);
+        if (in_place && (opens(process_->machine->record(), record) || dice_.one_in(2)))
+            disk_ = format_state({{"shop", record}});
+        return process_->events.push_front(event::persist_failed{"No space left on device", in_place});
+    }
     disk_ = format_state({{"shop", record}});
     process_->events.push_front(event::persisted{});
 }
@@ -243,7 +255,7 @@ void house::operate() {
             return feed(event::begin{request,
                                      request.freeze && standby_.up ? std::vector<std::string>{standby_address}
                                                                    : std::vector<std::string>{},
-                                     true});
+                                     true, fence_policy_});
         }
         case phase::draining:
         case phase::sealing:
@@ -266,6 +278,7 @@ void house::step() {
         --clients_to_come_;
         return worker.arrive();
     }
+    if (dice_.one_in(20)) outsider();
     switch (dice_.roll(40)) {
         case 0:
             return dice_.one_in(2) ? operate() : void();
@@ -333,7 +346,7 @@ void house::finish() {
         bool const quiet = process_->jobs.empty() && process_->arrived.empty() && process_->mail[0].empty() &&
                            process_->mail[1].empty();
         if (now.phase == phase::read_write && standby_.state == pause_state::not_paused && quiet &&
-            !process_->replaying)
+            !process_->replaying && !fence_.stands())
             break;
         run_journal();
         if (now.phase != phase::read_write && now.phase != phase::reopening && turn % 20 == 0) operate();
@@ -353,6 +366,7 @@ void house::finish() {
     if (process_->machine->view().phase != phase::read_write)
         violations_.push_back("the site cannot be opened");
     if (standby_.state != pause_state::not_paused) violations_.push_back("the standby stands still for ever");
+    if (fence_.stands()) violations_.push_back("the fence stays up for ever");
     for (auto& w : process_->workers) w->run_out();
     judge_journal(book_, violations_);
 }

@@ -2,11 +2,12 @@
 // machine, the state file, a primary with a log, a standby whose replay is paused and resumed, an operator;
 // and kill -9 between any two effects. What passes between them is late. Judged by the ledger of the model
 // servers: nothing is committed from the moment when sealed was said to the moment when the order to open was
-// given, whatever died meanwhile.
+// given, whatever died meanwhile; by sessions past Lull neither, where a fence is required.
 #pragma once
 
 #include "proxy/state_file.hpp"
 #include "routing/maintenance.hpp"
+#include "tests/sim/sim_fence.hpp"
 #include "tests/sim/sim_worker.hpp"
 
 #include <array>
@@ -65,6 +66,8 @@ class house {
     std::uint64_t publish();
     void ask_primary(routing::effect::ask_primary const& what);
     void ask_standby(routing::effect::ask_replica const& what);
+    void ask_fence(routing::effect::ask_fence const& what);
+    void outsider();
     void report(std::size_t worker);
     void read_mail(std::size_t worker);
     void operate();
@@ -91,6 +94,8 @@ class house {
     bool disk_works_ = true;
     bool primary_up_ = true;
     standby standby_;
+    sim_fence fence_;
+    config::fence_policy const fence_policy_;
     routing::instant now_ = routing::instant{} + std::chrono::hours(1);
     std::unique_ptr<process> process_;
     std::list<std::unique_ptr<sim_server>> orphans_;  // servers of processes that are dead

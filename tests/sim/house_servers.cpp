@@ -76,6 +76,27 @@ void house::ask_standby(effect::ask_replica const& what) {
     });
 }
 
+void house::ask_fence(effect::ask_fence const& what) {
+    process_->jobs.push_back([this, what] {
+        if (!primary_up_) {
+            process_->arrived.push_back(event::fence_failed{what.ticket, "refused", "", event::failure::unreachable});
+            return;
+        }
+        if (!how_.faults_over && dice_.one_in(50)) {
+            process_->arrived.push_back(event::fence_failed{what.ticket, "permission denied", "", event::failure::rights});
+            return;
+        }
+        process_->arrived.push_back(fence_.carry_out(what, dice_, how_.faults_over));
+    });
+}
+
+void house::outsider() {
+    if (!primary_up_ || !fence_.outsider(dice_)) return;
+    say("a commit past Lull");
+    if (book_.sealed && fence_policy_ == config::fence_policy::required)
+        violations_.push_back("committed past Lull while sealed behind a fence");
+}
+
 void house::replay() {
     if (standby_.up && standby_.state == pause_state::not_paused)
         standby_.replayed = lsn{1000 + book_.commits};
