@@ -222,7 +222,12 @@ static void check_indirection(struct walk* w, const List* fields) {
         const char* name = ((const String*)field)->sval;
         w->name(w->context, LULL_NAMED_ATTRIBUTE, "()", name, true);
         enum lull_sql_function class = w->lookup(w->context, NULL, name);
-        if (class != LULL_FUNCTION_UNKNOWN) judge_call(w, class, name, NULL);
+        /* A name that no list has is a column as a rule; but these take one OID, and run what the function of that
+         * OID has in its text. */
+        size_t length = strlen(name);
+        bool validates = length > 10 && same(name + length - 10, "_validator");
+        if (validates) w->name(w->context, LULL_NAMED_FUNCTION, NULL, name, true);
+        if (class != LULL_FUNCTION_UNKNOWN || validates) judge_call(w, class, name, NULL);
     }
 }
 

@@ -155,7 +155,8 @@ TEST_CASE("functions that run code of a type, a table or a function that an argu
     for (char const* sql :
          {"SELECT domain_in('x', 1, -1)", "SELECT array_in('{}', 1, -1)", "SELECT record_in('()', 1, -1)", "SELECT range_in('[]', 1, -1)",
           "SELECT multirange_in('{}', 1, -1)", "SELECT satisfies_hash_partition(1, 2, 0, 'x')", "SELECT fmgr_sql_validator(1)",
-          "SELECT plpgsql_validator(1)", "SELECT pg_input_is_valid('x', 'evil.dom')", "SELECT pg_input_error_info('x', 'evil.dom')"})
+          "SELECT plpgsql_validator(1)", "SELECT (1::oid).fmgr_sql_validator", "SELECT ('f'::regproc).plpgsql_validator",
+          "SELECT pg_input_is_valid('x', 'evil.dom')", "SELECT pg_input_error_info('x', 'evil.dom')"})
         CHECK_MESSAGE(q.of(sql) == a::unknown, sql);
 }
 
