@@ -25,16 +25,14 @@ std::string error(std::string_view sqlstate, std::string_view message, std::stri
     return out;
 }
 
-/// By what is known of it; where the catalog may have changed since, it may still read.
-bool may_call_anything(routing::operation const& op) {
-    return std::ranges::any_of(
-        op.statements, [](routing::statement const& s) { return s.access >= routing::access::unknown; });
-}
-
 std::string unknown_statement(std::string_view name) {
     return error(pg::sqlstate::invalid_sql_statement_name,
                  name.empty() ? std::string("unnamed prepared statement does not exist")
                               : "prepared statement \"" + std::string(name) + "\" does not exist");
+}
+
+std::string unknown_portal(std::string_view name) {
+    return error(pg::sqlstate::invalid_cursor_name, "portal \"" + std::string(name) + "\" does not exist");
 }
 
 }  // namespace
@@ -56,6 +54,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         if (header->type == pg::frontend::sync || header->type == pg::frontend::flush)
             return pg::header_bytes;
     }
+    if (static_cast<char>(in.front()) != pg::frontend::sync && cuts_segment(step)) return 0;
     unit_plan const plan = this->plan(in);
     if (plan.wait) return 0;
     if (plan.messages.empty() || plan.messages.back().type == 0) {
@@ -107,6 +106,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         send_own_query(begin_sql(true, true), step);
         wrap_open_ = true;
     }
+    if (!segment_open_) begun_open_ = read_write();
     segment_open_ = true;
     server_->copy_in = false;  // what is no CopyData ends it with an error
     std::size_t used = 0;
@@ -148,9 +148,15 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
             return true;
         case pg::frontend::describe:
             if (m.of_statement && !m.statement) {
-                fail_extended(unknown_statement(m.name), step);
+                fail_extended(unknown_statement(pg::parse_describe(whole.subspan(pg::header_bytes))->name), step);
                 return true;
             }
+            // Its text may be read anew, as by Parse.
+            if (m.of_statement && !is_dead_block())
+                if (std::string refusal = out_of_place(*m.statement->operation, sent_to::be_read); !refusal.empty()) {
+                    fail_extended(std::move(refusal), step);
+                    return true;
+                }
             if (m.of_statement &&
                 (!m.name.empty() || server_->unnamed != m.statement || !unnamed_is_certain())) {
                 ensure_prepared(m.statement, step);  // also an unnamed one that was left on another server
@@ -177,6 +183,8 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
             if (m.of_statement) {
                 server_->owed.at(server_->owed.size() - 1).before = std::exchange(unnamed_, nullptr);
                 server_->unnamed = nullptr;
+            } else {
+                server_->owed.at(server_->owed.size() - 1).portal = portals_.close(m.name);
             }
             return true;
         case pg::frontend::flush:
@@ -194,7 +202,7 @@ void pg_session_core::forward_sync(session_step& step) {
     step.server.write([](std::string& out) { pg::write_sync(out); });
     owed_reply& owed = server_->owed.push(owed_kind::sync);
     owed.aside = aside_under_way_ = std::exchange(aside_, false);
-    segment_open_ = guard_ended_ = segment_ends_ = false;
+    segment_open_ = guard_ended_ = segment_ends_ = segment_runs_ = begun_open_ = false;
     if (!wrap_open_) return;
     wrap_open_ = false;
     if (block_guarded_) return;  // BEGIN came within: the wrap is the client's block now
@@ -218,7 +226,13 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
         pg::write_error_response(refusal, block_in_statement_mode());
         return fail_extended(std::move(refusal), step);
     }
-    if (guard_needed() && !passing_ && !is_dead_block()) {
+    if (touches_own_names(*m.statement->operation)) return fail_extended(reserved_name_error(), step);
+    bool const dead = is_dead_block();
+    if (std::string refusal = out_of_place(*m.statement->operation, sent_to::be_read); !refusal.empty()) {
+        if (!dead) count(&write_fates::refused);
+        return fail_extended(std::move(refusal), step);
+    }
+    if (guard_needed() && !passing_ && !dead) {
         // To understand the text the server makes values of its constants; where they belong to a domain, its CHECK runs.
         // (A write may be prepared: the text alone says that it is one.)
         auto const& alone = m.statement->operation;
@@ -239,8 +253,9 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
     }
     std::string name(m.name);
     if (statements_.contains(name)) {
+        std::string_view const said = pg::parse_parse(in.subspan(m.offset + pg::header_bytes, m.size - pg::header_bytes))->statement;
         fail_extended(error(pg::sqlstate::duplicate_prepared_statement,
-                            "prepared statement \"" + name + "\" already exists"),
+                            "prepared statement \"" + std::string(said) + "\" already exists"),
                       step);
         return;
     }
@@ -252,7 +267,7 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
     }
     if (server_->statements.has(m.statement->id)) {
         server_->statements.use(m.statement->id);
-        if (is_dead_block()) return fail_extended(failed_block_error(), step);
+        if (dead && !ends_failed_block(*m.statement->operation)) return fail_extended(failed_block_error(), step);
         owed_reply& owed = server_->owed.push(owed_kind::local);
         pg::write_parse_complete(owed.text);
         statements_[name] = m.statement;
@@ -266,12 +281,15 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
     owed.name = std::move(name);
 }
 
-/// The server is in a failed block, and nothing is under way that could end it.
+/// The server is in a failed block, or is about to be because the client is (see prologue), and nothing is under way
+/// that could end it.
 bool pg_session_core::is_dead_block() const {
-    if (server_->status != 'E' || segment_ends_) return false;
-    for (std::size_t i = 0; i < server_->owed.size(); ++i)
-        if (owed_kind const k = server_->owed.at(i).kind; k == owed_kind::execute || k == owed_kind::query)
-            return false;
+    bool const lost = client_status_ == 'E' && !deferred_;
+    if ((server_->status != 'E' && !lost) || segment_ends_) return false;
+    for (std::size_t i = 0; i < server_->owed.size(); ++i) {
+        owed_reply const& owed = server_->owed.at(i);
+        if (owed.kind == owed_kind::execute || (owed.kind == owed_kind::query && !(lost && owed.ours))) return false;
+    }
     return true;
 }
 
@@ -289,6 +307,11 @@ void pg_session_core::ensure_prepared(prepared const& statement, session_step& s
         owed_reply& owed = server_->owed.push(owed_kind::close);
         owed.ours = true;
         owed.parsed = oldest;
+    }
+    if (server_->doubtful.has(statement->id)) {
+        step.server.write(
+            [&](std::string& out) { pg::write_close(out, pg::target_kind::statement, statement->server_name); });
+        server_->owed.push(owed_kind::close).ours = true;
     }
     step.server.write([&](std::string& out) {
         pg::write_parse(out, statement->server_name, statement->text, pg::as_bytes(statement->types));
@@ -330,18 +353,16 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     auto const judged = judge(m.statement->operation);
     routing::operation const& op = *judged;
     last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
-    bool const dead_block = in_failed_block();
-    routing::decision const d = routing::decide(op, facts(m.statement->text), site());
-    bool const refused = d.verdict == routing::verdict::refuse && !passing_;
     routing::statement const* only = only_statement(m.statement);
-    bool const ends_guard =
-        in_guard() && (guard_ended_ || (op.transaction_control && (!only || only->chain)));
-    // A segment that was begun before the flip has nothing of ours around it.
-    bool const naked = guard_needed() && !in_guard() && !passing_ && may_call_anything(op);
-    if ((refused || ends_guard || naked) && !dead_block) {
-        count(&write_fates::refused);
-        fail_extended(ends_guard && !refused ? transaction_control_refusal(site(), refusal_code())
-                                             : refusal(&op, d.offender),
+    bool const chains = in_guard() && op.transaction_control && (!only || only->chain);
+    if (std::string refusal = kept_from_server(m.statement, op, chains); !refusal.empty()) {
+        fail_extended(std::move(refusal), step);
+        return skip_rest();
+    }
+    bool const ours_around = guard_needed() || in_guard();
+    if (ours_around && !is_certain_name(names.portal)) {
+        fail_extended(error(pg::sqlstate::feature_not_supported,
+                            "portal names that are not ASCII are not supported in a read-only transaction"),
                       step);
         return skip_rest();
     }
@@ -351,11 +372,8 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     bool const unnamed_here = names.statement.empty() && statement == m.statement &&
                               server_->unnamed == statement && unnamed_is_certain();
     if (!unnamed_here) ensure_prepared(statement, step);
-    portals_[std::string(names.portal)] = {m.statement, retag, in_guard()};
-    if (in_guard() && only &&
-        (only->kind == statement_kind::commit || only->kind == statement_kind::rollback ||
-         only->kind == statement_kind::release || only->kind == statement_kind::rollback_to))
-        guard_ended_ = true;
+    std::unique_ptr<portal_change> portal = portals_.bind(m.name, {m.statement, retag, in_guard()});
+    segment_runs_ = true;
     bool const writes = began_writing(op.access);
     if (unnamed_here) {
         step.server.view(whole);
@@ -371,6 +389,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     owed_reply& owed = server_->owed.push(owed_kind::bind);
     owed.writes = writes;
     owed.said = op.access;
+    owed.portal = std::move(portal);
     if (!only || only->kind != statement_kind::deallocate || statement == m.statement) return;
     // Gone, unless the server comes to skip this.
     auto const gone = statements_.find(only->name);
@@ -380,33 +399,30 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
 }
 
 void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, session_step& step) {
-    prepared const& statement = m.statement;
+    // What the plan says was bound may have been refused since.
+    bound_portal const* const portal = portals_.find(m.name);
+    bool const ours_around = guard_needed() || in_guard();
+    if (ours_around && (!portal || !is_certain_name(m.name))) {
+        pg::bytes const body = in.subspan(m.offset + pg::header_bytes, m.size - pg::header_bytes);
+        return fail_extended(unknown_portal(pg::parse_execute(body)->portal), step);
+    }
+    prepared const statement = portal ? portal->statement : nullptr;
     char const* retag = nullptr;
     std::uint16_t made = 0;
     bool writes = false;
     bool commits = false;
     bool ends = false;
     routing::access said = routing::access::unknown;
+    segment_runs_ = true;
     if (statement) {
         auto const judged = judge(statement->operation);
         routing::operation const& op = *judged;
-        bool const dead_block = in_failed_block();
-        routing::decision const d = routing::decide(op, facts(statement->text), site());
-        auto const portal = portals_.find(m.name);
-        bool const bound_here = portal != portals_.end() && portal->second.guarded;
-        bool const refused = d.verdict == routing::verdict::refuse && !passing_;
-        bool const ends_guard = in_guard() && (guard_loose_ || (op.transaction_control && !bound_here));
-        bool const naked = guard_needed() && !in_guard() && !passing_ && may_call_anything(op);
-        if ((refused || ends_guard || naked) && !dead_block) {
-            // A portal from before the flip; where Bind was refused this is never reached.
-            count(&write_fates::refused);
-            fail_extended(ends_guard && !refused ? transaction_control_refusal(site(), refusal_code())
-                                                 : refusal(&op, d.offender),
-                          step);
-            return;
-        }
+        // A portal may be from before the flip; where Bind was refused this is never reached.
+        bool const breaks_guard = in_guard() && (guard_loose_ || (op.transaction_control && !portal->guarded));
+        if (std::string refusal = kept_from_server(statement, op, breaks_guard); !refusal.empty())
+            return fail_extended(std::move(refusal), step);
         note_purity(op);
-        if (portal != portals_.end()) retag = portal->second.retag;
+        retag = portal->retag;
         made = record_settings(op, statement->text);
         taint_by(op, statement->text, true);
         for (routing::statement const& s : op.statements) {
@@ -415,10 +431,16 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
             if (s.kind == statement_kind::commit) commits = commit_sent_ = true;
             ends = op.transaction_control;
             loosen_guard(s);
+            // Behind it nothing of ours is around what the rest of the segment does.
+            guard_ended_ = guard_ended_ || (ours_around && ends_guard(s) && !broken("unseen_end"));
         }
         segment_ends_ = segment_ends_ || may_end_block(op);
         writes = began_writing(op.access);
         said = op.access;
+    } else {
+        // A cursor that SQL has made, as far as anybody can tell.
+        segment_ends_ = ends = true;
+        writes = began_writing(routing::access::unknown);
     }
     step.server.view(in.subspan(m.offset, m.size));
     owed_reply& owed = server_->owed.push(owed_kind::execute);
@@ -437,6 +459,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
 void pg_session_core::fail_extended(std::string error, session_step& step) {
     prepared const failing = own_statement(failing_statement);
     ensure_prepared(failing, step);
+    portals_.drop_unnamed();
     step.server.write([&](std::string& out) {
         static constexpr std::string_view no_parameters("\0\0\0\0\0\0", 6);
         pg::write_bind_renamed(out, {}, failing->server_name, pg::as_bytes(no_parameters));

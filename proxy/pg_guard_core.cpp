@@ -1,13 +1,22 @@
 // What a session may not do while its site is sealed, and how it is told.
+#include "protocol/pg/frontend.hpp"
 #include "proxy/pg_refusal_core.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "routing/break_points.hpp"
+
+#include <algorithm>
 
 namespace lull {
 
 using routing::statement_kind;
 
 namespace {
+
+/// By what is known of it; where the catalog may have changed since, it may still read.
+bool may_call_anything(routing::operation const& op) {
+    return std::ranges::any_of(
+        op.statements, [](routing::statement const& s) { return s.access >= routing::access::unknown; });
+}
 
 // CommandComplete of what begins a block.
 constexpr char const* begin_tag = "BEGIN";
@@ -69,11 +78,100 @@ bool pg_session_core::guard_needed() const {
     return !read_write() && !identity_.migration && !may_write_ && server_->role == routing::role::primary;
 }
 
-/// SET TRANSACTION READ ONLY behind a savepoint ends with it (CommitSubTransaction, AbortSubTransaction).
+/// SET TRANSACTION READ ONLY behind a savepoint ends with it (CommitSubTransaction, AbortSubTransaction), and what
+/// AND CHAIN hands on is whatever the transaction was in the end.
 void pg_session_core::loosen_guard(routing::statement const& s) {
     using routing::statement_kind;
-    if (block_guarded_ && (s.kind == statement_kind::release || s.kind == statement_kind::rollback_to))
+    if (block_guarded_ && (s.kind == statement_kind::release || s.kind == statement_kind::rollback_to || s.chain))
         guard_loose_ = true;
+}
+
+/// Behind it the transaction that it ran in, or what was set in it, may be no more.
+bool pg_session_core::ends_guard(routing::statement const& s) {
+    return s.kind == statement_kind::commit || s.kind == statement_kind::rollback || s.kind == statement_kind::release ||
+           s.kind == statement_kind::rollback_to || s.kind == statement_kind::prepare_transaction;
+}
+
+/// Of what PostgreSQL runs in a failed block (IsTransactionExitStmt). PREPARE TRANSACTION would roll it back, too.
+bool pg_session_core::ends_failed_block(routing::operation const& op) {
+    if (op.statements.size() != 1) return false;
+    statement_kind const kind = op.statements.front().kind;
+    return kind == statement_kind::commit || kind == statement_kind::rollback || kind == statement_kind::rollback_to;
+}
+
+/// What a Parse (be_read), a Bind or an Execute (run) of this is answered with because of where it would be run, whatever
+/// the statement may do; empty: it has its place. In a failed block only what Lull knows to end it, or to go back within
+/// it, goes out; behind the end of a guarded transaction, and where nothing of ours is around a segment, nothing does,
+/// but for what reads in a segment that sealing waits for.
+std::string pg_session_core::out_of_place(routing::operation const& op, sent_to what) const {
+    if (!(in_guard() || guard_needed()) || passing_) return {};
+    if (is_dead_block()) {
+        bool const nothing = what == sent_to::be_read && op.statements.size() == 1 &&
+                             op.statements.front().kind == statement_kind::empty;
+        return nothing || ends_failed_block(op) ? std::string() : failed_block_error();
+    }
+    if (guard_ended_) return transaction_control_refusal(site(), refusal_code());
+    if (in_guard()) return {};
+    if (begun_open_ && site().mode == routing::mode::draining && (what == sent_to::be_read || !may_call_anything(op)))
+        return {};
+    return refusal(&op, nullptr);
+}
+
+/// The same for a Bind or an Execute, with what it may do. `breaks_guard`: it would end or loosen what is of ours.
+std::string pg_session_core::kept_from_server(prepared const& statement, routing::operation const& op,
+                                              bool breaks_guard) {
+    bool const dead = is_dead_block();
+    std::string out = out_of_place(op, sent_to::run);
+    if (!out.empty()) {
+        if (!dead) count(&write_fates::refused);
+        return out;
+    }
+    if (passing_) return {};
+    routing::decision const d = routing::decide(op, facts(statement->text), site());
+    bool const refused = d.verdict == routing::verdict::refuse;
+    if (dead) return refused && !ends_failed_block(op) ? failed_block_error() : std::string();
+    if (!refused && !breaks_guard) return {};
+    count(&write_fates::refused);
+    return refused ? refusal(&op, d.offender) : transaction_control_refusal(site(), refusal_code());
+}
+
+/// PREPARE and DEALLOCATE of what Lull has prepared there for its clients.
+bool pg_session_core::touches_own_names(routing::operation const& op) const {
+    return std::ranges::any_of(op.statements, [&](routing::statement const& s) {
+        return (s.kind == statement_kind::prepare || s.kind == statement_kind::deallocate) &&
+               s.name.starts_with(context_.statements.prefix());
+    });
+}
+
+/// What a server has under the names of Lull's is certain only as long as nobody but Lull made it: before the flip, and by
+/// a function that nobody knows, SQL may have made another statement of such a name. So on a server that is not of the
+/// guarded ones each is prepared anew in a window.
+void pg_session_core::doubt_names() {
+    if (!guard_needed() || wish_.guarded || server_->certain_in == site().epoch) return;
+    server_->certain_in = site().epoch;
+    server_->doubtful.add_all(server_->statements);
+    server_->statements.clear();
+}
+
+/// Whether the open segment, begun before the flip, can be ended by a Sync of ours and nobody sees it: nothing has run in
+/// it, or it is within a block, which goes on.
+bool pg_session_core::may_cut() const {
+    if (discarding_ || server_->copy_in) return false;
+    return !segment_runs_ || (server_->status != 'I' && server_->owed.empty() && !segment_ends_);
+}
+
+/// Before the next message of such a segment. True: it waits until that has been done.
+bool pg_session_core::cuts_segment(session_step& step) {
+    if (!segment_open_ || !begun_open_ || !server_ || !guard_needed() || in_guard() || !may_cut()) return false;
+    blocked_ = blocked::barrier;
+    if (!server_->owed.empty()) {  // one of them may yet fail, and the rest of the segment with it
+        step.server.write([](std::string& out) { pg::write_flush(out); });
+        return true;
+    }
+    step.server.write([](std::string& out) { pg::write_sync(out); });
+    server_->owed.push(owed_kind::sync).ours = true;
+    segment_open_ = segment_ends_ = segment_runs_ = begun_open_ = false;
+    return true;
 }
 
 /// What runs in place of transaction control while our own READ ONLY transaction is around it.

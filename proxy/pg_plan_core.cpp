@@ -37,6 +37,16 @@ prepared pg_session_core::as_read_now(prepared statement) {
     return context_.statements.intern(statement->text, statement->types, reading_context(), op);
 }
 
+prepared pg_session_core::find_portal(std::string_view name, unit_plan const& so_far) const {
+    for (auto m = so_far.messages.rbegin(); m != so_far.messages.rend(); ++m) {
+        if (m->name != name) continue;
+        if (m->type == pg::frontend::bind) return m->statement;
+        if (m->type == pg::frontend::close && !m->of_statement) return nullptr;
+    }
+    bound_portal const* portal = portals_.find(name);
+    return portal ? portal->statement : nullptr;
+}
+
 /// The settings by which PostgreSQL reads the literals of a statement when it is parsed.
 std::string_view pg_session_core::reading_context() {
     if (wanted_ == context_of_ && facts_ == context_facts_ && !reads_differently_) return reading_context_;
@@ -59,7 +69,7 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
         case pg::frontend::parse: {
             auto const parsed = pg::parse_parse(body);
             if (!parsed) return false;
-            m.name = parsed->statement;
+            m.name = known_name(parsed->statement);
             std::string_view const types = pg::as_text(parsed->parameter_types);
             m.statement = context_.statements.intern(
                 parsed->query, types, reading_context(),
@@ -70,20 +80,15 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
             auto const names = pg::parse_bind_names(body, m.size - pg::header_bytes);
             auto const* known = std::get_if<pg::bind_names>(&names);
             if (!known) return false;
-            m.name = known->portal;
-            m.statement = as_read_now(find_statement(known->statement, plan));
+            m.name = known_name(known->portal);
+            m.statement = as_read_now(find_statement(known_name(known->statement), plan));
             return true;
         }
         case pg::frontend::execute: {
             auto const execute = pg::parse_execute(body);
             if (!execute) return false;
-            m.name = execute->portal;
-            for (auto b = plan.messages.rbegin(); b != plan.messages.rend(); ++b)
-                if (b->type == pg::frontend::bind && b->name == m.name) {
-                    m.statement = b->statement;
-                    return true;
-                }
-            if (auto at = portals_.find(m.name); at != portals_.end()) m.statement = at->second.statement;
+            m.name = known_name(execute->portal);
+            m.statement = find_portal(m.name, plan);
             return true;
         }
         case pg::frontend::describe:
@@ -91,9 +96,9 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
             auto const target =
                 m.type == pg::frontend::describe ? pg::parse_describe(body) : pg::parse_close(body);
             if (!target) return false;
-            m.name = target->name;
+            m.name = known_name(target->name);
             m.of_statement = target->kind == pg::target_kind::statement;
-            if (m.of_statement) m.statement = as_read_now(find_statement(target->name, plan));
+            if (m.of_statement) m.statement = as_read_now(find_statement(m.name, plan));
             return true;
         }
         default:

@@ -29,7 +29,7 @@ prepared prepared_store::intern(std::string_view text, std::string_view types, s
     made->id = next_id_++;
     made->text = text;
     made->types = types;
-    made->server_name = "lull_" + std::to_string(made->id);
+    made->server_name = prefix_ + std::to_string(made->id);
     made->operation = operation;
     entry->second = made;
     if (known_.size() > prune_at_ || key_bytes_ > prune_at_bytes_) {
@@ -50,6 +50,10 @@ void server_prepared::add(prepared const& what) {
     if (by_id_.contains(what->id)) return;
     order_.push_front(what);
     by_id_[what->id] = order_.begin();
+}
+
+void server_prepared::add_all(server_prepared const& others) {
+    for (prepared const& what : others.order_) add(what);
 }
 
 void server_prepared::remove(std::uint64_t id) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 namespace lull {
 
@@ -25,6 +26,9 @@ using prepared = std::shared_ptr<prepared_text const>;
 
 class prepared_store {
   public:
+    /// `prefix`: of the names that servers know its statements by.
+    explicit prepared_store(std::string prefix = "lull_") : prefix_(std::move(prefix)) {}
+    std::string const& prefix() const { return prefix_; }
     /// `context`: what else decides how a server reads the text. Statements of other contexts are others,
     /// since literals are read when a statement is parsed.
     prepared intern(std::string_view text, std::string_view types, std::string_view context,
@@ -39,6 +43,7 @@ class prepared_store {
     }
 
   private:
+    std::string const prefix_;
     std::unordered_map<std::string, std::weak_ptr<prepared_text const>> known_;
     std::size_t prune_at_ = 1024;
     std::size_t key_bytes_ = 0;  // of known_
@@ -54,6 +59,7 @@ class server_prepared {
     bool has(std::uint64_t id) const { return by_id_.contains(id); }
     void use(std::uint64_t id);
     void add(prepared const& what);
+    void add_all(server_prepared const& others);
     void remove(std::uint64_t id);
     void clear();
     std::size_t size() const { return by_id_.size(); }

@@ -141,4 +141,12 @@ std::string failed_block_error() {
     return out;
 }
 
+std::string reserved_name_error() {
+    std::string out;
+    pg::write_error_response(out, {.sqlstate = pg::sqlstate::reserved_name,
+                                   .message = "the names of statements that Lull has prepared for its clients are reserved",
+                                   .hint = "Use the name that the client gave to its statement."});
+    return out;
+}
+
 }  // namespace lull

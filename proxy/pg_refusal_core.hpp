@@ -32,6 +32,8 @@ std::string transaction_control_refusal(routing::site const& site, std::string_v
 std::string privileged_refusal(routing::site const& site);
 /// 25P02
 std::string failed_block_error();
+/// 42939, for PREPARE and DEALLOCATE of the name that Lull has given to a statement.
+std::string reserved_name_error();
 /// RFC 3339, UTC, whole seconds.
 std::string format_time(routing::wall_time time);
 

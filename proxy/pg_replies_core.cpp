@@ -226,7 +226,10 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
             std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
         }
     }
-    if (front.kind == owed_kind::execute && !front.ours) settle_front(false);
+    if (front.kind == owed_kind::execute && !front.ours) {
+        settle_front(false);
+        if (front.ends_alone) end_portals();
+    }
     if (!front.ours && !client_gone_) {
         if (front.retag)
             step.client.write([&](std::string& out) { pg::write_command_complete(out, front.retag); });
@@ -242,6 +245,7 @@ void pg_session_core::undo_names() {
     owed_queue& owed = server_->owed;
     std::size_t end = 0;
     while (end < owed.size() && owed.at(end).kind != owed_kind::sync) ++end;
+    undo_portals(end);
     // Where to put back what the unnamed statement was: behind these, something may have replaced it again.
     prepared query_drops_it;
     prepared* unnamed = &unnamed_;

@@ -2,12 +2,14 @@
 // connection, changed by the session it is lent to (pg_session_core). No sockets here.
 #pragma once
 
+#include "proxy/pg_portal_table_core.hpp"
 #include "proxy/pg_prepared_core.hpp"
 #include "proxy/pg_settings_core.hpp"
 #include "routing/operation.hpp"
 #include "routing/snapshot.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,6 +49,7 @@ struct owed_reply {
     char const* retag = nullptr;  // CommandComplete goes out with this tag; static storage
     prepared parsed;              // for parse: what the server then has; for close: what it then has not
     prepared before;              // of the client's: what its name meant until then, if the server skips this
+    std::unique_ptr<portal_change> portal;  // likewise, of a portal
     std::string
         text;  // local: the reply itself. Otherwise, if not empty: goes out in place of the ErrorResponse
     std::string name;  // of a client's Parse or Close of a named statement
@@ -114,6 +117,8 @@ struct pg_server_state {
     session_settings reported;  // ParameterStatus, by value
     server_prepared statements;
     prepared unnamed;  // what its unnamed statement is
+    std::optional<routing::epoch> certain_in;  // the window in which `statements` are certain
+    server_prepared doubtful;  // their names are taken; it may have made others of them
 
     owed_queue owed;
     std::size_t body_left = 0;  // of a message that is being streamed

@@ -35,6 +35,15 @@ std::array<std::byte, 32> const& process_secret() {
     return secret;
 }
 
+/// Clients share server connections, and SQL could replace there what it knows the name of.
+std::string statement_prefix() {
+    std::array<unsigned char, 6> bytes{};
+    if (::RAND_bytes(bytes.data(), bytes.size()) != 1) throw std::runtime_error("no random bytes");
+    std::string prefix = "lull_";
+    for (unsigned char byte : bytes) prefix += fmt::format("{:02x}", byte);
+    return prefix + "_";
+}
+
 /// In constant time.
 bool same_secret(std::string_view a, std::string_view b) {
     return a.size() == b.size() && ::CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
@@ -58,6 +67,7 @@ pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
       door_(std::make_shared<door>()),
       resolver_(mail),
       classifier_(classifier_limits_of(initial->config->limits)),
+      statements_(statement_prefix()),
       context_{initial,  std::chrono::steady_clock::now(), classifier_, statements_, settings_, shared.holds,
                welcomes_},
       block_(block_bytes),

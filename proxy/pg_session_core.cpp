@@ -319,6 +319,7 @@ bool pg_session_core::opens_guard_first(routing::access access, session_step& st
 /// What has to stand before the first statement of a unit on this server.
 void pg_session_core::prologue(session_step& step) {
     if (segment_open_) return;
+    doubt_names();
     if (client_status_ == 'E' && server_->clean() && !deferred_) {
         // The client's block failed and lost its server: make that true on this one, so that it answers as it
         // would have.
@@ -373,6 +374,7 @@ void pg_session_core::unlink() {
     if (may_write_) wrote_at_ = context_.now;  // how it ended may not be known; that it may have written is
     server_ = nullptr;
     block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
+    segment_runs_ = begun_open_ = false;
     segment_ends_ = aside_ = aside_under_way_ = reads_differently_ = false;
     may_write_ = in_flight_ = wiping_ = pinned_ = made_state_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
     called_unknown_ = temporary_checked_ = temporary_written_ = false;

@@ -190,11 +190,6 @@ class pg_session_core {
         routing::text_facts facts;
         std::size_t size = 0;  // of the message
     };
-    struct bound_portal {
-        prepared statement;
-        char const* retag = nullptr;  // CommandComplete of its Execute goes out with this tag
-        bool guarded = false;         // what stands for it was chosen inside our READ ONLY transaction
-    };
     struct unit_message {
         char type = 0;
         std::size_t offset = 0;
@@ -202,7 +197,7 @@ class pg_session_core {
         bool whole = false;         // all of it is here
         bool of_statement = false;  // Describe, Close: not of a portal
         prepared statement;         // Parse: what it defines; Bind, Execute, Describe: what it is about
-        std::string_view name;
+        std::string_view name;      // as far as servers know it
     };
     struct unit_plan {
         std::vector<unit_message> messages;
@@ -274,6 +269,12 @@ class pg_session_core {
     /// Its server is its own to the end.
     bool keeps_server() const { return identity_.migration || identity_.pool_mode == config::pool_mode::session; }
     bool refuses_block(routing::operation const& op) const;
+    bool touches_own_names(routing::operation const& op) const;
+    enum class sent_to : std::uint8_t { be_read, run };
+    std::string out_of_place(routing::operation const& op, sent_to what) const;
+    bool may_cut() const;
+    bool cuts_segment(session_step& step);
+    void doubt_names();
     bool in_guard() const { return wrap_open_ || block_guarded_; }
     /// Of what has no text, or one that says nothing of where it is to go.
     routing::session_facts facts() const;
@@ -288,6 +289,8 @@ class pg_session_core {
     std::size_t simple(pg::bytes in, pg::frame_header header, judged_text const& again, session_step& step);
     bool in_failed_block() const;
     static bool may_end_block(routing::operation const& op);
+    static bool ends_failed_block(routing::operation const& op);
+    static bool ends_guard(routing::statement const& s);
     bool fits_segment(session_step& step);
     std::size_t refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
     std::size_t fail_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
@@ -323,11 +326,13 @@ class pg_session_core {
     std::string_view reading_context();
     prepared find_statement(std::string_view name, unit_plan const& so_far) const;
     prepared as_read_now(prepared statement);
+    prepared find_portal(std::string_view name, unit_plan const& so_far) const;
     bool plan_message(pg::bytes body, unit_message& message, unit_plan& plan);
     bool forward_extended(pg::bytes in, unit_message const& message, session_step& step);
     void forward_parse(pg::bytes in, unit_message const& message, session_step& step);
     void forward_bind(pg::bytes in, unit_message const& message, session_step& step);
     void forward_execute(pg::bytes in, unit_message const& message, session_step& step);
+    std::string kept_from_server(prepared const& statement, routing::operation const& op, bool breaks_guard);
     bool prepares_aside(unit_plan const& plan) const;
     static bool only_unlistens(unit_plan const& plan);
     void forward_sync(session_step& step);
@@ -348,6 +353,8 @@ class pg_session_core {
     void settle_front(bool failed);
     void begin_copy();
     void undo_names();
+    void undo_portals(std::size_t end);
+    void end_portals();
     void pop_owed(session_step& step);
     void answer_local(session_step& step);
     void own_query_failed(pg::bytes body, session_step& step);
@@ -396,12 +403,14 @@ class pg_session_core {
     routing::begin_options block_options_;            // of the open block, for AND CHAIN
     bool block_guarded_ = false;  // our READ ONLY block on a primary is the client's block
     bool guard_loose_ = false;    // it came behind a savepoint that has ended since, and must be made again
-    bool guard_ended_ = false;    // this segment has ended our READ ONLY block; nothing more may follow in it
+    bool guard_ended_ = false;    // this segment has ended the transaction that was guarded; nothing more may run in it
     bool wrap_open_ = false;      // our READ ONLY block is around an extended segment
     bool aside_ = false;          // the open segment runs ahead of the block that was answered and not begun
     bool aside_under_way_ = false;  // such a segment has not been answered: it may fail the block
     bool segment_ends_ = false;     // something in the open segment may have ended the block
     bool segment_open_ = false;     // extended messages without their Sync
+    bool segment_runs_ = false;     // it has bound or executed something
+    bool begun_open_ = false;       // it began when the site was open, and nothing of ours is around it
     bool discarding_ = false;       // to the next Sync: the segment failed without a server
     bool may_write_ = false;
     bool was_open_ = true;    // the site, when this session was told of it last
@@ -434,7 +443,7 @@ class pg_session_core {
     std::vector<pending_setting> pending_;
     std::unordered_map<std::string, prepared> statements_;
     prepared unnamed_;
-    std::map<std::string, bound_portal, std::less<>> portals_;
+    portal_table portals_;
     std::optional<routing::instant> wrote_at_;
     routing::instant writes_since_{};
     routing::instant held_since_{};

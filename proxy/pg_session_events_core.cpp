@@ -43,6 +43,10 @@ void pg_session_core::after_event(session_step& step) {
         wind_down(step);
         return;
     }
+    // Before anything more is asked in it: what it has locked may be in the migration's way.
+    if (begun_open_ && !read_write() && blocked_ == blocked::no && client_body_left_ == 0 && server_ &&
+        server_->owed.empty())
+        (void)cuts_segment(step);
     bool const has_room =
         blocked_ == blocked::pipeline && server_ && server_->owed.size() < limits().max_pipeline;
     // In a block, too: its server is never clean, and what waits belongs to it.
@@ -100,7 +104,7 @@ void pg_session_core::wind_down(session_step& step) {
         }
         step.server.write([](std::string& out) { pg::write_sync(out); });
         server_->owed.push(owed_kind::sync).ours = true;
-        segment_open_ = false;
+        segment_open_ = begun_open_ = false;
         return;
     }
     if (!server_->owed.empty()) return;
@@ -170,6 +174,7 @@ void pg_session_core::on_snapshot(session_step& step) {
         blocked_ = blocked::no;
         step.retry_input = true;
     }
+    if (begun_open_) after_event(step);
 }
 
 void pg_session_core::on_choose_again(session_step& step) {

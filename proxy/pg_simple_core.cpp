@@ -84,6 +84,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     bool const whole = in.size() >= size;
     if (!whole && header.body_bytes <= limits().max_parse_bytes + 1) return 0;
     if (discarding_) return drop(in, size);  // PostgreSQL skips everything to Sync, this too
+    if (cuts_segment(step)) return 0;
     if (!fits_segment(step)) return in.size();
 
     std::string_view text;
@@ -115,6 +116,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         pg::write_error_response(error, block_in_statement_mode());
         return fail_simple(in, size, std::move(error), step);
     }
+    if (touches_own_names(op)) return fail_simple(in, size, reserved_name_error(), step);
     if (!server_ &&
         (answer_locally(op, text, step) || (client_status_ == 'E' && !deferred_ && answer_failed(op, step)))) {
         unnamed_ = nullptr;  // as every Query drops it
@@ -144,11 +146,13 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         }
     }
     bool const failed = in_failed_block();
-    // What was not understood may have a ROLLBACK in it, and what stands behind that would run.
-    bool const dead_block = failed && !may_end_block(op);
-    if (decision.verdict == routing::verdict::refuse && !dead_block)
-        return refuse_simple(in, size, failed ? failed_block_error() : refusal(&op, decision.offender), step);
-    if (decision.verdict == routing::verdict::refuse) decision.verdict = routing::verdict::to_reader;
+    // Nothing whose effect is not known goes out: there may be a ROLLBACK in it, and what stands behind that would run.
+    auto const fail = [&] {
+        forget_refusal();
+        return fail_simple(in, size, failed_block_error(), step);
+    };
+    if (decision.verdict == routing::verdict::refuse)
+        return failed ? fail() : refuse_simple(in, size, refusal(&op, decision.offender), step);
     if (!place(decision.verdict, step)) return later();
     // Inside our own READ ONLY transaction a text that ends it would run its rest outside.
     bool const guard = guard_needed() || block_guarded_;
@@ -160,6 +164,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     });
     if (guard && subtransactions && op.statements.size() > 1)
         return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
+    if (failed && guard && op.access >= routing::access::unknown) return fail();
     if (!discards_notify(op) && opens_guard_first(op.access, step)) return later();
     if (checks_temporary_first(op, step)) return later();
     forget_refusal();
@@ -319,6 +324,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
 std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header, session_step& step) {
     std::size_t const size = pg::header_bytes + header.body_bytes;
     if (discarding_) return drop(in, size);
+    if (cuts_segment(step)) return 0;
     if (!fits_segment(step)) return in.size();
     if (!server_ && client_status_ == 'E' && !deferred_) {
         step.client.text(failed_block_error());

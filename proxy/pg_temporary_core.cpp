@@ -78,6 +78,9 @@ void pg_session_core::note_purity(routing::operation const& op) {
     bool const keeps = std::ranges::any_of(
         op.statements, [&](routing::statement const& s) { return routing::writes_temporary(s, now); });
     (keeps ? temporary_written_ : called_unknown_) = true;
+    // What it may have prepared under our names must not run in a transaction that is committed.
+    if (called_unknown_ && site().settings->guard.temporary_tables == config::temporary_policy::write)
+        server_->certain_in.reset();
 }
 
 }  // namespace lull

@@ -53,7 +53,6 @@ void pg_session_core::taint_by(routing::operation const& op, std::string_view te
     bool makes = false;
     for (routing::statement const& s : op.statements) {
         makes = makes || s.kind == set || s.kind == reset || s.kind == discard;
-        if (s.kind == deallocate && s.name.starts_with("lull_")) server_->tainted = true;
         if (s.kind != unknown || !guess_leaves_state(text, whole)) continue;
         server_->tainted = true;
     }

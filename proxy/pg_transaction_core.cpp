@@ -21,7 +21,7 @@ void pg_session_core::finish_transaction(bool wrapped) {
         may_write_ = may_write_ || server_->owed.at(i).writes;
         commit_sent_ = commit_sent_ || server_->owed.at(i).commits;
     }
-    if (server_->owed.empty() && !segment_open_) portals_.clear();
+    end_portals();
 }
 
 /// A block that was answered and not begun has failed; its options are what AND CHAIN goes on with.

@@ -34,6 +34,7 @@ inline constexpr std::string_view deadlock_detected = "40P01";
 inline constexpr std::string_view syntax_error = "42601";
 inline constexpr std::string_view insufficient_privilege = "42501";
 inline constexpr std::string_view undefined_object = "42704";
+inline constexpr std::string_view reserved_name = "42939";
 inline constexpr std::string_view duplicate_prepared_statement = "42P05";
 inline constexpr std::string_view insufficient_resources = "53000";
 inline constexpr std::string_view out_of_memory = "53200";

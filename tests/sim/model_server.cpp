@@ -67,6 +67,11 @@ bool ends_transaction(std::vector<std::string> const& w) {
     return !w.empty() && (w[0] == "commit" || w[0] == "end" || w[0] == "rollback" || w[0] == "abort");
 }
 
+/// NAMEDATALEN - 1 bytes.
+std::string name_at(std::string const& body, std::size_t& at) {
+    return text_at(body, at).substr(0, 63);
+}
+
 std::string default_of(std::string const& name) {
     return name == "timezone" ? "UTC" : name == "work_mem" ? "4MB" : "";
 }
@@ -137,7 +142,13 @@ void model_server::take(raw_message const& m) {
 void model_server::fail(failure const& why) {
     out_ += error(why.sqlstate, why.message);
     failed_ = explicit_;
-    if (!explicit_) rollback_all();
+    // Those of the innermost subtransaction can be run no more; the others can when it has been rolled back.
+    for (auto& [name, p] : portals_)
+        p.broken = p.broken || p.number >= (savepoints_.empty() ? 0 : savepoints_.back().portals);
+    if (!explicit_) {
+        rollback_all();
+        portals_.clear();
+    }
     rest_of_text_.clear();
     bool const to_sync = copy_simple_ ? false : !last_simple_;
     copy_simple_ = false;
@@ -175,6 +186,7 @@ void model_server::report() {
 void model_server::simple(std::string const& text) {
     last_simple_ = true;
     statements_.erase("");
+    portals_.erase("");
     std::vector<std::string> statements = split(text);
     if (statements.empty()) {
         out_ += message('I');
@@ -232,7 +244,7 @@ void model_server::extended(raw_message const& m) {
     std::size_t at = 0;
     switch (m.type) {
         case 'P': {
-            std::string const name = text_at(m.body, at);
+            std::string const name = name_at(m.body, at);
             std::string const text = text_at(m.body, at);
             auto const w = words_of(text);
             if (name.empty()) statements_.erase(name);
@@ -246,8 +258,8 @@ void model_server::extended(raw_message const& m) {
             return;
         }
         case 'B': {
-            std::string const portal_name = text_at(m.body, at);
-            std::string const name = text_at(m.body, at);
+            std::string const portal_name = name_at(m.body, at);
+            std::string const name = name_at(m.body, at);
             auto const known = statements_.find(name);
             if (known == statements_.end())
                 return fail({"26000", name.empty() ? "unnamed prepared statement does not exist"
@@ -255,13 +267,14 @@ void model_server::extended(raw_message const& m) {
             if (failed_ && !ends_transaction(words_of(known->second)))
                 return fail({"25P02", "current transaction is aborted"});
             ensure_transaction();
-            portals_[portal_name] = {known->second};
+            if (!portal_name.empty() && portals_.contains(portal_name)) return fail({"42P03", "cursor already exists"});
+            portals_[portal_name] = {known->second, made_portals_++};
             out_ += message('2');
             return;
         }
         case 'D': {
             char const kind = m.body[0];
-            std::string const name = m.body.substr(1, m.body.size() - 2);
+            std::string const name = name_at(m.body, ++at);
             std::string text;
             if (kind == 'S') {
                 auto const known = statements_.find(name);
@@ -278,7 +291,7 @@ void model_server::extended(raw_message const& m) {
             return;
         }
         case 'E': {
-            std::string const name = text_at(m.body, at);
+            std::string const name = text_at(m.body, at).substr(0, 63);
             auto const known = portals_.find(name);
             if (known == portals_.end()) return fail({"34000", "portal does not exist"});
             std::int32_t most = 0;
@@ -288,7 +301,7 @@ void model_server::extended(raw_message const& m) {
             return execute_portal(p, most);
         }
         case 'C': {
-            std::string const name = m.body.substr(1, m.body.size() - 2);
+            std::string const name = name_at(m.body, ++at);
             if (m.body[0] == 'S')
                 statements_.erase(name);
             else
@@ -310,6 +323,7 @@ void model_server::execute_portal(portal& p, std::int32_t most) {
         return;
     }
     if (failed_ && !ends_transaction(w)) return fail({"25P02", "current transaction is aborted"});
+    if (p.broken) return fail({"55000", "portal cannot be run"});
     ensure_transaction();
     if (w[0] == "copy" && w.back() == "stdin") {
         if (read_only_) return fail({"25006", "cannot execute COPY FROM in a read-only transaction"});

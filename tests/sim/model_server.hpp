@@ -69,11 +69,14 @@ class model_server {
         settings made;
         settings locals;
         bool read_only;
+        std::size_t portals;  // how many had been made
     };
     struct portal {
         std::string text;
+        std::size_t number;  // counted as they are made
         std::size_t row = 0;
         bool done = false;
+        bool broken = false;  // made in what has failed since
     };
     struct failure {
         std::string sqlstate;
@@ -123,7 +126,8 @@ class model_server {
     settings reported_;
 
     std::map<std::string, std::string> statements_;
-    std::map<std::string, portal> portals_;
+    std::map<std::string, portal> portals_;  // by what the server knows of their names
+    std::size_t made_portals_ = 0;
     bool copying_ = false;
     bool copy_simple_ = false;
     std::size_t copied_ = 0;

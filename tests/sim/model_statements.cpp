@@ -197,6 +197,7 @@ std::string model_server::run_transaction(std::string const& text, std::vector<s
         locals_ = s.locals;
         read_only_ = s.read_only;
         failed_ = false;
+        std::erase_if(portals_, [&](auto const& p) { return p.second.number >= s.portals; });
         savepoints_.erase(at.base(), savepoints_.end());
         return complete("ROLLBACK");
     }
@@ -222,12 +223,13 @@ std::string model_server::run_transaction(std::string const& text, std::vector<s
         if (failed_) return problem("25P02", "current transaction is aborted");
         if (!explicit_) return problem("25P01", "SAVEPOINT can only be used in transaction blocks");
         if (verb == "savepoint") {
-            savepoints_.push_back({name(), writes_.size(), made_, locals_, read_only_});
+            savepoints_.push_back({name(), writes_.size(), made_, locals_, read_only_, made_portals_});
             return complete("SAVEPOINT");
         }
         auto const at = std::find_if(savepoints_.rbegin(), savepoints_.rend(),
                                      [&](savepoint const& s) { return s.name == name(); });
         if (at == savepoints_.rend()) return problem("3B001", "savepoint does not exist");
+        read_only_ = at->read_only;  // SET TRANSACTION READ ONLY goes with it
         savepoints_.erase(std::prev(at.base()), savepoints_.end());
         return complete("RELEASE");
     }

@@ -32,7 +32,10 @@ operation scenario::next(names how) {
 operation scenario::way_out() {
     operation op;
     op.undoes = true;
-    switch (dice_.roll(4)) {
+    std::string const c = fresh();
+    std::string const text = "select escape('" + c + "')";
+    std::string const in_one = parse("", text) + bind_to("") + execute();
+    switch (dice_.roll(8)) {
         case 0:
             op.begins = true;
             op.bytes = query("begin");
@@ -41,13 +44,43 @@ operation scenario::way_out() {
             op.commits = true;
             op.bytes = query("commit");
             return op;
+        case 2:
+            return portal_way_out();
+        case 3:
+            op.bytes = query(dice_.one_in(2) ? "savepoint a" : dice_.one_in(2) ? "rollback to savepoint a" : "select fail()");
+            return op;
+        case 4:  // executed where it may have been bound long ago, and what is to run outside
+            op.reads = {c};
+            op.bytes = execute(some_portal()) + (dice_.one_in(2) ? flush() : "") + in_one + sync();
+            return op;
+        case 5:  // open for a while, also over the flip
+            op.reads = {c};
+            op.bytes = parse("", "select nothing") + bind_to("") + execute() + flush() + in_one + sync();
+            return op;
         default:
             break;
     }
-    std::string const c = fresh();
-    std::string const text = "select escape('" + c + "')";
     op.reads = {c};
-    op.bytes = dice_.one_in(2) ? query(text) : parse("", text) + bind_to("") + execute() + sync();
+    op.bytes = dice_.one_in(2) ? query(text) : in_one + sync();
+    return op;
+}
+
+/// A short name, and two that are one to the server.
+std::string scenario::some_portal() {
+    return dice_.one_in(2) ? "e" : std::string(63, 'e') + (dice_.one_in(2) ? "1" : "2");
+}
+
+/// The end of a transaction, or of a part of it, bound and not executed; perhaps replaced, closed or skipped.
+operation scenario::portal_way_out() {
+    static char const* const ends[] = {"commit", "rollback", "commit and chain", "rollback and chain",
+                                       "release a", "rollback to savepoint a", "select nothing"};
+    operation op;
+    op.undoes = true;
+    if (dice_.one_in(4)) op.bytes += parse("", "select fail()") + bind_to("") + execute();
+    if (dice_.one_in(3)) op.bytes += close('P', some_portal());
+    op.bytes += parse("", ends[dice_.roll(std::size(ends))]) + bind_to("", some_portal());
+    if (dice_.one_in(4)) op.bytes += flush() + execute(some_portal());
+    op.bytes += sync();
     return op;
 }
 

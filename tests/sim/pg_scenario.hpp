@@ -44,6 +44,8 @@ class scenario {
     std::string fresh() { return client_ + "-" + std::to_string(++count_); }
     std::string any_statement(operation& op);
     operation way_out();
+    operation portal_way_out();
+    std::string some_portal();
     operation simple();
     operation block();
     operation setting();

@@ -140,7 +140,7 @@ TEST_CASE("statements behind the end of the block in one segment are refused") {
         CHECK(lacks(sent, "B(,) E() S"));
         CHECK(has(sent, "E() S"));
         s.server(message('1') + message('1') + message('2') + complete("ROLLBACK") + message('1') +
-                 message('1') + message('2') + error("25P01") + ready('I'));
+                 message('2') + error("25P01") + ready('I'));
         std::string const told = s.told();
         CHECK(has(told, "C(COMMIT)"));
         CHECK(has(told, "E(25006 cannot end a transaction within a group"));

@@ -45,7 +45,8 @@ class scene {
         replica.state.backend = the_replica;
         for (test_server* s : {&primary, &guarded, &replica})
             s->state.actual = s->state.reported = world.context().settings.none();
-        guarded.state = primary.state;
+        guarded.state.role = primary.state.role;
+        guarded.state.backend = primary.state.backend;
         guarded.guarded = true;
         driver.start();
         if (driver.wish()) link();
@@ -125,7 +126,7 @@ class scene {
             fresh.role = s->state.role;
             fresh.actual = fresh.reported = actual;
             *s = test_server{};
-            s->state = fresh;
+            s->state = std::move(fresh);
             s->guarded = is_guarded;
         }
         world.set_replica_healthy(true);
