@@ -47,14 +47,15 @@ prepared pg_session_core::find_portal(std::string_view name, unit_plan const& so
     return portal ? portal->statement : nullptr;
 }
 
-/// The settings by which PostgreSQL reads the literals of a statement when it is parsed.
+/// The settings by which PostgreSQL reads the literals of a statement when it is parsed, and finds its names: the types of
+/// its parameters and of its result stay what they were then.
 std::string_view pg_session_core::reading_context() {
     if (wanted_ == context_of_ && facts_ == context_facts_ && !reads_differently_) return reading_context_;
     context_of_ = reads_differently_ ? nullptr : wanted_;
     context_facts_ = facts_;
     reading_context_.clear();
     for (auto const& [name, value] : *wanted_)
-        if (decides_literals(name)) reading_context_.append(name).append("=").append(value).append(";");
+        if (decides_literals(name) || decides_names(name)) reading_context_.append(name).append("=").append(value).append(";");
     // Also what no client has set, but a role.
     if (!facts_.standard_conforming_strings) reading_context_ += "escapes;";
     if (facts_.unsafe_encoding) reading_context_ += "encoding;";

@@ -137,9 +137,21 @@ bool decides_literals(std::string_view name) {
     return false;
 }
 
+bool tells_who(std::string_view name) {
+    return std::ranges::find(identity_settings, name) != std::end(identity_settings);
+}
+
+bool decides_names(std::string_view name) {
+    return name == "search_path" || tells_who(name);
+}
+
+std::string const* find_setting(setting_map const& in, std::string_view name) {
+    auto at = position(in, name);
+    return at != in.end() && at->first == name ? &at->second : nullptr;
+}
+
 std::string const* find_setting(session_settings const& in, std::string_view name) {
-    auto at = position(*in, name);
-    return at != in->end() && at->first == name ? &at->second : nullptr;
+    return find_setting(*in, name);
 }
 
 std::string setting_value(std::string_view bytes, std::string_view encoding) {
@@ -158,22 +170,34 @@ std::string setting_sql(std::string_view name, std::string_view value) {
 std::string setting_difference(setting_map const& from, setting_map const& to) {
     std::string undo;
     std::string make;
+    bool someone_else = false;
     auto old = from.begin();
     auto wanted = to.begin();
     while (old != from.end() || wanted != to.end()) {
-        if (wanted == to.end() || (old != from.end() && old->first < wanted->first)) {
-            undo += is_plain_name(old->first)
-                        ? "RESET " + quoted_name(old->first) + ";"
-                        : "SELECT pg_catalog.set_config(" + constant(old->first) + ",NULL,false);";
-            ++old;
-            continue;
+        bool const gone = wanted == to.end() || (old != from.end() && old->first < wanted->first);
+        bool const both = !gone && old != from.end() && old->first == wanted->first;
+        setting_map::value_type const& entry = gone ? *old : *wanted;
+        bool const differs = !both || old->second != wanted->second;
+        if (differs && tells_who(entry.first)) {
+            someone_else = true;
+        } else if (gone) {
+            undo += is_plain_name(entry.first) ? "RESET " + quoted_name(entry.first) + ";"
+                                               : "SELECT pg_catalog.set_config(" + constant(entry.first) + ",NULL,false);";
+        } else if (differs) {
+            make += setting_sql(entry.first, entry.second) + ";";
         }
-        bool const both = old != from.end() && old->first == wanted->first;
-        if (!both || old->second != wanted->second) make += setting_sql(wanted->first, wanted->second) + ";";
-        if (both) ++old;
-        ++wanted;
+        if (gone || both) ++old;
+        if (!gone) ++wanted;
     }
-    return undo + make;
+    // Everything else is undone and made as who has logged in: another may not be allowed to.
+    std::string as_before, as_wanted;
+    if (someone_else || !(undo + make).empty()) {
+        for (auto name = std::rbegin(identity_settings); name != std::rend(identity_settings); ++name)
+            if (find_setting(from, *name)) as_before += "RESET " + quoted_name(*name) + ";";
+        for (std::string_view name : identity_settings)
+            if (std::string const* value = find_setting(to, name)) as_wanted += setting_sql(name, *value) + ";";
+    }
+    return as_before + undo + make + as_wanted;
 }
 
 }  // namespace lull

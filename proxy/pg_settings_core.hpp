@@ -39,6 +39,7 @@ class setting_interner {
 };
 
 /// The value, or nothing.
+std::string const* find_setting(setting_map const& in, std::string_view name);
 std::string const* find_setting(session_settings const& in, std::string_view name);
 
 std::string ascii_lower(std::string_view text);
@@ -46,6 +47,12 @@ std::string ascii_lower(std::string_view text);
 /// Whether a setting decides what literals mean when a statement is parsed (manual, "Client Connection
 /// Defaults", "Date/Time Types").
 bool decides_literals(std::string_view name);
+/// Who the session is, in the order in which it may be made: what comes first decides whether what comes next may be set.
+/// RESET ALL leaves both as they are (GUC_NO_RESET_ALL).
+inline constexpr std::string_view identity_settings[] = {"session_authorization", "role"};
+bool tells_who(std::string_view name);
+/// Whether it is one of those by which the names in a statement are looked up.
+bool decides_names(std::string_view name);
 
 /// Bytes outside of ASCII mean something only together with their encoding, so it is kept with them. `encoding`: of
 /// the client when it sent them; empty: the database's own (startup packets are taken as they come).

@@ -23,7 +23,15 @@ bool guess_leaves_state(std::string_view text, bool whole) {
     if (!whole) return true;
     std::string const lower = ascii_lower(text);
     for (std::string_view word :
-         {"set", "temp", "listen", "prepare", "lock", "load", "discard", "deallocate"})
+         {"set", "temp", "listen", "prepare", "lock", "load", "discard", "deallocate", "hold"})
+        if (lower.find(word) != std::string::npos) return true;
+    return false;
+}
+
+/// Of a DO, whose code nobody parses: does it make what its session keeps?
+bool guess_keeps_something(std::string_view text) {
+    std::string const lower = ascii_lower(text);
+    for (std::string_view word : {"temp", "listen", "with hold", "advisory"})
         if (lower.find(word) != std::string::npos) return true;
     return false;
 }
@@ -53,8 +61,10 @@ void pg_session_core::taint_by(routing::operation const& op, std::string_view te
     bool makes = false;
     for (routing::statement const& s : op.statements) {
         makes = makes || s.kind == set || s.kind == reset || s.kind == discard;
-        if (s.kind != unknown || !guess_leaves_state(text, whole)) continue;
+        bool const runs_code = s.kind == utility && s.command == "DO";
+        if ((s.kind != unknown && !runs_code) || !guess_leaves_state(text, whole)) continue;
         server_->tainted = true;
+        if (runs_code && (!whole || guess_keeps_something(text))) pinned_ = made_state_ = true;
     }
     if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
 }

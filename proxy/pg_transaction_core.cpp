@@ -100,11 +100,20 @@ void pg_session_core::apply_settings(bool to_server) {
             case pending_setting::what::discard_all:
                 forget_statements();
                 if (server_->owed.empty()) pinned_ = keeps_server();  // what comes behind may have pinned it again
-                [[fallthrough]];
-            case pending_setting::what::reset_all:
                 wanted_ = startup_;
                 actual = context_.settings.none();
                 break;
+            case pending_setting::what::reset_all: {
+                session_settings const who_wanted = std::exchange(wanted_, startup_);
+                session_settings const who_is = std::exchange(actual, context_.settings.none());
+                for (std::string_view name : identity_settings) {
+                    if (std::string const* value = find_setting(who_wanted, name))
+                        wanted_ = context_.settings.with(wanted_, name, *value);
+                    if (std::string const* value = find_setting(who_is, name))
+                        actual = context_.settings.with(actual, name, *value);
+                }
+                break;
+            }
             case pending_setting::what::savepoint:
             case pending_setting::what::release:
             case pending_setting::what::rollback_to:

@@ -137,6 +137,15 @@ TEST_CASE("what makes a setting is read the same way by every session") {
     }
     CHECK(setting_difference({{"a\\", "1"}}, {}).find('\\') == std::string::npos);
     CHECK(setting_difference({{"a", "1"}, {"b", "2"}}, {{"b", "3"}}) == "RESET \"a\";SET \"b\" TO '3';");
+    // Who the session is goes first and comes last.
+    CHECK(setting_difference({{"a", "1"}, {"role", "boss"}, {"session_authorization", "root"}}, {}) ==
+          "RESET \"role\";RESET \"session_authorization\";RESET \"a\";");
+    CHECK(setting_difference({}, {{"role", "boss"}, {"session_authorization", "app"}, {"zone", "1"}}) ==
+          "SET \"zone\" TO '1';SET \"session_authorization\" TO 'app';SET \"role\" TO 'boss';");
+    CHECK(setting_difference({{"role", "boss"}}, {{"a", "1"}, {"role", "boss"}}) ==
+          "RESET \"role\";SET \"a\" TO '1';SET \"role\" TO 'boss';");
+    CHECK(setting_difference({{"role", "boss"}}, {{"role", "boss"}}).empty());
+    CHECK(setting_difference({{"role", "boss"}}, {{"role", "app"}}) == "RESET \"role\";SET \"role\" TO 'app';");
 }
 
 TEST_CASE("what a client has set is carried as its value") {
