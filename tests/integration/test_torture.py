@@ -75,7 +75,7 @@ def test_each_break_point_must_be_noticed():
 
 def kinds(report):
     return {kind for kind, _ in report.violations} | {f"{kind}, {mark}" for kind, text in report.violations
-                                                      for mark in re.findall(r"-(sly.)\b", text)}
+                                                      for mark in re.findall(r"-(sly.|outs)\b", text)}
 
 
 def broken_binary():
@@ -95,6 +95,30 @@ def test_the_judge_notices(servers, monkeypatch, points, chaos, wanted):
         if wanted <= found:
             return print(told(report, seed))
     pytest.fail(f"{points} was broken, and the judge found only {found}")
+
+
+# What the server does instead of setting default_transaction_read_only, and what the judge must find.
+FENCES = [("NULL", "committed while sealed, outs"), ("IF value = 'on' THEN PERFORM lull.as_it_is(database, role, value); END IF", "fence left")]
+
+
+@pytest.mark.parametrize("body, wanted", FENCES, ids=["a fence of paper", "a fence that stays"])
+def test_the_judge_notices_what_is_wrong_with_a_fence(servers, body, wanted):
+    servers.primary.sql(f"""
+        ALTER FUNCTION lull.set_read_only(name, name, text) RENAME TO as_it_is;
+        CREATE FUNCTION lull.set_read_only(database name, role name, value text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+          AS $$BEGIN {body}; END$$;
+        GRANT EXECUTE ON FUNCTION lull.set_read_only(name, name, text) TO lull_fence""")
+    try:
+        found = set()
+        for seed in range(1, 9):
+            report = round_(servers, seed, 7, False, [], fence=True)
+            found |= kinds(report)
+            if wanted in found:
+                return print(told(report, seed))
+        pytest.fail(f"the judge found only {found}")
+    finally:
+        servers.primary.sql("DROP FUNCTION lull.set_read_only(name, name, text); "
+                            "ALTER FUNCTION lull.as_it_is(name, name, text) RENAME TO set_read_only")
 
 
 @pytest.mark.parametrize("points, times", [("", 1), ("blind_replay", 2)], ids=["as it is", "blind_replay"])
