@@ -432,7 +432,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
             ends = op.transaction_control;
             loosen_guard(s);
             // Behind it nothing of ours is around what the rest of the segment does.
-            guard_ended_ = guard_ended_ || (ours_around && ends_guard(s) && !broken("unseen_end"));
+            guard_ended_ = guard_ended_ || (ours_around && ends_guard(s));
         }
         segment_ends_ = segment_ends_ || may_end_block(op);
         writes = began_writing(op.access);
