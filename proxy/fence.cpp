@@ -41,12 +41,13 @@ constexpr char const* rights_sql =
 
 constexpr char const* set_sql = "SELECT lull.set_read_only($1::name, $2::name, nullif($3, ''))";
 
-// Sessions past Lull of anybody but superusers. Those from before $3, and while $5 those that write in spite of
+// Sessions past Lull of anybody but superusers; also those that replicate from one of the databases, for they can run
+// SQL: whoever subscribes comes again. Those from before $3, and while $5 those that write in spite of
 // the fence, are ended, but for a young one from Lull's own address: it may be one that it has just opened and
 // not told of.
 #define LULL_PAST                                                                               \
     " FROM pg_stat_activity a WHERE a.datname = ANY ($1::text[]) AND a.pid <> pg_backend_pid()" \
-    " AND a.pid <> ALL ($2::int[]) AND a.backend_type = 'client backend'"                       \
+    " AND a.pid <> ALL ($2::int[]) AND a.backend_type IN ('client backend', 'walsender')"       \
     " AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.usesysid AND r.rolsuper)"
 constexpr char const* end_sql =
     "SELECT " LULL_SESSION ", pg_terminate_backend(a.pid)" LULL_PAST

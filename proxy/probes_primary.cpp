@@ -21,9 +21,10 @@ constexpr char const* position_sql =
     " coalesce(sum(tup_inserted + tup_updated + tup_deleted), 0) AS rows"
     " FROM pg_stat_database WHERE datname = ANY ($1::text[])) a";
 
+// A walsender of a database runs SQL, too.
 #define LULL_NOT_REPORTED                                                                      \
     " a.datname = ANY ($1::text[]) AND a.pid <> pg_backend_pid() AND a.pid <> ALL ($2::int[])" \
-    " AND a.backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')"
+    " AND a.backend_type NOT IN ('autovacuum worker', 'parallel worker')"
 
 // Neither Lull's own nor one that it has just opened and not told of yet: $3, the age of what it told.
 #define LULL_NOT_OURS                                               \
@@ -49,7 +50,7 @@ constexpr char const* outsiders_sql =
 constexpr char const* bypassing_sql =
     "SELECT format('%s %s of %s@%s, %s', count(*), CASE WHEN count(*) = 1 THEN 'session' ELSE 'sessions' END,"
     " coalesce(a.usename, '-'), a.datname, coalesce(nullif(a.application_name, ''), a.backend_type))"
-    " FROM pg_stat_activity a WHERE" LULL_NOT_OURS " AND NOT" LULL_WRITES
+    " FROM pg_stat_activity a WHERE" LULL_NOT_OURS " AND a.backend_type <> 'walsender' AND NOT" LULL_WRITES
     " GROUP BY a.usename, a.datname, coalesce(nullif(a.application_name, ''), a.backend_type) ORDER BY 1 "
     "LIMIT 20";
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness import cluster as c
 from harness.wait import stays, wait_for
-from harness.wire import errors, query, tags
+from harness.wire import Wire, errors, query, tags
 
 INSERT = "INSERT INTO log (who) VALUES ('outsider')"
 
@@ -50,6 +50,22 @@ def settings(primary):
 
 def outsider(primary, user="app", password=c.APP_PASSWORD, **more):
     return primary.tcp("shop", user, password, autocommit=True, **more)
+
+
+def test_replication_connections_past_lull_are_ended_too(fenced, primary):
+    """They run SQL."""
+    primary.sql("CREATE ROLE streamer LOGIN REPLICATION PASSWORD 'streamer-secret'; GRANT app TO streamer")
+    try:
+        old = Wire("127.0.0.1", primary.port).login("streamer", "streamer-secret", "shop", replication="database")
+        assert not errors(old.query(INSERT))
+        lull = fenced()
+        lull.on()
+        assert [error["C"] for error in errors(old.until_closed())] == ["57P01"]
+        with Wire("127.0.0.1", primary.port).login("streamer", "streamer-secret", "shop", replication="database") as new:
+            assert errors(new.query(INSERT))[0]["C"] == "25006"
+        lull.off()
+    finally:
+        primary.sql("DROP OWNED BY streamer; DROP ROLE streamer")
 
 
 def fence(lull):
