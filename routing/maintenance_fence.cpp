@@ -70,10 +70,15 @@ void maintenance::raise_fence() {
 
 /// In reopening. True: it is gone, or does not keep the site from opening any more.
 bool maintenance::lower_fence() {
-    if (record_.fence.empty() || fence_gone_) return true;
+    // The record was lost, and nobody has asked the server since: a fence that stands there is ours.
+    bool const unread = adopt_paused_ && record_.fence.empty() && fence_policy_ != config::fence_policy::off;
+    if ((record_.fence.empty() && !unread) || fence_gone_) return true;
     bool const hopeless = fence_failing_since_ && at_.now - *fence_failing_since_ >= timing_.replica_patience;
     if (at_.now >= deadline_ || hopeless) return true;
-    owed_fence();
+    if (!unread)
+        owed_fence();
+    else if (!fence_asked_ && !pending_ && at_.now >= fence_at_)
+        ask_fence(effect::fence_order::raise);  // of what is not known yet it changes nothing
     return false;
 }
 
@@ -95,6 +100,7 @@ void maintenance::fence_seen(event::fence_seen const& s) {
         return s.left.empty() ? fence_lowered() : void();
     }
     if (!s.unknown.empty()) return learn_settings(s.unknown);
+    if (phase_ == phase::reopening) return;
     fence_at_ = at_.now + (s.left.empty() ? timing_.watch_primary : look_again);
     if (fence_up_) {
         if (s.changed)
@@ -181,7 +187,7 @@ void maintenance::fence_failed(event::fence_failed const& f) {
     fence_at_ = at_.now + timing_.watch_primary;
     fence_note_ = f.error;
     fence_fix_ = f.fix;
-    if (fence_order_ == effect::fence_order::raise) {
+    if (fence_order_ == effect::fence_order::raise && phase_ != phase::reopening) {
         if (f.why == event::failure::rights) {
             // The server refused it as a whole. Where it stood before, it does still.
             if (!fence_up_ && !after_restart_) fence_tried_ = false;
