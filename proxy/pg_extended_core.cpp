@@ -293,51 +293,6 @@ bool pg_session_core::is_dead_block() const {
     return true;
 }
 
-/// Puts a Parse of ours before what needs the statement, unless the server has it.
-void pg_session_core::ensure_prepared(prepared const& statement, session_step& step) {
-    if (server_->statements.has(statement->id)) {
-        server_->statements.use(statement->id);
-        return;
-    }
-    if (server_->statements.size() >= limits().max_server_prepared_statements) {
-        prepared const oldest = server_->statements.oldest();
-        server_->statements.remove(oldest->id);
-        step.server.write(
-            [&](std::string& out) { pg::write_close(out, pg::target_kind::statement, oldest->server_name); });
-        owed_reply& owed = server_->owed.push(owed_kind::close);
-        owed.ours = true;
-        owed.parsed = oldest;
-    }
-    if (server_->doubtful.has(statement->id)) {
-        step.server.write(
-            [&](std::string& out) { pg::write_close(out, pg::target_kind::statement, statement->server_name); });
-        server_->owed.push(owed_kind::close).ours = true;
-    }
-    step.server.write([&](std::string& out) {
-        pg::write_parse(out, statement->server_name, statement->text, pg::as_bytes(statement->types));
-    });
-    server_->statements.add(statement);
-    owed_reply& owed = server_->owed.push(owed_kind::parse);
-    owed.ours = true;
-    owed.parsed = statement;
-}
-
-prepared pg_session_core::own_statement(std::string_view text) {
-    return context_.statements.intern(text, {}, {}, context_.classifier.classify(text));
-}
-
-/// A Parse of the unnamed statement that is under way in an earlier segment may yet be skipped, and a Bind
-/// would then find another statement than the one that was judged.
-bool pg_session_core::unnamed_is_certain() const {
-    bool earlier = false;
-    for (std::size_t i = server_->owed.size(); i-- > 0;) {
-        owed_reply const& owed = server_->owed.at(i);
-        if (owed.kind == owed_kind::sync) earlier = true;
-        if (owed.kind == owed_kind::parse && !owed.ours && owed.name.empty()) return !earlier;
-    }
-    return true;
-}
-
 void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_step& step) {
     pg::bytes const whole = in.subspan(m.offset, std::min(m.size, in.size() - m.offset));
     pg::bytes const body = whole.subspan(pg::header_bytes);

@@ -248,7 +248,8 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     bool const unresolved = commit_sent_ && !lost.owed.empty();
     bool const was_welcoming = !started_;
     // What it had there is gone with it: temporary tables, locks, cursors. PostgreSQL's own client would be gone, too.
-    bool const kept_there = pinned_ && started_;
+    // In session pooling that is known of one that has made such a thing; the others do not notice.
+    bool const kept_there = started_ && (made_state_ || (pinned_ && !keeps_server()));
     std::string error = server_fatal_.take();
     if (unresolved) {
         error.clear();

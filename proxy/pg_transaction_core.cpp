@@ -99,7 +99,10 @@ void pg_session_core::apply_settings(bool to_server) {
                 break;
             case pending_setting::what::discard_all:
                 forget_statements();
-                if (server_->owed.empty()) pinned_ = keeps_server();  // what comes behind may have pinned it again
+                if (server_->owed.empty()) {  // what comes behind may have pinned it again
+                    pinned_ = keeps_server();
+                    made_state_ = false;
+                }
                 wanted_ = startup_;
                 actual = context_.settings.none();
                 break;
