@@ -65,7 +65,9 @@ void visit_writes(Site& s, V& v) {
                      .most = 64 * gigabyte,
                      .bytes = true});
         v.field("max_age", s.hold.max_age,
-                spec{.about = "A write that has waited this long is refused.", .least = 1, .most = day});
+                spec{.about = "A write that has waited this long is refused, also while journaled writes are still run before it.",
+                     .least = 1,
+                     .most = day});
         v.field("release_per_second", s.hold.release_per_second,
                 spec{.about = "How many of them run in each second when the window is over.",
                      .least = 1,

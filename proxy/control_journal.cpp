@@ -23,7 +23,8 @@ constexpr std::size_t most_credentials = 10'000;
 std::vector<std::string> made_roles(journal_entry const& entry) {
     std::vector<std::string> out;
     for (std::string const& sql : entry.settings)
-        if (ascii_lower(sql).find("role") != std::string::npos) out.push_back(sql);
+        for (std::string_view name : identity_settings)
+            if (sql.find(name) != std::string::npos) out.push_back(sql);
     return out;
 }
 

@@ -115,8 +115,8 @@ void listener::on_readable() {
 
 void listener::go_on_later(std::chrono::milliseconds pause) {
     pause_.expires_after(pause);
-    pause_.async_wait([this](boost::system::error_code const& error) {
-        if (!error) on_readable();
+    pause_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](boost::system::error_code const& error) {
+        if (!error && alive.lock()) on_readable();
     });
 }
 

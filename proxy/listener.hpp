@@ -10,6 +10,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace lull {
@@ -38,6 +39,7 @@ class listener final : public socket_events {
     boost::asio::steady_timer pause_;
     take const take_;
     bool complained_ = false;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // a timer that has ended cannot be called back
 };
 
 }  // namespace lull

@@ -312,6 +312,7 @@ void pg_client::server_drained() {
 void pg_client::on_writable() {
     service_.touch_clock();
     if (!socket_) return;
+    closing_since_ = {};  // it reads
     switch (out_.flush(socket_->fd())) {
         case outbox::result::later:
             socket_->wait_writable();
@@ -375,7 +376,7 @@ void pg_client::look_at_clock() {
         return flush_text(out);
     }
     if (closing_) {
-        // What it does not read, it never will; its server and its place are wanted.
+        // Who reads nothing any more never will; its server and its place are wanted.
         if (closing_since_ == routing::instant{}) closing_since_ = service_.context().now;
         if (service_.context().now - closing_since_ > patience_at_end) gone();
         return;

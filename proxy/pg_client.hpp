@@ -145,7 +145,7 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     bool pump_again_ = false;
     bool counted_ = false;  // among the clients of its user, database and address
     bool closing_ = false;  // when what waits has been sent
-    routing::instant closing_since_{};  // as looked at by the clock
+    routing::instant closing_since_{};  // or since it last read, as looked at by the clock
     bool finished_ = false;
     bool tls_told_ = false;  // the login knows that the handshake is over
     bool stop_when_idle_ = false;

@@ -153,10 +153,11 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
             }
             // Its text may be read anew, as by Parse.
             if (m.of_statement && !is_dead_block())
-                if (std::string refusal = out_of_place(*m.statement->operation, sent_to::be_read); !refusal.empty()) {
-                    fail_extended(std::move(refusal), step);
-                    return true;
-                }
+                for (std::string refusal : {out_of_place(*m.statement->operation, sent_to::be_read), kept_unread(m.statement)})
+                    if (!refusal.empty()) {
+                        fail_extended(std::move(refusal), step);
+                        return true;
+                    }
             if (m.of_statement &&
                 (!m.name.empty() || server_->unnamed != m.statement || !unnamed_is_certain())) {
                 ensure_prepared(m.statement, step);  // also an unnamed one that was left on another server
@@ -232,18 +233,7 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
         if (!dead) count(&write_fates::refused);
         return fail_extended(std::move(refusal), step);
     }
-    if (guard_needed() && !passing_ && !dead) {
-        // To understand the text the server makes values of its constants; where they belong to a domain, its CHECK runs.
-        // (A write may be prepared: the text alone says that it is one.)
-        auto const& alone = m.statement->operation;
-        auto const judged = judge(alone);
-        if (judged->access > alone->access)
-            if (auto const d = routing::decide(*judged, facts(m.statement->text), site());
-                d.verdict == routing::verdict::refuse) {
-                count(&write_fates::refused);
-                return fail_extended(refusal(judged.get(), d.offender), step);
-            }
-    }
+    if (std::string refusal = kept_unread(m.statement); !refusal.empty()) return fail_extended(std::move(refusal), step);
     if (m.name.empty()) {
         prepared before = std::exchange(unnamed_, m.statement);
         server_->unnamed = m.statement;

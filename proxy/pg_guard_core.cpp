@@ -112,6 +112,8 @@ std::string pg_session_core::out_of_place(routing::operation const& op, sent_to 
     }
     if (guard_ended_) return transaction_control_refusal(site(), refusal_code());
     if (in_guard()) return {};
+    // What only its session knows, and outlives our ROLLBACK: nothing of ours is around it.
+    if (op.statements.size() == 1 && op.statements.front().kind == statement_kind::unlisten) return {};
     if (begun_open_ && site().mode == routing::mode::draining && (what == sent_to::be_read || !may_call_anything(op)))
         return {};
     return refusal(&op, nullptr);
@@ -138,9 +140,29 @@ std::string pg_session_core::kept_from_server(prepared const& statement, routing
 /// PREPARE and DEALLOCATE of what Lull has prepared there for its clients.
 bool pg_session_core::touches_own_names(routing::operation const& op) const {
     return std::ranges::any_of(op.statements, [&](routing::statement const& s) {
+        if (s.kind == statement_kind::savepoint) return s.name == failing_savepoint;
         return (s.kind == statement_kind::prepare || s.kind == statement_kind::deallocate) &&
                s.name.starts_with(context_.statements.prefix());
     });
+}
+
+/// To understand a text the server makes values of its constants; where they belong to a domain, its CHECK runs. So what
+/// would be refused is not read either. (A write may be prepared, where nothing but the text says that it is one.)
+std::string pg_session_core::kept_unread(prepared const& statement) {
+    if (!guard_needed() || passing_ || is_dead_block()) return {};
+    auto const& alone = statement->operation;
+    auto const judged = judge(alone);
+    bool refused;
+    if (alone->access < routing::access::write) {
+        refused = routing::decide(*judged, facts(statement->text), site()).verdict == routing::verdict::refuse;
+    } else {
+        refused = site().settings->guard.functions == config::function_policy::refuse;
+        for (std::size_t i = 0; i < alone->statements.size() && i < judged->statements.size(); ++i)
+            refused = refused || judged->statements[i].beside > alone->statements[i].beside;
+    }
+    if (!refused) return {};
+    count(&write_fates::refused);
+    return refusal(judged.get(), nullptr);
 }
 
 /// What a server has under the names of Lull's is certain only as long as nobody but Lull made it: before the flip, and by

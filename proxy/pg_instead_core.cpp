@@ -100,7 +100,9 @@ std::vector<std::string> pg_session_core::settings_for_replay() const {
             made.push_back(setting_sql(told.back(), setting_value(*value, {})));
         }
     for (auto const& [name, value] : *wanted_)
-        if (std::ranges::find(told, name) == told.end()) made.push_back(setting_sql(name, value));
+        if (std::ranges::find(told, name) == told.end() && !tells_who(name)) made.push_back(setting_sql(name, value));
+    for (std::string_view name : identity_settings)
+        if (std::string const* value = find_setting(wanted_, name)) made.push_back(setting_sql(name, *value));
     return made;
 }
 

@@ -155,7 +155,7 @@ void pg_pool::fail_waiting(std::string const& error) {
     bool const replica = backend.role == routing::role::replica;
     if (replica) service_.avoid(key_.backend);
     bool const others = std::ranges::any_of(
-        servers_, [](auto const& entry) { return !entry.first->opening() && !entry.first->paused(); });
+        servers_, [](auto const& entry) { return !entry.first->paused(); });
     if (others && !replica) return;
     auto const fields = pg::parse_error_fields(pg::as_bytes(error).subspan(5));
     log::warning("no connection to {}:{} for {}/{}: {}", backend.address.host, backend.address.port,

@@ -144,8 +144,8 @@ std::string failed_block_error() {
 std::string reserved_name_error() {
     std::string out;
     pg::write_error_response(out, {.sqlstate = pg::sqlstate::reserved_name,
-                                   .message = "the names of statements that Lull has prepared for its clients are reserved",
-                                   .hint = "Use the name that the client gave to its statement."});
+                                   .message = "the names of statements and savepoints that Lull has made are reserved",
+                                   .hint = "Use the name that the client gave to its statement, or another one."});
     return out;
 }
 

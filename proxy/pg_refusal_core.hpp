@@ -11,9 +11,10 @@
 namespace lull {
 
 /// Fails on every server and changes nothing: sent in place of a refused statement, so that the server's
-/// block is aborted as the client is told. (A savepoint of this name would have to be the client's own.)
+/// block is aborted as the client is told. No client may make a savepoint of this name.
 inline constexpr std::string_view failing_statement =
     "ROLLBACK TO SAVEPOINT \"lull refused a write in this transaction\"";
+inline constexpr std::string_view failing_savepoint = "lull refused a write in this transaction";
 
 /// Succeeds everywhere and does nothing; for what Lull has done itself.
 inline constexpr std::string_view nothing_statement = "RESET lull.nothing";
@@ -32,7 +33,7 @@ std::string transaction_control_refusal(routing::site const& site, std::string_v
 std::string privileged_refusal(routing::site const& site);
 /// 25P02
 std::string failed_block_error();
-/// 42939, for PREPARE and DEALLOCATE of the name that Lull has given to a statement.
+/// 42939, for PREPARE and DEALLOCATE of the name that Lull has given to a statement, and for a SAVEPOINT of a name of its own.
 std::string reserved_name_error();
 /// RFC 3339, UTC, whole seconds.
 std::string format_time(routing::wall_time time);

@@ -202,6 +202,7 @@ class pg_session_core {
     bool keeps_server() const { return identity_.migration || identity_.pool_mode == config::pool_mode::session; }
     bool refuses_block(routing::operation const& op) const;
     bool touches_own_names(routing::operation const& op) const;
+    std::string kept_unread(prepared const& statement);
     enum class sent_to : std::uint8_t { be_read, run };
     std::string out_of_place(routing::operation const& op, sent_to what) const;
     bool may_cut() const;

@@ -741,7 +741,7 @@ static void classify_set(struct lull_sql_statement* out, VariableSetStmt* s) {
             is(out, LULL_SET, LULL_SESSION, "SET");
             out->name = setting_name(s->name);
             out->to_default = s->kind == VAR_SET_DEFAULT;
-            const char* value = out->to_default ? "" : flattened(out, s->args);
+            const char* value = out->to_default ? "" : s->kind == VAR_SET_CURRENT ? NULL : flattened(out, s->args);
             out->value = value ? value : "";
             out->opaque = out->pins = !value;
             setting_of_transaction(out, only);
@@ -1211,6 +1211,24 @@ static void classify_explain(struct lull_sql_statement* out, const struct walk* 
     for (int i = 0; i < list_length(s->options); ++i) {
         const DefElem* d = list_nth(s->options, i);
         if (same(d->defname, "analyze") && (!d->arg || boolean_of(d->arg) != LULL_OFF)) runs = true;
+    }
+    /* Also one that is not run is understood: constants become values of the columns' types. */
+    struct walk target = *fresh;
+    switch (nodeTag(s->query)) {
+        case T_InsertStmt:
+            check_relation(&target, ((const InsertStmt*)s->query)->relation);
+            break;
+        case T_UpdateStmt:
+            check_relation(&target, ((const UpdateStmt*)s->query)->relation);
+            break;
+        case T_DeleteStmt:
+            check_relation(&target, ((const DeleteStmt*)s->query)->relation);
+            break;
+        case T_MergeStmt:
+            check_relation(&target, ((const MergeStmt*)s->query)->relation);
+            break;
+        default:
+            break;
     }
     classify(out, fresh, s->query);
     bool reads = out->access == LULL_READ;

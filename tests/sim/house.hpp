@@ -95,6 +95,7 @@ class house {
     bool primary_up_ = true;
     standby standby_;
     sim_fence fence_;
+    bool record_lost_ = false;  // once: the state file was torn
     config::fence_policy const fence_policy_;
     routing::instant now_ = routing::instant{} + std::chrono::hours(1);
     std::unique_ptr<process> process_;

@@ -103,6 +103,7 @@ constexpr row table[] = {
     {"select 1 where exists (select 1 from t for share)", k::dml, a::write, "SELECT FOR SHARE"},
     {"explain analyze delete from t", k::dml, a::write, "DELETE"},
     {"explain (analyze off) delete from t", k::explain, a::unknown, "EXPLAIN"},
+    {"explain insert into t values ('{x}')", k::explain, a::unknown, "EXPLAIN"},
     {"explain (analyze false, analyze) delete from t", k::dml, a::write, "DELETE"},
     {"explain (analyze 1) create table x as select 1", k::ddl, a::write, "CREATE TABLE AS"},
     {"explain analyze execute p", k::explain, a::write, "EXECUTE", "p"},
