@@ -59,8 +59,7 @@ BROKEN = [
 
 
 def test_each_break_point_must_be_noticed():
-    """Here or in the simulation (forget_broken and hasty_fence only there: by the time that it matters other layers have mostly
-    caught it here)."""
+    """Here or in the simulation (hasty_fence only there: by the time that it matters other layers have mostly caught it here)."""
     points = set()
     for folder in ("routing", "proxy"):
         for source in glob.glob(os.path.join(lull_module.ROOT, folder, "*.cpp")):
@@ -70,7 +69,7 @@ def test_each_break_point_must_be_noticed():
         simulated = set(re.findall(r'\{"(\w+)", ', text.read()))
     here = {point for names, *_ in BROKEN for point in names.split(",")} | {"blind_replay"}
     assert len(points) > 10 and points <= here | simulated, points - here - simulated
-    assert points - here == {"forget_broken", "hasty_fence"}
+    assert points - here == {"hasty_fence"}
 
 
 def kinds(report):

@@ -88,7 +88,6 @@ int breaks(std::string_view only) {
                         {"lost_write", "acknowledged and lost", in_house},
                         {"early_answer", "acknowledged and lost", in_house},
                         {"blind_replay", "twice", in_house},
-                        {"forget_broken", sealed, in_house},
                         {"hasty_fence", "past Lull while sealed", in_house}};
     bool all = true;
     for (auto const& [point, as, run] : points) {

@@ -250,7 +250,8 @@ TEST_CASE("a segment in which nothing has run yet ends at the flip, and the clie
 }
 
 TEST_CASE("PREPARE and DEALLOCATE of the names that Lull gives are refused") {
-    for (std::string const text : {"deallocate lull_1", "prepare lull_1 as select 1", "select 1; deallocate lull_7"}) {
+    for (std::string const text : {"deallocate lull_1", "prepare lull_1 as select 1", "select 1; deallocate lull_7",
+                                   "savepoint \"lull refused a write in this transaction\""}) {
         CAPTURE(text);
         scene s({});
         s.client(query(text));
