@@ -33,6 +33,8 @@ std::size_t pg_session_core::stream_client(pg::bytes in, session_step& step) {
 /// At the end of every event: what has become due.
 void pg_session_core::after_event(session_step& step) {
     in_flight_ = in_flight_ && at_work_unguarded();
+    // Where no block is open none of ours is, however the last one ended: the next must not be taken for it.
+    if (server_ && server_->status == 'I' && server_->owed.empty() && !segment_open_) block_guarded_ = guard_loose_ = false;
     if (mode_due_) report_mode(step);
     if (server_) answer_local(step);
     if (cancel_due_ && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
