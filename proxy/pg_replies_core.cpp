@@ -376,7 +376,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
         bool const failed = front.failed;
         bool const opens = front.opens;
         std::string refused = opens ? std::exchange(front.text, {}) : std::string();
-        bool const aborted = before != 'I' && status == 'I' && may_write_;
+        bool const aborted = front.ends_alone && before != 'I' && status == 'I';
         pop_owed(step);
         if (settings) {
             blocked_ = blocked::no;
@@ -405,7 +405,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
             send_own_query("ROLLBACK", step);
             wrap_open_ = false;
         } else if (aborted) {
-            finish_transaction(false);  // end_writing() rolled it back
+            finish_transaction(false);  // the client's block has been rolled back
         }
         return true;
     }

@@ -42,7 +42,7 @@ struct owed_reply {
     bool writes = false;          // may write, with the right of its session to do so
     bool commits = false;         // has a COMMIT
     bool copy_ended = false;      // CopyDone or CopyFail has been sent right behind it
-    bool ends_alone = false;      // is nothing but COMMIT or ROLLBACK, with or without CHAIN
+    bool ends_alone = false;      // is nothing but COMMIT or ROLLBACK, with or without CHAIN; ours: of the client's own block
     bool ready = false;           // local: its text has the ReadyForQuery of a Query
     bool ends = false;            // may end the transaction that it runs in
     std::optional<routing::access> said;  // what the classifier said of the client's statement

@@ -33,8 +33,6 @@ std::size_t pg_session_core::stream_client(pg::bytes in, session_step& step) {
 /// At the end of every event: what has become due.
 void pg_session_core::after_event(session_step& step) {
     in_flight_ = in_flight_ && at_work_unguarded();
-    // Where no block is open none of ours is, however the last one ended: the next must not be taken for it.
-    if (server_ && server_->status == 'I' && server_->owed.empty() && !segment_open_) block_guarded_ = guard_loose_ = false;
     if (mode_due_) report_mode(step);
     if (server_) answer_local(step);
     if (cancel_due_ && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
@@ -63,7 +61,7 @@ void pg_session_core::after_event(session_step& step) {
         if (server_ && abort_due_ && server_->owed.empty() && server_->status != 'I' && !segment_open_ &&
             !amid) {
             // The deadline has passed: the block ends on the server, and has failed for the client.
-            send_own_query("ROLLBACK", step);
+            send_own_query("ROLLBACK", step).ends_alone = true;
             abort_due_ = false;
             client_status_ = 'E';
             // A COMMIT must not be answered before the client has been told that there is nothing to commit.
@@ -111,7 +109,7 @@ void pg_session_core::wind_down(session_step& step) {
     }
     if (!server_->owed.empty()) return;
     if (server_->status != 'I') {
-        send_own_query("ROLLBACK", step);
+        send_own_query("ROLLBACK", step).ends_alone = true;
         return;
     }
     if (identity_.pool_mode == config::pool_mode::session && !identity_.migration && !server_->tainted) {

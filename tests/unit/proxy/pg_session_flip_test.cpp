@@ -41,6 +41,30 @@ void writing_block(scene& s) {
 
 }  // namespace
 
+TEST_CASE("a READ ONLY block that the deadline has rolled back is not taken for the next one") {
+    scene s({});
+    s.world.set_replica_healthy(false);
+    reading_block(s);
+    s.flip(routing::mode::draining);
+    s.client(query("select 2"));
+    CHECK(s.sent(s.primary) == "Q(SET TRANSACTION READ ONLY) Q(select 2) ");
+    s.flip(routing::mode::read_write);
+    s.flip(routing::mode::draining);
+    REQUIRE(s.driver.core().writes());  // what is in flight is waited for
+    s.driver.end_writing(false);
+    s.server(complete("SET") + ready('T') + rows({"2"}) + ready('T'));
+    CHECK(s.sent(s.primary) == "Q(ROLLBACK) ");
+    s.client(query("commit") + query("begin"));  // they have come already, so the server stays
+    s.flip(routing::mode::read_write);
+    s.server(complete("ROLLBACK") + ready('I'));
+    CHECK(has(s.told(), "E(57014 transaction rolled back"));
+    CHECK(s.sent(s.primary) == "Q(begin) ");
+    s.flip(routing::mode::draining);
+    s.server(complete("BEGIN") + ready('T'));
+    s.client(query("select f()"));
+    CHECK(s.sent(s.primary) == "Q(SET TRANSACTION READ ONLY) Q(select f()) ");
+}
+
 TEST_CASE("what runs on the primary when the site closes is waited for, also where it only reads") {
     scene s({});
     s.world.set_replica_healthy(false);
