@@ -276,7 +276,8 @@ void visit_site(Site& s, V& v) {
         spec{.about = "Whether clients see default_transaction_read_only change when the site is sealed."});
     v.section("drain", [&] {
         v.field("timeout", s.drain_timeout,
-                spec{.about = "How long transactions that have written may take to end when sealing begins.",
+                spec{.about = "How long may take to end what was under way when sealing began: transactions that have written, and "
+                              "whatever runs on the primary.",
                      .most = day});
         v.field("on_deadline", s.on_deadline,
                 spec{.about = "What happens to those that have not ended by then: wait on, cancel the "

@@ -23,8 +23,8 @@ constexpr std::size_t most_credentials = 10'000;
 std::vector<std::string> made_roles(journal_entry const& entry) {
     std::vector<std::string> out;
     for (std::string const& sql : entry.settings)
-        for (std::string_view name : identity_settings)
-            if (sql.find(name) != std::string::npos) out.push_back(sql);
+        if (std::ranges::any_of(identity_settings, [&](std::string_view name) { return sql.find(name) != std::string::npos; }))
+            out.push_back(sql);
     return out;
 }
 

@@ -27,17 +27,14 @@ writer pg_client::describe() const {
     w.protocol = "postgres";
     w.client = static_cast<std::uint64_t>(static_cast<std::uint32_t>(key_pid_));
     w.address = peer_;
-    auto const wall = [&](routing::instant when) {
-        return std::chrono::system_clock::now() -
-               std::chrono::duration_cast<std::chrono::system_clock::duration>(service_.context().now - when);
-    };
-    w.since = wall(since_);
+    routing::instant const now = service_.context().now;
+    w.since = wall_of(since_, now);
     if (!session_) return w;
     w.database = session_->identity().database;
     w.user = session_->identity().user;
     w.application_name = session_->application_name();
     w.statement = std::string(session_->last_statement());
-    w.since = wall(session_->writes_since());
+    w.since = wall_of(session_->writes_since(), now);
     if (server_) {
         w.server_pid = static_cast<std::uint32_t>(server_->state().pid);
         w.state = server_->state().owed.empty() ? "idle in transaction" : "active";

@@ -153,11 +153,10 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
             }
             // Its text may be read anew, as by Parse.
             if (m.of_statement && !is_dead_block())
-                for (std::string refusal : {out_of_place(*m.statement->operation, sent_to::be_read), kept_unread(m.statement)})
-                    if (!refusal.empty()) {
-                        fail_extended(std::move(refusal), step);
-                        return true;
-                    }
+                if (std::string refusal = kept_unread(m.statement); !refusal.empty()) {
+                    fail_extended(std::move(refusal), step);
+                    return true;
+                }
             if (m.of_statement &&
                 (!m.name.empty() || server_->unnamed != m.statement || !unnamed_is_certain())) {
                 ensure_prepared(m.statement, step);  // also an unnamed one that was left on another server
@@ -229,10 +228,6 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
     }
     if (touches_own_names(*m.statement->operation)) return fail_extended(reserved_name_error(), step);
     bool const dead = is_dead_block();
-    if (std::string refusal = out_of_place(*m.statement->operation, sent_to::be_read); !refusal.empty()) {
-        if (!dead) count(&write_fates::refused);
-        return fail_extended(std::move(refusal), step);
-    }
     if (std::string refusal = kept_unread(m.statement); !refusal.empty()) return fail_extended(std::move(refusal), step);
     if (m.name.empty()) {
         prepared before = std::exchange(unnamed_, m.statement);

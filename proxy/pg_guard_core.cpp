@@ -137,7 +137,7 @@ std::string pg_session_core::kept_from_server(prepared const& statement, routing
     return refused ? refusal(&op, d.offender) : transaction_control_refusal(site(), refusal_code());
 }
 
-/// PREPARE and DEALLOCATE of what Lull has prepared there for its clients.
+/// PREPARE and DEALLOCATE of what Lull has prepared there for its clients, and the savepoint that there is never to be.
 bool pg_session_core::touches_own_names(routing::operation const& op) const {
     return std::ranges::any_of(op.statements, [&](routing::statement const& s) {
         if (s.kind == statement_kind::savepoint) return s.name == failing_savepoint;
@@ -146,23 +146,35 @@ bool pg_session_core::touches_own_names(routing::operation const& op) const {
     });
 }
 
-/// To understand a text the server makes values of its constants; where they belong to a domain, its CHECK runs. So what
-/// would be refused is not read either. (A write may be prepared, where nothing but the text says that it is one.)
+/// The same for a Parse, or a Describe that comes to one. To understand a text the server makes values of its constants;
+/// where they belong to a domain, its CHECK runs. So what would be refused is not read either. (A write may be prepared,
+/// where nothing but the text says that it is one.)
 std::string pg_session_core::kept_unread(prepared const& statement) {
-    if (!guard_needed() || passing_ || is_dead_block()) return {};
+    bool const dead = is_dead_block();
+    if (std::string out = out_of_place(*statement->operation, sent_to::be_read); !out.empty()) {
+        if (!dead) count(&write_fates::refused);
+        return out;
+    }
+    if (!guard_needed() || passing_ || dead) return {};
     auto const& alone = statement->operation;
     auto const judged = judge(alone);
-    bool refused;
+    bool refused = false;
+    routing::statement const* offender = nullptr;
     if (alone->access < routing::access::write) {
-        refused = routing::decide(*judged, facts(statement->text), site()).verdict == routing::verdict::refuse;
+        routing::decision const d = routing::decide(*judged, facts(statement->text), site());
+        refused = d.verdict == routing::verdict::refuse;
+        offender = d.offender;
     } else {
-        refused = site().settings->guard.functions == config::function_policy::refuse;
-        for (std::size_t i = 0; i < alone->statements.size() && i < judged->statements.size(); ++i)
-            refused = refused || judged->statements[i].beside > alone->statements[i].beside;
+        bool const none = site().settings->guard.functions == config::function_policy::refuse;
+        for (std::size_t i = 0; i < alone->statements.size() && i < judged->statements.size() && !offender; ++i)
+            if (none ? judged->statements[i].access >= routing::access::write
+                     : judged->statements[i].beside > alone->statements[i].beside)
+                offender = &judged->statements[i];
+        refused = none || offender;
     }
     if (!refused) return {};
     count(&write_fates::refused);
-    return refusal(judged.get(), nullptr);
+    return refusal(judged.get(), offender);
 }
 
 /// What a server has under the names of Lull's is certain only as long as nobody but Lull made it: before the flip, and by

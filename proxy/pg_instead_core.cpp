@@ -8,6 +8,7 @@
 #include "routing/write_rules.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace lull {
 
@@ -101,8 +102,7 @@ std::vector<std::string> pg_session_core::settings_for_replay() const {
         }
     for (auto const& [name, value] : *wanted_)
         if (std::ranges::find(told, name) == told.end() && !tells_who(name)) made.push_back(setting_sql(name, value));
-    for (std::string_view name : identity_settings)
-        if (std::string const* value = find_setting(wanted_, name)) made.push_back(setting_sql(name, *value));
+    std::ranges::move(identity_sql(*wanted_), std::back_inserter(made));
     return made;
 }
 

@@ -1,5 +1,7 @@
 #include "proxy/pg_settings_core.hpp"
 
+#include "routing/sql_classifier.hpp"
+
 #include <algorithm>
 
 namespace lull {
@@ -34,14 +36,6 @@ bool is_plain_name(std::string_view name) {
     return !name.empty() && std::ranges::all_of(name, [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
     });
-}
-
-/// The variables of PostgreSQL that are lists of names (GUC_LIST_QUOTE); extensions cannot have such.
-bool is_list_of_names(std::string_view name) {
-    for (std::string_view one : {"search_path", "temp_tablespaces", "local_preload_libraries",
-                                 "session_preload_libraries", "shared_preload_libraries", "unix_socket_directories"})
-        if (name == one) return true;
-    return false;
 }
 
 /// Each part of "app.user" quoted.
@@ -162,9 +156,16 @@ std::string setting_value(std::string_view bytes, std::string_view encoding) {
 
 std::string setting_sql(std::string_view name, std::string_view value) {
     // Of a list of names SET would make one name; and it takes constants only.
-    if (is_plain_name(name) && is_plain(value) && !is_list_of_names(name))
+    if (is_plain_name(name) && is_plain(value) && !routing::is_list_of_names(name))
         return "SET " + quoted_name(name) + " TO " + quoted(value);
     return "SELECT pg_catalog.set_config(" + constant(name) + "," + constant(value) + ",false)";
+}
+
+std::vector<std::string> identity_sql(setting_map const& of) {
+    std::vector<std::string> out;
+    for (std::string_view name : identity_settings)
+        if (std::string const* value = find_setting(of, name)) out.push_back(setting_sql(name, *value));
+    return out;
 }
 
 std::string setting_difference(setting_map const& from, setting_map const& to) {
@@ -189,14 +190,12 @@ std::string setting_difference(setting_map const& from, setting_map const& to) {
         if (gone || both) ++old;
         if (!gone) ++wanted;
     }
+    if (undo.empty() && make.empty() && !someone_else) return {};
     // Everything else is undone and made as who has logged in: another may not be allowed to.
     std::string as_before, as_wanted;
-    if (someone_else || !(undo + make).empty()) {
-        for (auto name = std::rbegin(identity_settings); name != std::rend(identity_settings); ++name)
-            if (find_setting(from, *name)) as_before += "RESET " + quoted_name(*name) + ";";
-        for (std::string_view name : identity_settings)
-            if (std::string const* value = find_setting(to, name)) as_wanted += setting_sql(name, *value) + ";";
-    }
+    for (auto name = std::rbegin(identity_settings); name != std::rend(identity_settings); ++name)
+        if (find_setting(from, *name)) as_before += "RESET " + quoted_name(*name) + ";";
+    for (std::string const& sql : identity_sql(to)) as_wanted += sql + ";";
     return as_before + undo + make + as_wanted;
 }
 

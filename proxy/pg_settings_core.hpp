@@ -63,6 +63,9 @@ std::string setting_value(std::string_view bytes, std::string_view encoding);
 /// looked for in search_path, and it runs nobody's code. `value` as setting_value() made it.
 std::string setting_sql(std::string_view name, std::string_view value);
 
+/// The SQL of the identity settings among these, in their order: behind all others.
+std::vector<std::string> identity_sql(setting_map const& of);
+
 /// SQL that turns a session with the settings `from` into one with `to`, read the same way everywhere as well; empty
 /// where they are equal.
 std::string setting_difference(setting_map const& from, setting_map const& to);

@@ -10,11 +10,6 @@ namespace lull {
 namespace {
 
 /// `then` by the worker's clock, as a time of day.
-routing::wall_time wall_of(routing::instant then, routing::instant now) {
-    return std::chrono::system_clock::now() -
-           std::chrono::duration_cast<std::chrono::system_clock::duration>(now - then);
-}
-
 std::chrono::microseconds since(routing::instant then, routing::instant now) {
     return then == routing::instant{} ? std::chrono::microseconds{}
                                       : std::chrono::duration_cast<std::chrono::microseconds>(now - then);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 
 namespace lull {
 
@@ -18,22 +19,16 @@ constexpr std::size_t most_pending = 1000;
 constexpr std::size_t most_settings = 500;
 constexpr std::size_t longest_setting = 16 * 1024;
 
-/// Of a text that was not understood: does it have a word that could leave something behind in its session?
-bool guess_leaves_state(std::string_view text, bool whole) {
+// In a text that was not understood: what could leave something behind in its session.
+constexpr std::string_view leaves_state[] = {"set", "temp", "listen", "prepare", "lock", "load", "discard", "deallocate", "hold"};
+// In a DO, whose code nobody parses: what makes something that its session keeps.
+constexpr std::string_view keeps_something[] = {"temp", "listen", "with hold", "advisory"};
+
+/// A text that is not here as a whole may have any word.
+bool may_have(std::span<std::string_view const> words, std::string_view text, bool whole) {
     if (!whole) return true;
     std::string const lower = ascii_lower(text);
-    for (std::string_view word :
-         {"set", "temp", "listen", "prepare", "lock", "load", "discard", "deallocate", "hold"})
-        if (lower.find(word) != std::string::npos) return true;
-    return false;
-}
-
-/// Of a DO, whose code nobody parses: does it make what its session keeps?
-bool guess_keeps_something(std::string_view text) {
-    std::string const lower = ascii_lower(text);
-    for (std::string_view word : {"temp", "listen", "with hold", "advisory"})
-        if (lower.find(word) != std::string::npos) return true;
-    return false;
+    return std::ranges::any_of(words, [&](std::string_view word) { return lower.find(word) != std::string::npos; });
 }
 
 /// As default_transaction_isolation has it.
@@ -62,9 +57,9 @@ void pg_session_core::taint_by(routing::operation const& op, std::string_view te
     for (routing::statement const& s : op.statements) {
         makes = makes || s.kind == set || s.kind == reset || s.kind == discard;
         bool const runs_code = s.kind == utility && s.command == "DO";
-        if ((s.kind != unknown && !runs_code) || !guess_leaves_state(text, whole)) continue;
+        if ((s.kind != unknown && !runs_code) || !may_have(leaves_state, text, whole)) continue;
         server_->tainted = true;
-        if (runs_code && (!whole || guess_keeps_something(text))) pinned_ = made_state_ = true;
+        if (runs_code && may_have(keeps_something, text, whole)) pinned_ = made_state_ = true;
     }
     if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
 }

@@ -17,6 +17,11 @@ constexpr std::chrono::seconds patience{2};
 
 }  // namespace
 
+routing::wall_time wall_of(routing::instant then, routing::instant now) {
+    return std::chrono::system_clock::now() -
+           std::chrono::duration_cast<std::chrono::system_clock::duration>(now - then);
+}
+
 struct surveyor::round {
     round(boost::asio::io_context& io, std::size_t workers, answer what)
         : timer(io), answered(workers), missing(workers), done(std::move(what)) {}

@@ -26,6 +26,9 @@ struct survey_wish {
     std::size_t most = 10'000;  // rows of each kind and worker
 };
 
+/// When that was, by the clock on the wall.
+routing::wall_time wall_of(routing::instant then, routing::instant now);
+
 struct client_row {
     std::uint64_t id = 0;  // the pid of its BackendKeyData; unique in the process
     std::string user;

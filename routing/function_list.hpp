@@ -1,5 +1,6 @@
-// The builtin functions of PostgreSQL by what a call of them does. Data only, made by make_function_list.sh
-// and reviewed; also the names of its types and operators; any thread. Functions of extensions that are known by name are here too (dblink and friends).
+// The builtin functions of PostgreSQL by what a call of them does, and the names of its types and operators. Data only,
+// made by make_function_list.sh and reviewed; any thread. Functions of extensions that are known by name are here, too
+// (dblink and friends).
 #pragma once
 
 #include <cstdint>

@@ -266,4 +266,8 @@ std::shared_ptr<operation const> const& sql_classifier::parse(std::string_view s
     return kept ? *kept : uncached_;
 }
 
+bool is_list_of_names(std::string_view setting) {
+    return lull_is_list_of_names(std::string(setting).c_str());
+}
+
 }  // namespace lull::routing

@@ -104,4 +104,7 @@ class sql_classifier {
 /// parameters that change neither what is written nor how text is read. A reset is judged with the value "".
 [[nodiscard]] bool is_harmless_setting(std::string_view name, std::string_view value);
 
+/// A variable whose elements are names, and are kept quoted (GUC_LIST_QUOTE), as search_path.
+[[nodiscard]] bool is_list_of_names(std::string_view setting);
+
 }  // namespace lull::routing

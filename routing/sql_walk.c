@@ -660,8 +660,7 @@ static void path_to_temporary(struct lull_sql_statement* out, const char* value)
     if (value && same(out->name, "search_path") && strstr(value, "pg_temp")) out->pins = true;
 }
 
-/* Whose elements are names, and are kept quoted (GUC_LIST_QUOTE; extensions cannot have such). */
-static bool is_list_of_names(const char* setting) {
+bool lull_is_list_of_names(const char* setting) {
     static const char* const settings[] = {"search_path", "temp_tablespaces", "local_preload_libraries",
                                            "session_preload_libraries", "shared_preload_libraries",
                                            "unix_socket_directories"};
@@ -673,7 +672,7 @@ static bool is_list_of_names(const char* setting) {
 /* What stands behind SET as the one text that PostgreSQL makes of it (flatten_set_variable_args). Null where that
  * needs more than the text: an interval with its unit. */
 static const char* flattened(struct lull_sql_statement* out, const List* args) {
-    bool names = is_list_of_names(out->name);
+    bool names = lull_is_list_of_names(out->name);
     if (list_length(args) == 1 && !names) return constant_text(list_nth(args, 0), out);
     size_t size = 1;
     for (int pass = 0; pass < 2; ++pass) {

@@ -121,6 +121,9 @@ typedef void (*lull_sql_sink)(void* context, const struct lull_sql_statement* st
 bool lull_sql_classify(const char* text, int max_depth, lull_sql_lookup lookup, lull_sql_name name,
                        lull_sql_sink sink, void* context);
 
+/* A variable whose elements are names, and are kept quoted (GUC_LIST_QUOTE; extensions cannot have such). */
+bool lull_is_list_of_names(const char* setting);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,5 +1,6 @@
 #include "protocol/pg/backend.hpp"
 
+#include "protocol/pg/frame.hpp"
 #include "protocol/pg/reader.hpp"
 #include "protocol/pg/startup.hpp"
 #include "protocol/pg/types.hpp"
@@ -250,8 +251,8 @@ void write_notice_response(std::string& out, error_fields_out const& fields) {
 }
 
 std::string with_severity(std::string_view error, std::string_view severity) {
-    constexpr std::size_t header = 5;  // type and length
-    auto const fields = error.size() > header ? parse_error_fields(as_bytes(error).subspan(header)) : std::nullopt;
+    auto const fields =
+        error.size() > header_bytes ? parse_error_fields(as_bytes(error).subspan(header_bytes)) : std::nullopt;
     std::string out;
     if (!fields || !fields->message) return std::string(error);
     write_error_response(out, {.severity = severity,

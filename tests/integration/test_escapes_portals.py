@@ -289,14 +289,19 @@ def test_cursor_of_sql_by_the_protocol_while_open(attempt):
 
 # -- a Bind that has not happened -----------------------------------------------------------------------------------------
 
+def bind_the_end(client, end, *more):
+    """A block in which the portal p is its end, and a savepoint to go back to."""
+    client.query("BEGIN")
+    client.ask(parse("end", end), parse("one", "SELECT 1"), *more, bind("p", "end"), sync())
+    client.query("SAVEPOINT a")
+
+
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
 @everybody
 def test_bind_that_fails_leaves_the_portal_as_it_was(attempt, end):
     with attempt.wire() as client:
         attempt.seal()
-        client.query("BEGIN")
-        client.ask(parse("end", end), parse("one", "SELECT 1"), bind("p", "end"), sync())
-        client.query("SAVEPOINT a")
+        bind_the_end(client, end)
         assert errors(client.ask(bind("p", "one"), sync()))[0]["C"] == "42P03"
         client.query("ROLLBACK TO a")
         assert errors(client.ask(execute("p"), parse("", "SELECT evil.escapes('stale')"), bind(), execute(), sync()))
@@ -309,9 +314,7 @@ def test_bind_that_is_skipped_leaves_the_portal_as_it_was(attempt, end):
     with attempt.wire() as client:
         attempt.seal()
         for change in ([bind("p", "one")], [close("P", "p")], [close("P", "p"), bind("p", "one"), bind("p", "bad")]):
-            client.query("BEGIN")
-            client.ask(parse("end", end), parse("one", "SELECT 1"), parse("bad", "SELECT 1/0"), bind("p", "end"), sync())
-            client.query("SAVEPOINT a")
+            bind_the_end(client, end, parse("bad", "SELECT 1/0"))
             assert errors(client.ask(bind("", "bad"), execute(), *change, sync()))[0]["C"] == "22012"
             client.query("ROLLBACK TO a")
             answer = client.ask(execute("p"), parse("", "SELECT evil.escapes('skipped')"), bind(), execute(), sync())

@@ -278,8 +278,15 @@ def test_a_replay_that_takes_too_long_is_given_up_and_kept(make, primary):
         assert tags(client.query("UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
         wait_for(lambda: not lull.site()["journal"]["replaying"], "it is given up again")
         blocker.rollback()
-    lull.cli("journal", "shop", "--run")
-    wait_for(lambda: not lull.site()["journal"]["replaying"], "they have run")
+
+    def run_again():
+        if lull.site()["journal"]["replaying"]:
+            return False
+        if not log(primary):  # a second may be too short for a busy machine
+            lull.cli("journal", "shop", "--run")
+        return log(primary) and not lull.site()["journal"]["replaying"]
+
+    wait_for(run_again, "they have run", 30)
     assert log(primary) == ["stuck", "healthy"]
     assert not glob.glob(lull.state_dir + "/journal-*")
     done = lull.cli("journal", "shop", "--run", check=False)
