@@ -185,6 +185,8 @@ void pg_session_core::doubt_names() {
     server_->certain_in = site().epoch;
     server_->doubtful.add_all(server_->statements);
     server_->statements.clear();
+    // Window by window they would become more; a new connection has none.
+    if (server_->doubtful.size() > limits().max_server_prepared_statements) server_->tainted = true;
 }
 
 /// Whether the open segment, begun before the flip, can be ended by a Sync of ours and nobody sees it: nothing has run in

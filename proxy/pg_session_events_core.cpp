@@ -96,8 +96,9 @@ void pg_session_core::wind_down(session_step& step) {
         server_->copy_in = false;
     }
     if (segment_open_) {
-        // PostgreSQL does nothing of a segment whose Sync never comes, and a Sync of ours would commit it.
-        if (may_write_) {
+        // PostgreSQL does nothing of a segment whose Sync never comes, and a Sync of ours would commit it: also what
+        // was taken for a read.
+        if (segment_runs_) {
             std::string gone;
             pg::write_error_response(gone, {.sqlstate = pg::sqlstate::connection_failure, .message = "the client is gone"});
             fail_extended(std::move(gone), step);

@@ -67,8 +67,10 @@ class worker final : public worker_port {
         mail_->post([this, next = std::move(next)] {
             snapshot_ = next;
             hurry();
+            telling_ = true;
             if (!broken("deaf_worker")) pg_->set_snapshot(next);
             http_->set_snapshot(next);
+            telling_ = false;
             report();
         });
     }
@@ -150,7 +152,10 @@ class worker final : public worker_port {
             timer_.emplace(*io_);
             pg_.emplace(*io_, *mail_, id_, snapshot_, control_, shared());
             http_.emplace(*io_, snapshot_, static_cast<unsigned>(id_));
-            pg_->on_drained = [this] { report(); };
+            // What is reported under a snapshot's number says that every session has been told of it.
+            pg_->on_drained = [this] {
+                if (!telling_) report();
+            };
             pg_->on_busy = [this] { hurry(); };
             pg_->on_removed = [this] { count_load(); };
             pg_->on_starving = [this] {
@@ -259,6 +264,7 @@ class worker final : public worker_port {
     std::vector<std::unique_ptr<listener>> listeners_;
     std::chrono::steady_clock::time_point next_tick_;
     std::optional<std::chrono::steady_clock::time_point> stop_by_;
+    bool telling_ = false;  // its sessions of a new snapshot, one after the other
     int quiet_ticks_ = 0;
     std::atomic<std::size_t> load_{0};
     std::thread thread_;

@@ -5,7 +5,7 @@ import pytest
 
 from harness.fingerprint import changes, fingerprint
 from harness.wait import wait_for
-from harness.wire import bind, errors, execute, flush, parse, query, rows, sync, tags
+from harness.wire import bind, describe, errors, execute, flush, parse, query, rows, sync, tags
 
 EVIL = """
 DROP SCHEMA IF EXISTS evil CASCADE;
@@ -207,6 +207,59 @@ def test_a_client_that_has_gone_and_an_open_segment(alone, primary):
     segment.close()
     time.sleep(1)
     assert primary.sql("SELECT count(*) FROM log", db="shop") == before
+    alone.off()
+
+
+BREAKER = """
+CREATE SEQUENCE evil.turns;
+CREATE FUNCTION evil.turn(t text) RETURNS bool LANGUAGE plpgsql AS $$BEGIN
+  EXECUTE 'RES' || 'ET transaction_' || 'read_only';
+  PERFORM nextval('evil.turns');
+  RETURN true;
+END$$;
+CREATE DOMAIN evil.turning AS text CHECK (evil.turn(VALUE));
+CREATE TABLE evil.of_turns (many evil.turning[]);
+GRANT USAGE ON SCHEMA evil TO PUBLIC;
+"""
+UNREAD = {
+    "a read": "SELECT 1 FROM evil.of_turns WHERE many = '{5}'",
+    "EXPLAIN of a write": "EXPLAIN DELETE FROM evil.of_turns WHERE many = '{5}'",
+    "a read beside a write": "INSERT INTO log (who) SELECT 'x' FROM evil.of_turns WHERE many = '{5}'",
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_what_would_be_refused_is_not_read_by_the_server(make_lull, evil, primary, name):
+    """To understand it the primary would make values of its constants, and run the CHECK of their domain."""
+    primary.sql("SET ROLE app; " + BREAKER, db="shop")
+    lull = make_lull({"sites": {"shop": {"guard": {"functions": "refuse"}}}}, replicas=False)
+    turns = "SELECT is_called FROM evil.turns"
+    with lull.wire() as before, lull.wire() as client:
+        before.ask(parse("early", UNREAD[name]), sync())
+        primary.sql("ALTER SEQUENCE evil.turns RESTART; SELECT setval('evil.turns', 1, false)", db="shop")
+        seal(lull)
+        for answer in (client.query(UNREAD[name]), client.ask(parse("", UNREAD[name]), sync()),
+                       client.ask(parse("s", UNREAD[name]), describe("S", "s"), sync()), before.ask(describe("S", "early"), sync())):
+            assert errors(answer)[0]["C"] == "25006"
+        assert primary.sql(turns, db="shop") == [(False,)]
+        assert client.one("SELECT count(*) FROM items") == "100"
+    lull.off()
+
+
+def test_no_savepoint_has_the_name_of_ours(alone, primary):
+    """Behind one of the client's a refusal would go back to that, and what came behind it would not fail."""
+    name = '"lull refused a write in this transaction"'
+    with alone.wire() as client:
+        for ask in (client.query, client.extended):
+            client.query("BEGIN")
+            assert errors(ask(f"SAVEPOINT {name}"))[0]["C"] == "42939"
+            client.query("ROLLBACK")
+        seal(alone)
+        for ask in (client.query, client.extended):
+            client.query("BEGIN")
+            assert errors(ask(f"SAVEPOINT {name}"))[0]["C"] == "42939"
+            assert errors(client.query("SELECT 1"))[0]["C"] == "25P02"
+            client.query("ROLLBACK")
     alone.off()
 
 

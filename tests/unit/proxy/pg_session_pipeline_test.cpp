@@ -292,6 +292,18 @@ TEST_CASE("a client that leaves amid COPY: the copy fails on the server, which g
     });
 }
 
+TEST_CASE("what was taken for a read in a segment whose client has left is not committed either") {
+    tell([](scene& s) {
+        s.client(parse("", "/* lull: primary */ select 1") + bind_to("") + execute() + flush());
+        s.link();
+        (void)s.sent(s.primary);
+        s.driver.gone();
+        std::string const sent = s.sent(s.primary);
+        CHECK(has(sent, "ROLLBACK TO SAVEPOINT"));
+        CHECK(sent.ends_with("S "));
+    });
+}
+
 TEST_CASE("a client that leaves amid a segment has not written: a Sync of ours would commit it") {
     tell([](scene& s) {
         s.client(parse("", "insert into t values (1)") + bind_to("") + execute() + flush());
