@@ -9,7 +9,6 @@
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -28,8 +27,7 @@ constexpr std::uint32_t rounds_a_look = 10;  // at a client's socket for an end 
 std::array<std::byte, 32> const& process_secret() {
     static std::array<std::byte, 32> const secret = [] {
         std::array<std::byte, 32> s{};
-        if (::RAND_bytes(reinterpret_cast<unsigned char*>(s.data()), s.size()) != 1)
-            throw std::runtime_error("no random bytes");
+        random_pool().fill(s);
         return s;
     }();
     return secret;
@@ -37,10 +35,10 @@ std::array<std::byte, 32> const& process_secret() {
 
 /// Clients share server connections, and SQL could replace there what it knows the name of.
 std::string statement_prefix() {
-    std::array<unsigned char, 6> bytes{};
-    if (::RAND_bytes(bytes.data(), bytes.size()) != 1) throw std::runtime_error("no random bytes");
+    std::array<std::byte, 6> bytes{};
+    random_pool().fill(bytes);
     std::string prefix = "lull_";
-    for (unsigned char byte : bytes) prefix += fmt::format("{:02x}", byte);
+    for (std::byte byte : bytes) prefix += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
     return prefix + "_";
 }
 
@@ -88,16 +86,15 @@ pg_service::~pg_service() {
     clients_.clear();  // before what they still refer to
 }
 
-std::string pg_service::random(std::size_t bytes) const {
+std::string pg_service::random(std::size_t bytes) {
     std::string out(bytes, '\0');
-    if (::RAND_bytes(reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(bytes)) != 1)
-        throw std::runtime_error("no random bytes");
+    random_.fill(std::as_writable_bytes(std::span(out)));
     return out;
 }
 
-login_entropy pg_service::new_login() const {
+login_entropy pg_service::new_login() {
     login_entropy e = entropy_;
-    ::RAND_bytes(reinterpret_cast<unsigned char*>(e.nonce.data()), e.nonce.size());
+    random_.fill(e.nonce);
     return e;
 }
 

@@ -9,6 +9,7 @@
 #include "proxy/pg_login_core.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "proxy/ports.hpp"
+#include "proxy/random_pool.hpp"
 #include "proxy/resolver.hpp"
 #include "proxy/survey.hpp"
 #include "proxy/tls_filter.hpp"
@@ -104,9 +105,9 @@ class pg_service final : private login_guard {
     host_resolver& resolver() { return resolver_; }
     control_port& control() { return control_; }
     verifier_cache& verifiers() { return verifiers_; }
-    login_entropy new_login() const;
+    login_entropy new_login();
     login_guard& guard() { return *this; }
-    std::string random(std::size_t bytes) const;
+    std::string random(std::size_t bytes);
     /// Keys for cancel requests: unique while the session lives; tells the worker.
     std::int32_t enlist(pg_client& client);
     /// The same object for all clients that log in to servers in the same way.
@@ -182,6 +183,7 @@ class pg_service final : private login_guard {
     std::vector<std::byte> block_;
     std::vector<std::byte> plain_;  // empty until the first TLS connection
     gather sealed_;
+    random_pool random_;
     login_entropy entropy_;
     std::unordered_map<pg_client*, std::shared_ptr<pg_client>> clients_;
     std::unordered_map<std::string, std::weak_ptr<server_credentials const>> credentials_;  // by user

@@ -26,9 +26,15 @@ void wipe(scram_keys& keys) noexcept {
     wipe(keys.server_key);
 }
 
+// Fetched once: by EVP_sha256() every use of it would look it up among the providers again.
+EVP_MD const* sha_256_algorithm() noexcept {
+    static EVP_MD const* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    return algorithm;
+}
+
 maybe_key hmac(bytes key, std::string_view message) noexcept {
     scram_key digest;
-    auto const* const result = HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+    auto const* const result = HMAC(sha_256_algorithm(), key.data(), static_cast<int>(key.size()),
                                     reinterpret_cast<unsigned char const*>(message.data()), message.size(),
                                     reinterpret_cast<unsigned char*>(digest.data()), nullptr);
     if (result == nullptr) return std::nullopt;
@@ -38,7 +44,7 @@ maybe_key hmac(bytes key, std::string_view message) noexcept {
 maybe_key sha_256(bytes data) noexcept {
     scram_key digest;
     if (EVP_Digest(data.data(), data.size(), reinterpret_cast<unsigned char*>(digest.data()), nullptr,
-                   EVP_sha256(), nullptr) != 1)
+                   sha_256_algorithm(), nullptr) != 1)
         return std::nullopt;
     return digest;
 }
@@ -57,7 +63,7 @@ std::optional<scram_keys> keys_of(std::string_view password, bytes salt, std::ui
     scram_key salted;
     if (PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()),
                           reinterpret_cast<unsigned char const*>(salt.data()), static_cast<int>(salt.size()),
-                          static_cast<int>(iterations), EVP_sha256(), static_cast<int>(salted.size()),
+                          static_cast<int>(iterations), sha_256_algorithm(), static_cast<int>(salted.size()),
                           reinterpret_cast<unsigned char*>(salted.data())) != 1)
         return std::nullopt;
     maybe_key const client_key = hmac(salted, "Client Key");
