@@ -24,7 +24,7 @@ constexpr std::chrono::seconds patience{5};
 /// Owns itself until the request is over.
 class request final : public socket_events, public std::enable_shared_from_this<request> {
   public:
-    request(pg_service& service, cancel_target const& to, std::function<void()> done)
+    request(pg_service& service, cancel_target const& to, std::function<void(cancel_end)> done)
         : service_(service), to_(to), timer_(service.io()), done_(std::move(done)) {}
 
     void start(std::string packet) {
@@ -37,7 +37,7 @@ class request final : public socket_events, public std::enable_shared_from_this<
         socket_.emplace(service_.io(), fd, *this);
         if (failed) return finish();
         timer_.expires_after(patience);
-        timer_.async_wait([self = shared_from_this()](auto) { self->finish(); });
+        timer_.async_wait([self = shared_from_this()](auto) { self->finish(self->unanswered()); });
         socket_->wait_writable();
     }
 
@@ -60,7 +60,7 @@ class request final : public socket_events, public std::enable_shared_from_this<
             ssize_t const n = ::recv(socket_->fd(), block.data(), block.size(), MSG_DONTWAIT);
             if (n < 0 && errno == EINTR) continue;
             if (n < 0 && errno == EAGAIN) return socket_->wait_readable();
-            if (n <= 0) return finish();
+            if (n <= 0) return finish(n == 0 ? cancel_end::over : unanswered());
             take(block.first(static_cast<std::size_t>(n)));
         }
     }
@@ -149,17 +149,19 @@ class request final : public socket_events, public std::enable_shared_from_this<
         finish();
     }
 
-    void finish() {
+    cancel_end unanswered() const { return stage_ == stage::sent ? cancel_end::unknown : cancel_end::over; }
+
+    void finish(cancel_end how = cancel_end::over) {
         if (!self_) return;
         socket_.reset();
         timer_.cancel();
-        boost::asio::post(service_.io(), [self = std::move(self_)] { self->done_(); });
+        boost::asio::post(service_.io(), [self = std::move(self_), how] { self->done_(how); });
     }
 
     pg_service& service_;
     cancel_target const to_;
     boost::asio::steady_timer timer_;
-    std::function<void()> done_;
+    std::function<void(cancel_end)> done_;
     std::optional<edge_socket> socket_;
     std::unique_ptr<tls_filter> tls_;  // null: plain text
     stage stage_ = stage::connecting;
@@ -171,7 +173,7 @@ class request final : public socket_events, public std::enable_shared_from_this<
 }  // namespace
 
 void send_cancel(pg_service& service, cancel_target const& to, std::int32_t pid, std::string const& secret,
-                 std::function<void()> done) {
+                 std::function<void(cancel_end)> done) {
     std::string packet;
     pg::write_cancel_request(packet, pid, pg::as_bytes(secret));
     std::make_shared<request>(service, to, std::move(done))->start(std::move(packet));

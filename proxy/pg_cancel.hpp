@@ -21,9 +21,13 @@ struct cancel_target {
     server_tls_wish tls = server_tls_wish::none;
 };
 
-/// `done` runs when the server has closed the connection, that is, after it has sent the signal; or when it
-/// could not be reached. On the worker's thread, never before this returns.
+enum class cancel_end : std::uint8_t {
+    over,     // the server has closed the connection, that is, it has sent the signal; or the request never left
+    unknown,  // the request is on its way: it may yet hit whatever runs there by then
+};
+
+/// `done` runs on the worker's thread, never before this returns.
 void send_cancel(pg_service& service, cancel_target const& to, std::int32_t pid, std::string const& secret,
-                 std::function<void()> done);
+                 std::function<void(cancel_end)> done);
 
 }  // namespace lull

@@ -36,6 +36,11 @@ void pg_client::start() {
     socket_->wait_readable();
 }
 
+void pg_client::turn_away() {
+    login_->turn_away();
+    start();
+}
+
 /// Everything that happens to a session: the core decides, both sides are sent to, then the rest follows.
 template <class Event>
 void pg_client::event(Event&& what) {
@@ -402,10 +407,11 @@ void pg_client::keep(journal_entry entry) {
                   });
 }
 
-void pg_client::cancel() {
+void pg_client::cancel(std::shared_ptr<void> receipt) {
     if (console_) return give_up_console();
     if (!session_ || finished_) return;
     event([&](session_step& step) { session_->on_cancel(step); });
+    if (server_) server_->hold_until_canceled(std::move(receipt));
 }
 
 void pg_client::end_writing(end_writers_how how) {

@@ -29,6 +29,9 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     ~pg_client();
 
     void start();
+    /// The same, for one too many: told so in answer to its StartupMessage, as PostgreSQL does; it may still ask for
+    /// encryption first, or for a cancel.
+    void turn_away();
     /// Says why, behind what has to be said first, and closes: too many clients.
     void refuse(std::string_view sqlstate, std::string_view message, std::string before = {});
 
@@ -62,7 +65,8 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     bool quiet() const;
     /// Where pg_service has it among the busy ones.
     std::uint32_t busy_slot = not_busy;
-    void cancel();
+    /// `receipt` is let go of when the server has been told, or there is nothing to tell.
+    void cancel(std::shared_ptr<void> receipt);
     void end_writing(end_writers_how how);
     void stop(bool graceful);
 

@@ -57,7 +57,7 @@ void pg_client::give_up_console() {
 
 void pg_client::kill() {
     if (!session_ || finished_) return;
-    cancel();
+    cancel({});
     if (!finished_) stop(false);
 }
 

@@ -99,9 +99,12 @@ void pg_client::log_in() {
             service_.ask_secret(*this, login_->cluster(), login_->user());
             break;
         case pg_login_core::need::cancel:
-            service_.route_cancel(login_->cancel_pid(), login_->cancel_secret());
+            // Closed when the signal has been sent, as PostgreSQL does: what the client asks next is not what it means.
             closing_ = true;
-            return gone();
+            return service_.route_cancel(login_->cancel_pid(), login_->cancel_secret(),
+                                         service_.receipt([this, alive = weak_from_this()] {
+                                             if (alive.lock() && !finished_) gone();
+                                         }));
         case pg_login_core::need::close:
             closing_ = true;
             break;

@@ -113,6 +113,7 @@ std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
 }
 
 void pg_login_core::begin(pg::startup_message const& startup, std::string& out) {
+    if (turned_away_) return refuse(pg::sqlstate::too_many_connections, "sorry, too many clients already", out);
     std::vector<std::string_view> unsupported;
     std::map<std::string, std::string> made;
     auto add = [&](std::string const& name, std::string_view value) {

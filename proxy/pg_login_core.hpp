@@ -79,6 +79,8 @@ class pg_login_core {
 
     /// Whose connection it really is, told by somebody who is trusted; before on_client().
     void set_address(std::string address) { channel_.address = std::move(address); }
+    /// There are too many clients already; before on_client().
+    void turn_away() { turned_away_ = true; }
     /// Bytes consumed; what is to be sent is appended to `out`.
     std::size_t on_client(pg::bytes in, std::string& out);
     /// For need::tls: the handshake begins. Bytes of the client that were not consumed belong to it.
@@ -130,6 +132,7 @@ class pg_login_core {
 
     std::shared_ptr<routing::snapshot const> snapshot_;
     bool const migration_;
+    bool turned_away_ = false;
     login_channel channel_;
     std::optional<tls_facts> tls_;
     bool direct_tls_ = false;

@@ -290,13 +290,20 @@ void pg_server::drop_unsent() {
 }
 
 void pg_server::cancel() {
-    if (state_.pid == 0 || addresses_.empty()) return;
-    ++cancels_;
+    if (state_.pid == 0 || addresses_.empty() || cancelling_) return;  // one that is under way serves them all
+    cancelling_ = true;
     send_cancel(service_, {state_.backend, addresses_[next_address_ - 1], tls_wish()}, state_.pid, state_.secret,
-                [this, alive = std::weak_ptr<bool>(alive_)] {
+                [this, alive = std::weak_ptr<bool>(alive_)](cancel_end how) {
                     if (!alive.lock()) return;
-                    if (--cancels_ == 0 && !client_ && stage_ == stage::ready) pool_.release(*this);
+                    cancelling_ = false;
+                    receipts_.clear();
+                    if (how == cancel_end::unknown) outdate();  // whoever came next could be hit
+                    if (!client_ && stage_ == stage::ready) pool_.release(*this);
                 });
+}
+
+void pg_server::hold_until_canceled(std::shared_ptr<void> receipt) {
+    if (cancelling_) receipts_.push_back(std::move(receipt));
 }
 
 }  // namespace lull

@@ -8,8 +8,10 @@
 #include "proxy/resolver.hpp"
 #include "proxy/survey.hpp"
 
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace lull {
 
@@ -42,7 +44,9 @@ class pg_server final : public socket_events {
 
     /// Tells the server to cancel what runs; the connection is not used for anybody else until that is over.
     void cancel();
-    bool cancelling() const { return cancels_ > 0; }
+    bool cancelling() const { return cancelling_; }
+    /// Lets go of `receipt` when no cancel is under way (any more).
+    void hold_until_canceled(std::shared_ptr<void> receipt);
     /// What the kernel still holds for it is not sent any more once it is closed.
     void drop_unsent();
     /// Out of its pool; to be deleted when the stack has unwound.
@@ -90,7 +94,8 @@ class pg_server final : public socket_events {
     bool paused_ = false;
     bool reading_ = false;
     bool outdated_ = false;
-    int cancels_ = 0;
+    bool cancelling_ = false;
+    std::vector<std::shared_ptr<void>> receipts_;  // of those who have asked for it
     routing::instant since_;
     std::shared_ptr<bool> alive_;
 };

@@ -20,6 +20,7 @@ namespace {
 constexpr std::size_t block_bytes = 64 * 1024;
 constexpr std::chrono::seconds avoid_for{1};
 constexpr std::size_t most_listed = 50;
+constexpr std::size_t heard_out = 64;  // clients more than may come in: what is refused is told in its own protocol
 constexpr std::size_t ticks_a_round = 10;    // through all busy clients: a second
 constexpr std::uint32_t rounds_a_look = 10;  // at a client's socket for an end that made no edge
 
@@ -105,11 +106,14 @@ void pg_service::accept(int fd, std::string peer, bool migration) {
     clients_.emplace(&client, std::move(made));
     std::size_t const count = shared_.clients.fetch_add(1);
     ++context_.stats.accepted;
-    if (stopping_ || (count >= limits().max_clients && !migration)) ++context_.stats.turned_away;
+    bool const too_many = count >= limits().max_clients && !migration;
+    if (stopping_ || too_many) ++context_.stats.turned_away;
     if (stopping_)
         client.refuse(pg::sqlstate::cannot_connect_now, "the proxy is shutting down");
-    else if (count >= limits().max_clients && !migration)
+    else if (count >= limits().max_clients + heard_out && !migration)
         client.refuse(pg::sqlstate::too_many_connections, "sorry, too many clients already");
+    else if (too_many)
+        client.turn_away();
     else
         client.start();
 }
@@ -182,11 +186,18 @@ void pg_service::avoid(routing::backend_id backend) {
     context_.avoid_until[index] = context_.now + avoid_for;
 }
 
-void pg_service::cancel(std::int32_t pid, std::string const& secret) {
+std::shared_ptr<void> pg_service::receipt(std::function<void()> then) {
+    return {nullptr, [door = door_, then = std::move(then)](void*) {
+                std::lock_guard const lock(door->mutex);
+                if (door->mail) door->mail->post(then);
+            }};
+}
+
+void pg_service::cancel(std::int32_t pid, std::string const& secret, std::shared_ptr<void> receipt) {
     auto const at = by_key_.find(pid);
     if (at == by_key_.end() || !same_secret(at->second->secret(), secret)) return;
     touch_clock();
-    at->second->cancel();
+    at->second->cancel(std::move(receipt));
 }
 
 void pg_service::keep(routing::site_id site, journal_entry entry, server_credentials const& credentials,

@@ -61,7 +61,9 @@ class pg_service final : private login_guard {
         return paused_all_ || paused_.contains(database);
     }
     /// A CancelRequest for a key of this worker.
-    void cancel(std::int32_t pid, std::string const& secret);
+    void cancel(std::int32_t pid, std::string const& secret, std::shared_ptr<void> receipt);
+    /// `then` runs on this worker's thread when nobody has the receipt any more, whoever had it last.
+    std::shared_ptr<void> receipt(std::function<void()> then);
     void add_load(std::vector<site_load>& sites);
     void take_survey(survey_wish const& wish, worker_survey& out) const;
     /// graceful: sessions end when they are idle.
@@ -139,7 +141,7 @@ class pg_service final : private login_guard {
         return static_cast<std::uint16_t>(key_pid >> worker_shift);
     }
     /// Hands a cancel request to the worker that the key names.
-    std::function<void(std::int32_t pid, std::string secret)> route_cancel;
+    std::function<void(std::int32_t pid, std::string secret, std::shared_ptr<void> receipt)> route_cancel;
 
   private:
     static constexpr int worker_shift = 22;

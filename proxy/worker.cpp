@@ -138,8 +138,8 @@ class worker final : public worker_port {
     void join() override {
         if (thread_.joinable()) thread_.join();
     }
-    void cancel(std::int32_t pid, std::string secret) {
-        mail_->post([this, pid, secret = std::move(secret)] { pg_->cancel(pid, secret); });
+    void cancel(std::int32_t pid, std::string secret, std::shared_ptr<void> receipt) {
+        mail_->post([this, pid, secret = std::move(secret), receipt = std::move(receipt)] { pg_->cancel(pid, secret, receipt); });
     }
 
   private:
@@ -162,10 +162,10 @@ class worker final : public worker_port {
                 for (auto const& other : directory().workers)
                     if (worker* const w = other.load(); w && w != this) w->mail_->post([w] { w->hurry(); });
             };
-            pg_->route_cancel = [](std::int32_t pid, std::string secret) {
+            pg_->route_cancel = [](std::int32_t pid, std::string secret, std::shared_ptr<void> receipt) {
                 std::size_t const index = pg_service::worker_of(pid);
                 worker* to = index < 256 ? directory().workers[index].load() : nullptr;
-                if (to) to->cancel(pid, std::move(secret));
+                if (to) to->cancel(pid, std::move(secret), std::move(receipt));
             };
             next_tick_ = std::chrono::steady_clock::now() + tick_interval;
             arm_tick();

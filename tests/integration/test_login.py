@@ -2,6 +2,7 @@
 compares, the same bytes are said to it and to Lull."""
 import struct
 import threading
+import time
 
 import psycopg
 import psycopg2
@@ -400,5 +401,16 @@ def test_limit_of_clients(make_lull):
     with pytest.raises(RuntimeError) as caught:
         lull.wire()
     assert caught.value.args[0]["C"] == "53300"
+    # It is told so where PostgreSQL would tell it: libpq asks for encryption first.
+    with lull.raw() as one_more:
+        one_more.send(ssl_request())
+        assert one_more.socket.recv(1) == b"N"
+        one_more.send(startup({"user": "app", "database": "shop"}))
+        assert [errors([m])[0]["C"] for m in one_more.until_closed()] == ["53300"]
+    # And who is in can still be canceled.
+    clients[0].send(query("SELECT pg_sleep(60)"))
+    time.sleep(0.3)
+    clients[0].cancel()
+    assert errors(clients[0].until("Z"))[0]["C"] == "57014"
     clients.pop().close()
     wait_for(lambda: lull.wire(), "a place is free again")

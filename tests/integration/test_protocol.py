@@ -13,6 +13,7 @@ from psycopg import pq
 
 from harness import wire as w
 from harness.cluster import APP_PASSWORD
+from harness.gate import Gate
 from harness.wait import wait_for
 from harness.wire import Wire, bind, close, copy_data, copy_done, copy_fail, describe, errors, execute, flush, parse, query
 from harness.wire import rows, shape, statuses, sync, tags
@@ -345,6 +346,44 @@ def test_cancel_of_an_idle_client_hits_nobody(lull):
             idle.cancel()
         assert not errors(busy.until("Z"))
         assert idle.one("SELECT 1") == "1"
+
+
+@pytest.fixture
+def gate(primary):
+    one = Gate(primary.port)
+    yield one
+    one.close()
+
+
+def gated(make_lull, gate):
+    return make_lull({"clusters": {"main": {"primary": f"127.0.0.1:{gate.port}", "pool_size": 1}}}, replicas=False)
+
+
+def test_a_cancel_request_is_answered_when_the_signal_has_been_sent(make_lull, gate, primary):
+    """What PQcancel's caller asks next is not what is canceled."""
+    lull = gated(make_lull, gate)
+    with lull.wire() as client:
+        client.send(query("SELECT pg_sleep(60)"))
+        wait_for(lambda: primary.backends("wait_event = 'PgSleep'"), "it runs")
+        gate.delay = 0.7
+        began = time.monotonic()
+        client.cancel()
+        assert 0.7 <= time.monotonic() - began < 4
+        gate.delay = 0
+        assert errors(client.until("Z"))[0]["C"] == "57014"
+        assert client.one("SELECT 1") == "1"
+
+
+def test_a_cancel_request_that_comes_very_late_hits_nobody(make_lull, gate, primary):
+    lull = gated(make_lull, gate)
+    with lull.wire() as client, lull.wire() as next_one:
+        client.send(query("SELECT pg_sleep(1)"))
+        wait_for(lambda: primary.backends("wait_event = 'PgSleep'"), "it runs")
+        gate.delay = 7  # longer than Lull waits for an end
+        client.cancel()
+        gate.delay = 0
+        assert not errors(client.until("Z"))
+        assert not errors(next_one.query("SELECT pg_sleep(4)"))
 
 
 def test_cancel_while_waiting_for_a_server(make_lull):

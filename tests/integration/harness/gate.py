@@ -4,17 +4,20 @@ import select
 import socket
 import struct
 import threading
+import time
 
 from .ports import free_port
 
 
 class Gate:
-    """`heads`: the first bytes of each connection, as its client has sent them."""
+    """`heads`: the first bytes of each connection, as its client has sent them. `delay`: how many seconds the bytes of a
+    connection that is made now are kept back, once."""
 
     def __init__(self, to_port, host="127.0.0.1", port=None):
         self.to_port = to_port
         self.port = port or free_port()
         self.heads = []
+        self.delay = 0
         self._pairs = []  # [the side of the client, the side of the server]
         self._listener = socket.create_server((host, self.port))
         self._stop = False
@@ -26,10 +29,11 @@ class Gate:
                 client, _ = self._listener.accept()
                 pair = [client, socket.create_connection(("127.0.0.1", self.to_port))]
                 self._pairs.append(pair)
-                threading.Thread(target=self._relay, args=(pair,), daemon=True).start()
+                threading.Thread(target=self._relay, args=(pair, self.delay), daemon=True).start()
 
-    def _relay(self, pair):
+    def _relay(self, pair, delay):
         client, server = pair
+        time.sleep(delay)
         head = bytearray()
         self.heads.append(head)
         with contextlib.suppress(OSError, ValueError):
