@@ -21,10 +21,10 @@ row_map by_segments(config const& c) {
     return out;
 }
 
-/// The cluster, site or user that a row belongs to; empty: none.
+/// The cluster, site, user or database that a row belongs to; empty: none.
 std::vector<std::string> element_of(std::vector<std::string> const& segments) {
-    bool const in_element = segments.size() >= 2 &&
-                            (segments[0] == "clusters" || segments[0] == "sites" || segments[0] == "users");
+    bool const in_element = segments.size() >= 2 && (segments[0] == "clusters" || segments[0] == "sites" ||
+                                                     segments[0] == "users" || segments[0] == "databases");
     if (!in_element) return {};
     return {segments[0], segments[1]};
 }

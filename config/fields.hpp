@@ -175,6 +175,14 @@ void visit_cluster(Cluster& c, V& v) {
             spec{.about = "Server connections for each server, database and user, all workers together.",
                  .least = 1,
                  .most = 10'000});
+    v.field(
+        "max_db_connections", c.max_db_connections,
+        spec{.about = "Connections to each server for one database, all its users together; 0 is no limit.",
+             .most = 100'000});
+    v.field(
+        "max_user_connections", c.max_user_connections,
+        spec{.about = "Connections to each server for one user, all its databases together; 0 is no limit.",
+             .most = 100'000});
     v.field("reserve_pool_size", c.reserve_pool_size,
             spec{.about = "So many more, for as long as a client has waited for reserve_pool_timeout.", .most = 10'000});
     v.field("reserve_pool_timeout", c.reserve_pool_timeout,
@@ -322,7 +330,16 @@ void visit_user(User& u, V& v) {
                  .file_key = "server_password_file"});
     v.field("refusal_sqlstate", u.refusal_sqlstate,
             spec{.about = "The SQLSTATE of refusals for this user, where it is not the site's."});
-    v.field("pool_mode", u.pool_mode, spec{.about = "The pool mode of this user, where it is not the site's."});
+    v.field("pool_mode", u.pool_mode,
+            spec{.about = "The pool mode of this user, where it is not the database's or the site's."});
+    visit_overrides(u.own, v);
+}
+
+template <class Database, class V>
+void visit_database(Database& d, V& v) {
+    v.field("pool_mode", d.pool_mode,
+            spec{.about = "The pool mode of this database, where it is not the site's."});
+    visit_overrides(d.own, v);
 }
 
 template <class Config, class V>
@@ -384,6 +401,8 @@ void visit(Config& c, V& v) {
             name_kind::word, [&](auto& site) { visit_site(site, v); });
     v.named("users", c.users, "Roles that may log in at Lull.", name_kind::role,
             [&](auto& user) { visit_user(user, v); });
+    v.named("databases", c.databases, "What holds for single databases of the sites.", name_kind::role,
+            [&](auto& database) { visit_database(database, v); });
     v.section("console", [&] { visit_console(c.console, v); });
     v.section("log", [&] { visit_log(c.log, v); });
     v.section("limits", [&] { visit_limits(c.limits, v); });

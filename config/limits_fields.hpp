@@ -5,6 +5,43 @@
 
 namespace lull::config {
 
+/// What a user or a database may have of its own.
+template <class Overrides, class V>
+void visit_overrides(Overrides& o, V& v) {
+    constexpr std::string_view as_limits = "as under limits";
+    v.field("query_wait_timeout", o.query_wait_timeout,
+            spec{.about = "How long its clients may wait for a server connection.",
+                 .least = 1,
+                 .most = day,
+                 .note = as_limits});
+    v.field("statement_timeout", o.statement_timeout,
+            spec{.about = "Its statements that run for longer are canceled; 0s: none is.",
+                 .most = 30 * day,
+                 .note = as_limits});
+    v.field("transaction_timeout", o.transaction_timeout,
+            spec{.about = "Its transaction blocks open for longer are rolled back; 0s: none is.",
+                 .most = 30 * day,
+                 .note = as_limits});
+    v.field("idle_in_transaction_timeout", o.idle_in_transaction_timeout,
+            spec{.about = "Its transaction blocks whose client has not asked for anything for so long are "
+                          "rolled back; 0s: none is.",
+                 .most = 30 * day,
+                 .note = as_limits});
+    v.field("idle_session_timeout", o.idle_session_timeout,
+            spec{.about = "Its clients outside a transaction that have not asked for anything for so long "
+                          "are disconnected; 0s: none is.",
+                 .most = 365 * day,
+                 .note = as_limits});
+    v.field("max_clients", o.max_clients,
+            spec{.about = "Its clients at one time; 0 is no limit.", .most = 1'000'000, .note = as_limits});
+    v.field("max_connections", o.max_connections,
+            spec{.about = "Connections to each server for it, all its pools together; 0 is no limit.",
+                 .most = 100'000,
+                 .note = "max_user_connections or max_db_connections of the cluster"});
+    v.field("pool_size", o.pool_size,
+            spec{.about = "The size of its pools.", .least = 1, .most = 10'000, .note = "as of the cluster"});
+}
+
 template <class Limits, class V>
 void visit_limits(Limits& l, V& v) {
     v.field("max_clients", l.max_clients,

@@ -105,6 +105,8 @@ struct cluster {
     milliseconds max_replica_lag{10'000};  // further behind: no reads from it
     milliseconds catalog_interval{1000};   // how often it is asked whether a catalog has changed
     std::size_t pool_size = 20;            // server connections per (server, database, user), all workers together
+    std::size_t max_db_connections = 0;    // to a server for a database, of all users; 0: no limit of its own
+    std::size_t max_user_connections = 0;  // to a server for a user, in all databases; 0: likewise
     std::size_t reserve_pool_size = 0;     // so many more, when a client has waited for reserve_pool_timeout
     milliseconds reserve_pool_timeout{5'000};
     milliseconds server_idle_timeout{600'000};   // unused connections are closed after it
@@ -194,12 +196,33 @@ struct site {
     friend bool operator==(site const&, site const&) = default;
 };
 
+/// What holds for one database or one user in place of what `limits` and its cluster say; nothing: as those.
+struct overrides {
+    std::optional<milliseconds> query_wait_timeout;
+    std::optional<milliseconds> statement_timeout;
+    std::optional<milliseconds> transaction_timeout;
+    std::optional<milliseconds> idle_in_transaction_timeout;
+    std::optional<milliseconds> idle_session_timeout;
+    std::optional<std::size_t> max_clients;
+    std::optional<std::size_t> max_connections;  // to each server, all its pools together
+    std::optional<std::size_t> pool_size;
+    friend bool operator==(overrides const&, overrides const&) = default;
+};
+
+struct database {
+    std::string name;
+    user_pool_mode pool_mode = user_pool_mode::as_site;
+    overrides own;
+    friend bool operator==(database const&, database const&) = default;
+};
+
 struct user {
     std::string name;
     std::string password;         // secret: plain text, or a SCRAM-SHA-256$... verifier; empty: by auth_query
     std::string server_password;  // secret; empty: `password`, or the client's own SCRAM keys
     user_refusal_code refusal_sqlstate = user_refusal_code::as_site;
     user_pool_mode pool_mode = user_pool_mode::as_site;
+    overrides own;
     friend bool operator==(user const&, user const&) = default;
 };
 
@@ -268,6 +291,7 @@ struct config {
     std::map<std::string, cluster> clusters;
     std::map<std::string, site> sites;
     std::map<std::string, user> users;
+    std::map<std::string, database> databases;  // those with something of their own
     lull::config::limits limits;
     lull::config::console console;
     logging log;

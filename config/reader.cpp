@@ -140,6 +140,16 @@ class reader : private walker {
         if (n && address(*n, path, parsed, s)) value = parsed;
     }
 
+    template <class T>
+    void field(std::string_view key, std::optional<T>& value, spec const& s) {
+        if (!open_map().index.contains(key)) {
+            std::string path;
+            ask(key, path);  // so that it is known
+            return;
+        }
+        field(key, value.emplace(), s);
+    }
+
     void field(std::string_view key, std::vector<std::string>& value, spec const& s) {
         each(key, [&](node const& n, std::string const& path) {
             if (is_text(n, path, s.example) && fits(n, path, s)) value.push_back(n.text);

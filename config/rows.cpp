@@ -69,6 +69,12 @@ class row_writer {
     void field(std::string_view key, std::optional<endpoint> const& value, spec const& s) {
         add(key, s, "address", value ? address(*value) : "");
     }
+    template <class T>
+    void field(std::string_view key, std::optional<T> const& value, spec const& s) {
+        T const nothing{};
+        field(key, value ? *value : nothing, s);
+        if (!value) rows_.back().value.clear();
+    }
     void field(std::string_view key, std::vector<std::string> const& value, spec const& s) {
         std::vector<std::string> items;
         for (auto const& item : value) items.push_back(yaml_text(item));

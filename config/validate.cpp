@@ -87,6 +87,10 @@ class judge {
             judge_cluster(join_path("clusters", name), cluster);
         for (auto const& [name, site] : config_.sites) judge_site(join_path("sites", name), site);
         for (auto const& [name, user] : config_.users) judge_user(join_path("users", name), user);
+        for (auto const& [name, database] : config_.databases)
+            if (!databases_.contains(name))
+                refuse(join_path("databases", name), "no site has this database",
+                       "write its name as under databases of its site, or remove it");
         console_users();
         who_can_log_in();
         judge_client_tls();

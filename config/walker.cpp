@@ -35,14 +35,15 @@ std::string unknown_fix(std::string const& key, std::vector<std::string_view> co
     if (key == "<<") return "merge keys are not supported: write the settings out";
     if (auto const near = nearest(key, known); !near.empty())
         return "did you mean " + std::string(near) + "?";
+    std::string named;  // a place in an element that has a name: what holds for all comes first
     for (auto const& other : describe_keys()) {
         auto const dot = other.path.rfind('.');
         if (dot == std::string::npos || other.path.substr(dot + 1) != key) continue;
         auto const home = other.path.substr(0, dot);
-        return "it belongs under " + home +
-               (home.find('*') == std::string::npos ? "" : " (* is a name of yours)");
+        if (home.find('*') == std::string::npos) return "it belongs under " + home;
+        if (named.empty()) named = "it belongs under " + home + " (* is a name of yours)";
     }
-    return "the keys here are " + joined(known);
+    return named.empty() ? "the keys here are " + joined(known) : named;
 }
 
 }  // namespace

@@ -1,18 +1,35 @@
 #include "proxy/client_counts.hpp"
 
+#include "config/in_force.hpp"
+#include "config/issue.hpp"
+
 namespace lull {
 
-std::optional<std::string> client_counts::enter(client_origin const& who, config::limits const& most) {
+std::optional<client_counts::full> client_counts::enter(client_origin const& who, config::config const& all) {
+    config::overrides const* const users = config::own_of_user(all, who.user);
+    config::overrides const* const databases = config::own_of_database(all, who.database);
+    bool const users_own = users && users->max_clients;
+    bool const databases_own = databases && databases->max_clients;
+    std::size_t const most_of_user = users_own ? *users->max_clients : all.limits.max_clients_per_user;
+    std::size_t const most_of_database =
+        databases_own ? *databases->max_clients : all.limits.max_clients_per_database;
+
     std::lock_guard const lock(mutex_);
-    auto full = [](counts const& in, std::string const& key, std::size_t limit) {
+    auto reached = [](counts const& in, std::string const& key, std::size_t limit) {
         auto const at = in.find(key);
         return limit > 0 && at != in.end() && at->second >= limit;
     };
-    if (full(users_, who.user, most.max_clients_per_user)) return "too many connections for role \"" + who.user + "\"";
-    if (full(databases_, who.database, most.max_clients_per_database))
-        return "too many connections for database \"" + who.database + "\"";
-    if (!who.address.empty() && full(addresses_, who.address, most.max_clients_per_address))
-        return "too many connections from address \"" + who.address + "\"";
+    if (reached(users_, who.user, most_of_user))
+        return full{turned_away_by::user, "too many connections for role \"" + who.user + "\"",
+                    users_own ? config::join_path("users", who.user) + ".max_clients"
+                              : "limits.max_clients_per_user"};
+    if (reached(databases_, who.database, most_of_database))
+        return full{turned_away_by::database, "too many connections for database \"" + who.database + "\"",
+                    databases_own ? config::join_path("databases", who.database) + ".max_clients"
+                                  : "limits.max_clients_per_database"};
+    if (!who.address.empty() && reached(addresses_, who.address, all.limits.max_clients_per_address))
+        return full{turned_away_by::address, "too many connections from address \"" + who.address + "\"",
+                    "limits.max_clients_per_address"};
     ++users_[who.user];
     ++databases_[who.database];
     if (!who.address.empty()) ++addresses_[who.address];

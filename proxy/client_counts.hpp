@@ -2,6 +2,7 @@
 #pragma once
 
 #include "config/model.hpp"
+#include "proxy/stats.hpp"
 
 #include <cstddef>
 #include <mutex>
@@ -19,8 +20,14 @@ struct client_origin {
 
 class client_counts {
   public:
-    /// Counts one more, or says in PostgreSQL's manner which limit is reached.
-    std::optional<std::string> enter(client_origin const& who, config::limits const& most);
+    /// Which limit is reached: in PostgreSQL's words, and the key that says it.
+    struct full {
+        turned_away_by limit;
+        std::string message;
+        std::string key;
+    };
+    /// Counts one more, or says why not.
+    std::optional<full> enter(client_origin const& who, config::config const& all);
     /// Once for each enter() that counted.
     void leave(client_origin const& who);
 

@@ -1,7 +1,7 @@
 #include "proxy/console_show.hpp"
 
-#include "config/pool_mode.hpp"
 #include "config/endpoint.hpp"
+#include "config/in_force.hpp"
 #include "config/print.hpp"
 #include "proxy/version.hpp"
 
@@ -182,7 +182,7 @@ console_table pools(overview const& all) {
         auto const at = all.now->by_database.find(p.database);
         if (at == all.now->by_database.end()) return std::nullopt;
         config::site const& site = *all.now->of(at->second).settings;
-        return std::string(config::name_of(config::pool_mode_of(*all.now->config, site, p.user)));
+        return std::string(config::name_of(config::pool_mode_of(*all.now->config, site, p.database, p.user)));
     };
     for (pool_row const& p : all.workers.pools())
         t.rows.push_back({p.database, p.user, number(p.clients_active), number(p.clients_waiting), "0", "0",
@@ -216,7 +216,9 @@ console_table databases(overview const& all, console_facts const& facts) {
         routing::backend const& primary = all.now->of(site.primary);
         auto const cluster = all.now->config->clusters.find(site.settings->cluster);
         bool const known = cluster != all.now->config->clusters.end();
-        std::size_t const size = known ? cluster->second.pool_size : 0;
+        config::pool_bounds const most =
+            known ? config::pool_bounds_of(*all.now->config, cluster->second, name, {})
+                  : config::pool_bounds{0, 0, 0};
         std::size_t const reserve = known ? cluster->second.reserve_pool_size : 0;
         std::size_t connections = 0;
         for (pool_row const& p : pools)
@@ -225,11 +227,12 @@ console_table databases(overview const& all, console_facts const& facts) {
         console_table::value mode;
         for (json const& s : all.sites)
             if (s.value("site", "") == site.settings->name) mode = s.value("state", "");
-        t.rows.push_back({name, primary.address.host, number(primary.address.port), name, std::nullopt,
-                          number(size), "0", number(reserve),
-                          std::string(config::name_of(site.settings->pool_mode)), "0", number(connections),
-                          flag(facts.paused_all || facts.paused.contains(name)), "0", site.settings->name,
-                          mode});
+        t.rows.push_back(
+            {name, primary.address.host, number(primary.address.port), name, std::nullopt,
+             number(most.pool_size), "0", number(reserve),
+             std::string(config::name_of(config::pool_mode_of(*all.now->config, *site.settings, name, {}))),
+             number(most.of_database), number(connections),
+             flag(facts.paused_all || facts.paused.contains(name)), "0", site.settings->name, mode});
     }
     return t;
 }
@@ -378,9 +381,10 @@ console_table users(overview const& all) {
     console_table t;
     t.columns = {{"name"}, {"pool_mode"}};
     for (auto const& [name, user] : all.now->config->users)
-        t.rows.push_back({name, user.pool_mode == config::user_pool_mode::as_site
-                                    ? console_table::value()
-                                    : std::string(config::name_of(config::pool_mode_of(*all.now->config, {}, name)))});
+        t.rows.push_back(
+            {name, user.pool_mode == config::user_pool_mode::as_site
+                       ? console_table::value()
+                       : std::string(config::name_of(config::pool_mode_of(*all.now->config, {}, {}, name)))});
     return t;
 }
 

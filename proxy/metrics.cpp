@@ -69,6 +69,7 @@ class writer_of_metrics {
     std::string write() {
         process();
         traffic();
+        timeouts();
         statements();
         connections();
         backends();
@@ -132,8 +133,6 @@ class writer_of_metrics {
              [](database_stats const& d) { return d.writes.refused; });
         each(counter("lull_slow_queries_total", "Queries that took log.slow_query or longer."),
              [](database_stats const& d) { return d.slow; });
-        each(counter("lull_timeouts_total", "Statements, transactions and idle clients that a time-out has ended."),
-             [](database_stats const& d) { return d.timeouts; });
         each(counter("lull_held_writes_total", "Writes that were made to wait for the end of a maintenance."),
              [](database_stats const& d) { return d.writes.held; });
         each(counter("lull_discarded_writes_total", "Writes that were answered and dropped, as a rule says."),
@@ -148,6 +147,15 @@ class writer_of_metrics {
         each(counter("lull_unknown_writes_total",
                      "Writes that may come to be run or not: the disk of the journal failed."),
              [](database_stats const& d) { return d.writes.unknown; });
+    }
+
+    void timeouts() {
+        static constexpr std::array<char const*, time_limit_kinds> names{
+            "query_wait", "statement", "transaction", "idle_in_transaction", "idle_session"};
+        auto f = counter("lull_timeouts_total", "What a time-out has ended, by database and by which.");
+        for (auto const& [name, stats] : all_.workers.databases())
+            for (std::size_t t = 0; t < time_limit_kinds; ++t)
+                f.add({{"database", name}, {"limit", names[t]}}, stats.timeouts[t]);
     }
 
     void statements() {
@@ -205,9 +213,20 @@ class writer_of_metrics {
         using count = std::uint64_t;
         counter("lull_client_connections_total", "PostgreSQL connections accepted.")
             .add({}, sum<count>([](worker_survey const& w) { return w.pg.accepted; }));
-        counter("lull_client_connections_turned_away_total",
-                "Of these, over limits.max_clients or while stopping.")
-            .add({}, sum<count>([](worker_survey const& w) { return w.pg.turned_away; }));
+        {
+            static constexpr std::array<char const*, turned_away_kinds> names{"stopping", "clients", "user",
+                                                                              "database", "address"};
+            auto f = counter("lull_client_connections_turned_away_total",
+                             "Of these, over a limit of clients, by which, or while stopping.");
+            for (std::size_t t = 0; t < turned_away_kinds; ++t) {
+                count all = 0;
+                for (worker_survey const& w : all_.workers.workers) all += w.pg.turned_away[t];
+                f.add({{"limit", names[t]}}, all);
+            }
+        }
+        counter("lull_login_timeouts_total",
+                "Of these, ended because logging in took longer than limits.login_timeout.")
+            .add({}, sum<count>([](worker_survey const& w) { return w.pg.login_timeouts; }));
         counter("lull_client_sessions_total", "Of these, logged in.")
             .add({}, sum<count>([](worker_survey const& w) { return w.pg.sessions; }));
         counter("lull_client_connections_without_session_total",

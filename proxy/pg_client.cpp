@@ -131,7 +131,8 @@ void pg_client::gone() {
 void pg_client::finish() {
     if (finished_) return;
     finished_ = true;
-    if (counted_) service_.counts().leave(origin(session_->identity()));
+    if (counted_ && session_)
+        service_.counts().leave(origin(session_->identity().user, session_->identity().database));
     give_up_console();
     if (was_writer_ && site_) service_.writer_changed(*site_, false);
     was_writer_ = false;
@@ -335,24 +336,6 @@ void pg_client::on_writable() {
     if (!finished_) resume_reading();
 }
 
-void pg_client::flush_text(std::string& text) {
-    if (!socket_) return;
-    gather& out = service_.step().client;
-    out.text(text);
-    text.clear();
-    switch (put(out)) {
-        case outbox::result::sent:
-            if (closing_) gone();
-            break;
-        case outbox::result::later:
-            socket_->wait_writable();
-            break;
-        case outbox::result::failed:
-            gone();
-            break;
-    }
-}
-
 void pg_client::start_session(std::string_view before) {
     event([&](session_step& step) {
         step.client.text(before);
@@ -377,6 +360,7 @@ void pg_client::look_at_clock() {
         if (service_.context().now - since_ < service_.limits().login_timeout) return;
         std::string out;
         login_->on_timeout(out);
+        ++service_.context().stats.login_timeouts;
         closing_ = true;
         return flush_text(out);
     }

@@ -33,7 +33,8 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     /// encryption first, or for a cancel.
     void turn_away();
     /// Says why, behind what has to be said first, and closes: too many clients.
-    void refuse(std::string_view sqlstate, std::string_view message, std::string before = {});
+    void refuse(std::string_view sqlstate, std::string_view message, std::string_view hint = {},
+                std::string before = {});
 
     // From pools and servers.
     void granted(pg_server& server);
@@ -96,9 +97,10 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     void prepare_login();
     bool take_proxy_header();
     void log_in();
+    bool count_in(session_identity const& who, std::string_view before);
     void begin_session(std::string before);
     void start_session(std::string_view before);
-    client_origin origin(session_identity const& who) const;
+    client_origin origin(std::string const& user, std::string const& database) const;
     void begin_console();
     void console_input();
     void give_up_console();

@@ -77,9 +77,29 @@ bool pg_client::take_proxy_header() {
     return !in_.empty();
 }
 
-void pg_client::refuse(std::string_view sqlstate, std::string_view message, std::string before) {
+void pg_client::flush_text(std::string& text) {
+    if (!socket_) return;
+    gather& out = service_.step().client;
+    out.text(text);
+    text.clear();
+    switch (put(out)) {
+        case outbox::result::sent:
+            if (closing_) gone();
+            break;
+        case outbox::result::later:
+            socket_->wait_writable();
+            break;
+        case outbox::result::failed:
+            gone();
+            break;
+    }
+}
+
+void pg_client::refuse(std::string_view sqlstate, std::string_view message, std::string_view hint,
+                       std::string before) {
     std::string text = std::move(before);
-    pg::write_error_response(text, {.severity = "FATAL", .sqlstate = sqlstate, .message = message});
+    pg::write_error_response(text,
+                             {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint});
     closing_ = true;
     flush_text(text);
 }
@@ -118,22 +138,32 @@ void pg_client::log_in() {
     if (!out.empty() || closing_) flush_text(out);
 }
 
-client_origin pg_client::origin(session_identity const& who) const {
-    return {who.user, who.database, peer_ == local_peer ? std::string() : std::string(host_of_peer(peer_))};
+client_origin pg_client::origin(std::string const& user, std::string const& database) const {
+    return {user, database, peer_ == local_peer ? std::string() : std::string(host_of_peer(peer_))};
 }
 
 std::string_view pg_client::secret() const {
     return session_ ? session_->identity().key_secret : console_ ? console_->key_secret : std::string_view();
 }
 
+/// Among the clients of its user, database and address. False: there are too many, and it has been told so.
+bool pg_client::count_in(session_identity const& who, std::string_view before) {
+    if (migration_) return true;
+    if (auto const full =
+            service_.counts().enter(origin(who.user, who.database), *service_.snapshot().config)) {
+        ++service_.context().stats.turned_away[static_cast<std::size_t>(full->limit)];
+        refuse(pg::sqlstate::too_many_connections, full->message,
+               "The limit of the proxy is " + full->key + ".", std::string(before));
+        return false;
+    }
+    counted_ = true;
+    return true;
+}
+
 /// `before` goes out with the first that the session says: one send.
 void pg_client::begin_session(std::string before) {
     session_identity who = login_->identity();
-    if (auto const full = migration_ ? std::nullopt : service_.counts().enter(origin(who), service_.limits())) {
-        ++service_.context().stats.turned_away;
-        return refuse(pg::sqlstate::too_many_connections, *full, std::move(before));
-    }
-    counted_ = !migration_;
+    if (!count_in(who, before)) return;
     credentials_ = service_.share(who.user, login_->credentials());
     who.key_secret = service_.random(login_->secret_bytes());
     login_.reset();

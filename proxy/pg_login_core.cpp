@@ -1,6 +1,6 @@
 #include "proxy/pg_login_core.hpp"
 
-#include "config/pool_mode.hpp"
+#include "config/in_force.hpp"
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/sqlstate.hpp"
 
@@ -113,7 +113,8 @@ std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
 }
 
 void pg_login_core::begin(pg::startup_message const& startup, std::string& out) {
-    if (turned_away_) return refuse(pg::sqlstate::too_many_connections, "sorry, too many clients already", out);
+    if (turned_away_)
+        return refuse(pg::sqlstate::too_many_connections, too_many_clients, out, too_many_clients_hint);
     std::vector<std::string_view> unsupported;
     std::map<std::string, std::string> made;
     auto add = [&](std::string const& name, std::string_view value) {
@@ -189,7 +190,8 @@ session_identity pg_login_core::identity() const {
     who.database = database_;
     who.user = user_;
     who.migration = migration_;
-    who.pool_mode = config::pool_mode_of(*snapshot_->config, *snapshot_->of(*site_).settings, user_);
+    who.pool_mode =
+        config::pool_mode_of(*snapshot_->config, *snapshot_->of(*site_).settings, database_, user_);
     who.startup = settings_;
     return who;
 }

@@ -62,6 +62,10 @@ struct server_credentials {
     bool operator==(server_credentials const&) const = default;
 };
 
+/// What one client too many is told.
+inline constexpr std::string_view too_many_clients = "sorry, too many clients already";
+inline constexpr std::string_view too_many_clients_hint = "The limit of the proxy is limits.max_clients.";
+
 class pg_login_core {
   public:
     enum class need : std::uint8_t {

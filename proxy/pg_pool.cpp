@@ -1,5 +1,6 @@
 #include "proxy/pg_pool.hpp"
 
+#include "config/in_force.hpp"
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/sqlstate.hpp"
 #include "proxy/log.hpp"
@@ -10,15 +11,17 @@
 #include <boost/asio/post.hpp>
 
 #include <mutex>
+#include <tuple>
 
 namespace lull {
 
 namespace {
 
 /// One set of permits for the pools of all workers with the same key.
-std::shared_ptr<pool_permits> permits_of(pool_key const& key) {
+template <class Key>
+std::shared_ptr<pool_permits> permits_of(Key const& key) {
     static std::mutex mutex;
-    static std::map<pool_key, std::weak_ptr<pool_permits>> all;
+    static std::map<Key, std::weak_ptr<pool_permits>> all;
     std::lock_guard const lock(mutex);
     std::weak_ptr<pool_permits>& entry = all[key];
     if (auto existing = entry.lock()) return existing;
@@ -43,7 +46,13 @@ pg_client& client_of(pool_core::client name) {
 }  // namespace
 
 pg_pool::pg_pool(pg_service& service, pool_key key)
-    : service_(service), key_(std::move(key)), permits_(permits_of(key_)), core_(*permits_) {
+    : service_(service), key_(std::move(key)), permits_(permits_of(key_)), core_(pool_allowance(*permits_)) {
+    // Whether of a database, and its name.
+    using shared_key = std::tuple<routing::backend_id, bool, std::string>;
+    if (key_.use != pool_use::migration)
+        shared_permits_ = {permits_of(shared_key(key_.backend, true, key_.database)),
+                           permits_of(shared_key(key_.backend, false, key_.user))};
+    for (auto const& permits : shared_permits_) core_.allowance().share(*permits, 0);
     count_most();
 }
 
@@ -58,7 +67,13 @@ void pg_pool::count_most() {
     auto const at = s.config->clusters.find(s.of(key_.backend).cluster);
     if (at == s.config->clusters.end()) return;
     config::cluster const& c = at->second;
-    sizes_ = {c.pool_size, c.reserve_pool_size, c.reserve_pool_timeout, c.server_idle_timeout, c.server_lifetime};
+    config::pool_bounds const most = config::pool_bounds_of(*s.config, c, key_.database, key_.user);
+    sizes_ = {most.pool_size,         c.reserve_pool_size,
+              c.reserve_pool_timeout, c.server_idle_timeout,
+              c.server_lifetime,      config::time_limits_of(*s.config, key_.database, key_.user).query_wait};
+    if (shared_permits_.empty()) return;
+    core_.allowance().limit(0, most.of_database);
+    core_.allowance().limit(1, most.of_user);
 }
 
 std::size_t pg_pool::most() const {
@@ -190,16 +205,21 @@ void pg_pool::reconnect() {
 
 void pg_pool::tick() {
     routing::instant const now = service_.context().now;
-    for (pool_core::client waiting : core_.expired(now - service_.limits().query_wait_timeout)) {
+    for (pool_core::client waiting : core_.expired(now - sizes_.query_wait)) {
+        ++service_.context().stats.databases[key_.database].timeouts[static_cast<std::size_t>(
+            time_limit::query_wait)];
         std::string error;
         pg::write_error_response(
             error,
             {.sqlstate = pg::sqlstate::too_many_connections,
              .message = "timed out waiting for a server connection",
              .hint = service_.paused(key_.database)
-                         ? "The database is paused: RESUME on the console lets queries go on."
-                         : "All connections of the pool were busy: see limits.query_wait_timeout and "
-                           "pool_size."});
+                         ? std::string("The database is paused: RESUME on the console lets queries go on.")
+                         : "All connections of the pool were busy: see " +
+                               config::key_in_force(*service_.snapshot().config, key_.database, key_.user,
+                                                    &config::overrides::query_wait_timeout,
+                                                    "query_wait_timeout") +
+                               ", pool_size, max_db_connections and max_user_connections."});
         client_of(waiting).refused(error);
     }
     std::vector<pg_server*> stuck;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace lull {
 
@@ -72,6 +73,8 @@ class pg_pool {
     pg_service& service_;
     pool_key const key_;
     std::shared_ptr<pool_permits> permits_;
+    /// Of the database, of the user; the migration has none.
+    std::vector<std::shared_ptr<pool_permits>> shared_permits_;
     pool_core core_;
     server_credentials credentials_;  // of the last client that had to wait: with them the next connection logs in
     struct {
@@ -80,6 +83,7 @@ class pg_pool {
         config::milliseconds reserve_timeout{};
         config::milliseconds idle_timeout{std::chrono::minutes(10)};
         config::milliseconds lifetime{std::chrono::hours(1)};
+        config::milliseconds query_wait{std::chrono::minutes(2)};
     } sizes_;
     std::unordered_map<pg_server*, std::unique_ptr<pg_server>> servers_;
 };

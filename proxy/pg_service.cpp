@@ -1,5 +1,6 @@
 #include "proxy/pg_service.hpp"
 
+#include "config/in_force.hpp"
 #include "protocol/pg/sqlstate.hpp"
 #include "proxy/log.hpp"
 #include "proxy/pg_client.hpp"
@@ -75,6 +76,7 @@ pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
     door_->mail = &mail;
     entropy_.process_secret = process_secret();
     context_.avoid_until.resize(initial->backends.size());
+    idle_sessions_end_ = config::has_idle_session_timeout(*initial->config);
     watch_statements();
 }
 
@@ -107,11 +109,12 @@ void pg_service::accept(int fd, std::string peer, bool migration) {
     std::size_t const count = shared_.clients.fetch_add(1);
     ++context_.stats.accepted;
     bool const too_many = count >= limits().max_clients && !migration;
-    if (stopping_ || too_many) ++context_.stats.turned_away;
+    auto const why = stopping_ ? turned_away_by::stopping : turned_away_by::clients;
+    if (stopping_ || too_many) ++context_.stats.turned_away[static_cast<std::size_t>(why)];
     if (stopping_)
         client.refuse(pg::sqlstate::cannot_connect_now, "the proxy is shutting down");
     else if (count >= limits().max_clients + heard_out && !migration)
-        client.refuse(pg::sqlstate::too_many_connections, "sorry, too many clients already");
+        client.refuse(pg::sqlstate::too_many_connections, too_many_clients, too_many_clients_hint);
     else if (too_many)
         client.turn_away();
     else
@@ -241,6 +244,7 @@ void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
     context_.resolver.keep_only(std::move(facts));
     if (before->config != now.config) {
         watch_statements();
+        idle_sessions_end_ = config::has_idle_session_timeout(*now.config);
         for (auto const& [key, pool] : pools_) pool->count_most();
         for (auto const& [client, owner] : clients_) note_busy(*client);  // other time-outs
     }
@@ -307,7 +311,7 @@ void pg_service::look_at_busy() {
         }
         due.push_back(next);
     }
-    bool const quiet_ones_too = limits().idle_session_timeout.count() > 0;
+    bool const quiet_ones_too = idle_sessions_end_;
     for (pg_client* client : due) {
         if (!clients_.contains(client)) continue;
         // Who has hung up while it logged in was never anybody: found within a second.

@@ -206,6 +206,7 @@ class pg_service final : private login_guard {
     std::uint32_t rounds_ = 0;   // through all of them
     routing::instant budgeted_{};  // when the log of statements last got its budget of a second
     bool stopping_ = false;
+    bool idle_sessions_end_ = false;  // for some of them there is a time-out
     bool paused_all_ = false;
     std::set<std::string> paused_;
 };

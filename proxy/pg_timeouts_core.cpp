@@ -1,4 +1,5 @@
 // What a session may take in time, and how it ends what takes longer: as an ERROR wherever the session can go on.
+#include "config/in_force.hpp"
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_session_core.hpp"
@@ -9,6 +10,16 @@ namespace lull {
 
 namespace {
 
+void count_timeout(database_stats& stats, time_limit which) {
+    ++stats.timeouts[static_cast<std::size_t>(which)];
+}
+
+std::string hint_of(config::config const& all, session_identity const& who,
+                    std::optional<config::milliseconds> config::overrides::*which, std::string_view name) {
+    return "The limit of the proxy is " + config::key_in_force(all, who.database, who.user, which, name) +
+           ".";
+}
+
 bool longer(routing::instant since, routing::instant now, config::milliseconds limit) {
     return limit.count() > 0 && since != routing::instant{} && now - since > limit;
 }
@@ -17,33 +28,35 @@ bool longer(routing::instant since, routing::instant now, config::milliseconds l
 
 void pg_session_core::check_timeouts(session_step& step) {
     if (!started_ || client_gone_ || closing_ || identity_.migration) return;
-    config::limits const& most = limits();
+    config::time_limits const most =
+        config::time_limits_of(*context_.snapshot->config, identity_.database, identity_.user);
     routing::instant const now = context_.now;
     bool const runs = server_ && !server_->owed.empty();
     bool const in_block = server_ && server_->status != 'I';
-    if (runs && !server_->owed.front().ours && !statement_timed_out_ && longer(began_, now, most.statement_timeout)) {
+    if (runs && !server_->owed.front().ours && !statement_timed_out_ && longer(began_, now, most.statement)) {
         statement_timed_out_ = true;  // the server's error will be told as what it is
-        ++stats_.timeouts;
+        count_timeout(stats_, time_limit::statement);
         step.cancel_server = true;
         return;
     }
     if (in_block && !abort_due_) {
         bool const idle = !runs && !segment_open_ && client_body_left_ == 0;
-        if (longer(transaction_began_, now, most.transaction_timeout))
+        if (longer(transaction_began_, now, most.transaction))
             return abort_block(abort_reason::transaction_timeout, step);
-        if (idle && longer(answered_, now, most.idle_in_transaction_timeout))
+        if (idle && longer(answered_, now, most.idle_in_transaction))
             return abort_block(abort_reason::idle_in_transaction, step);
     }
     bool const waits = !runs && !segment_open_ && client_status_ == 'I' && blocked_ == blocked::no && !deferred_;
-    if (waits && longer(answered_, now, most.idle_session_timeout)) {
-        ++stats_.timeouts;
+    if (waits && longer(answered_, now, most.idle_session)) {
+        count_timeout(stats_, time_limit::idle_session);
         fatal(pg::sqlstate::idle_session_timeout, "terminating connection due to idle-session timeout", step);
         on_client_gone(step);
     }
 }
 
 void pg_session_core::abort_block(abort_reason why, session_step& step) {
-    ++stats_.timeouts;
+    count_timeout(stats_, why == abort_reason::transaction_timeout ? time_limit::transaction
+                                                                   : time_limit::idle_in_transaction);
     abort_reason_ = why;
     abort_due_ = true;
     if (!server_->owed.empty()) step.cancel_server = true;
@@ -52,10 +65,12 @@ void pg_session_core::abort_block(abort_reason why, session_step& step) {
 
 /// In place of the server's error, which knows nothing of our time-out.
 void pg_session_core::tell_timed_out(session_step& step) {
-    step.client.write([](std::string& out) {
+    std::string const hint = hint_of(*context_.snapshot->config, identity_,
+                                     &config::overrides::statement_timeout, "statement_timeout");
+    step.client.write([&](std::string& out) {
         pg::write_error_response(out, {.sqlstate = pg::sqlstate::query_canceled,
                                        .message = "canceling statement due to statement timeout",
-                                       .hint = "The limit of the proxy is limits.statement_timeout."});
+                                       .hint = hint});
     });
 }
 
@@ -69,6 +84,7 @@ void pg_session_core::note_block() {
 /// What the client is told, instead of an answer to what it asks next.
 std::string pg_session_core::abort_error() const {
     std::string out;
+    config::config const& all = *context_.snapshot->config;
     switch (abort_reason_) {
         case abort_reason::maintenance:
             pg::write_error_response(
@@ -78,14 +94,18 @@ std::string pg_session_core::abort_error() const {
                       .hint = "Run it again when the maintenance is over."});
             break;
         case abort_reason::transaction_timeout:
-            pg::write_error_response(out, {.sqlstate = pg::sqlstate::transaction_timeout,
-                                           .message = "transaction rolled back due to transaction timeout",
-                                           .hint = "The limit of the proxy is limits.transaction_timeout."});
+            pg::write_error_response(out,
+                                     {.sqlstate = pg::sqlstate::transaction_timeout,
+                                      .message = "transaction rolled back due to transaction timeout",
+                                      .hint = hint_of(all, identity_, &config::overrides::transaction_timeout,
+                                                      "transaction_timeout")});
             break;
         case abort_reason::idle_in_transaction:
-            pg::write_error_response(out, {.sqlstate = pg::sqlstate::idle_in_transaction_session_timeout,
-                                           .message = "transaction rolled back due to idle-in-transaction timeout",
-                                           .hint = "The limit of the proxy is limits.idle_in_transaction_timeout."});
+            pg::write_error_response(
+                out, {.sqlstate = pg::sqlstate::idle_in_transaction_session_timeout,
+                      .message = "transaction rolled back due to idle-in-transaction timeout",
+                      .hint = hint_of(all, identity_, &config::overrides::idle_in_transaction_timeout,
+                                      "idle_in_transaction_timeout")});
             break;
         case abort_reason::statement_pooling:
             pg::write_error_response(out, block_in_statement_mode());
@@ -105,7 +125,7 @@ bool pg_session_core::refuses_block(routing::operation const& op) const {
 pg::error_fields_out pg_session_core::block_in_statement_mode() {
     return {.sqlstate = pg::sqlstate::feature_not_supported,
             .message = "transaction blocks are not allowed in statement pooling mode",
-            .hint = "The site or the user has pool_mode: statement."};
+            .hint = "The site, the database or the user has pool_mode: statement."};
 }
 
 }  // namespace lull

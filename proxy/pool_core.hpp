@@ -5,10 +5,12 @@
 
 #include "routing/snapshot.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -32,6 +34,51 @@ class pool_permits {
     std::atomic<int> starving_{0};
 };
 
+/// What one pool may take from: its own permits first, then those that it shares with other pools of its
+/// database and of its user. Of one worker; the permits outlive it.
+class pool_allowance {
+  public:
+    explicit pool_allowance(pool_permits& own) : levels_{{&own, 0}} {}
+
+    /// 0: no limit, and what is taken counts all the same, for the day when there is one.
+    void share(pool_permits& permits, std::size_t most) { levels_.push_back({&permits, most}); }
+    /// Of the shared ones, in the order of share().
+    void limit(std::size_t index, std::size_t most) { levels_[index + 1].most = most; }
+
+    /// `most` is the limit of the pool's own permits.
+    bool take(std::size_t most) {
+        levels_.front().most = most;
+        for (std::size_t i = 0; i < levels_.size(); ++i) {
+            bool const unlimited = i > 0 && levels_[i].most == 0;
+            if (levels_[i].permits->take(unlimited ? std::numeric_limits<std::size_t>::max()
+                                                   : levels_[i].most))
+                continue;
+            short_of_ = levels_[i].permits;
+            while (i-- > 0) levels_[i].permits->give_back();
+            return false;
+        }
+        return true;
+    }
+    void give_back() {
+        for (level const& l : levels_) l.permits->give_back();
+    }
+    /// Of which the last take() found none.
+    pool_permits& short_of() const { return short_of_ ? *short_of_ : *levels_.front().permits; }
+    /// Others wait for what this pool has taken, too.
+    bool starving() const {
+        return std::any_of(levels_.begin(), levels_.end(),
+                           [](level const& l) { return l.permits->starving(); });
+    }
+
+  private:
+    struct level {
+        pool_permits* permits;
+        std::size_t most;
+    };
+    std::vector<level> levels_;
+    pool_permits* short_of_ = nullptr;
+};
+
 class pool_core {
   public:
     using server = std::uintptr_t;
@@ -46,10 +93,11 @@ class pool_core {
         server what = 0;
     };
 
-    explicit pool_core(pool_permits& permits) : permits_(permits) {}
+    explicit pool_core(pool_allowance allowance) : allowance_(std::move(allowance)) {}
     ~pool_core() {
-        if (starving_) permits_.starve(-1);
+        if (starving_) starving_->starve(-1);
     }
+    pool_allowance& allowance() { return allowance_; }
     pool_core(pool_core const&) = delete;
     pool_core& operator=(pool_core const&) = delete;
 
@@ -63,7 +111,7 @@ class pool_core {
         }
         waiting_.push_back({who, now});
         // One connection under way for each that waits is enough.
-        if (opening_ < waiting_.size() && permits_.take(most)) {
+        if (opening_ < waiting_.size() && allowance_.take(most)) {
             ++opening_;
             ++open_;
             return {outcome::open};
@@ -96,12 +144,16 @@ class pool_core {
         std::erase_if(idle_, [&](entry const& e) { return e.name == what; });
         --open_;
         if (was_opening) --opening_;
-        permits_.give_back();
+        allowance_.give_back();
         return retry && want_more(most);
     }
     /// Opens one more where clients wait and the cap allows it; asked at each tick.
     bool want_more(std::size_t most) {
-        if (waiting_.size() <= opening_ || !permits_.take(most)) return false;
+        if (waiting_.size() <= opening_) return false;
+        if (!allowance_.take(most)) {
+            note_starving();
+            return false;
+        }
         ++opening_;
         ++open_;
         note_starving();
@@ -140,8 +192,8 @@ class pool_core {
     /// Whether the client that has waited longest has done so since before `limit`.
     bool has_waited_since(routing::instant limit) const { return !waiting_.empty() && waiting_.front().since < limit; }
     std::optional<server> to_give_up() const {
-        return permits_.starving() && !starving_ && !idle_.empty() ? std::optional(idle_.front().name)
-                                                                   : std::nullopt;
+        bool const wanted = !starving_ && !idle_.empty() && allowance_.starving();
+        return wanted ? std::optional(idle_.front().name) : std::nullopt;
     }
 
     std::size_t idle() const { return idle_.size(); }
@@ -150,8 +202,10 @@ class pool_core {
 
   private:
     void note_starving() {
-        bool const now = waiting_.size() > opening_;
-        if (now != starving_) permits_.starve(now ? 1 : -1);
+        pool_permits* const now = waiting_.size() > opening_ ? &allowance_.short_of() : nullptr;
+        if (now == starving_) return;
+        if (starving_) starving_->starve(-1);
+        if (now) now->starve(1);
         starving_ = now;
     }
     struct entry {
@@ -162,12 +216,12 @@ class pool_core {
         client who;
         routing::instant since;
     };
-    pool_permits& permits_;
+    pool_allowance allowance_;
     std::vector<entry> idle_;  // hottest last
     std::deque<waiter> waiting_;
     std::size_t opening_ = 0;
     std::size_t open_ = 0;
-    bool starving_ = false;
+    pool_permits* starving_ = nullptr;  // of what there is none for those who wait
 };
 
 }  // namespace lull

@@ -56,6 +56,19 @@ class duration_histogram {
 inline constexpr std::size_t access_kinds = 4;  // of routing::access
 inline constexpr std::size_t role_kinds = 2;    // of routing::role
 
+enum class time_limit : std::uint8_t {
+    query_wait,
+    statement,
+    transaction,
+    idle_in_transaction,
+    idle_session
+};
+inline constexpr std::size_t time_limit_kinds = 5;
+
+/// Which limit a client was over, or that Lull was stopping.
+enum class turned_away_by : std::uint8_t { stopping, clients, user, database, address };
+inline constexpr std::size_t turned_away_kinds = 5;
+
 struct database_stats {
     std::uint64_t transactions = 0;
     std::uint64_t queries = 0;         // answered with ReadyForQuery
@@ -70,7 +83,7 @@ struct database_stats {
     std::uint64_t errors = 0;
     std::array<std::uint64_t, access_kinds> refused_by_server{};
     write_fates writes;  // that did not run because of a site's mode
-    std::uint64_t timeouts = 0;  // statements, blocks and idle clients that a time-out has ended
+    std::array<std::uint64_t, time_limit_kinds> timeouts{};  // what they have ended
     std::uint64_t slow = 0;  // queries of log.slow_query and longer
 
     void add(database_stats const& other) {
@@ -86,7 +99,7 @@ struct database_stats {
         errors += other.errors;
         for (std::size_t a = 0; a < access_kinds; ++a) refused_by_server[a] += other.refused_by_server[a];
         writes += other.writes;
-        timeouts += other.timeouts;
+        for (std::size_t t = 0; t < time_limit_kinds; ++t) timeouts[t] += other.timeouts[t];
         slow += other.slow;
     }
 };
@@ -98,7 +111,8 @@ struct backend_stats {
 
 struct pg_stats {
     std::uint64_t accepted = 0;         // connections of clients
-    std::uint64_t turned_away = 0;      // too many clients, or stopping
+    std::array<std::uint64_t, turned_away_kinds> turned_away{};
+    std::uint64_t login_timeouts = 0;
     std::uint64_t sessions = 0;         // that logged in
     std::uint64_t without_session = 0;  // ended before: failed logins, cancel requests, health checks
     std::map<std::string, database_stats> databases;  // addresses of its values stay the same

@@ -1,6 +1,7 @@
 """What a client may take: how many there may be, how long statements, blocks and sessions may last, how long server connections live,
 and the pool modes."""
 import time
+import urllib.request
 
 import psycopg
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from harness import cluster as c
 from harness import wire as w
 from harness.lull import Lull
+from harness.ports import free_port
 from harness.wait import wait_for
 
 
@@ -45,6 +47,37 @@ def test_clients_of_a_user_a_database_and_an_address_are_bounded(started):
     lull = started({"limits": {"max_clients_per_address": 1}})
     with lull.connect():
         assert 'too many connections from address "127.0.0.1"' in refused(lull.connect)
+
+
+def test_server_connections_of_a_database_and_of_a_user_are_bounded(started, primary):
+    """All pools together, and nobody starves behind what others keep idle."""
+
+    def most_at_once(lull, clients, of):
+        """So many connections the server had at one time while all of these ran something."""
+        opened = [lull.wire(dbname, user) for dbname, user in clients]
+        for one in opened:
+            one.send(w.query("SELECT pg_sleep(0.2) FROM items WHERE id = 1 FOR UPDATE SKIP LOCKED"))
+        most = 0
+        waiting = list(opened)
+        while waiting:
+            most = max(most, len(primary.backends(f"client_addr IS NOT NULL AND usename <> 'lull' AND {of}")))
+            waiting = [one for one in waiting if not one.readable(0)]
+        for one in opened:
+            assert not w.errors(one.until("Z"))
+            one.close()
+        return most
+
+    primary.sql("GRANT ALL ON items TO other", db="shop")
+    mixed = [("shop", "app"), ("shop", "app"), ("shop", "other"), ("shop", "other"), ("shop", "app"), ("shop", "other")]
+    lull = started({"clusters": {"main": {"max_db_connections": 2}}}, replicas=False)
+    assert most_at_once(lull, mixed, "datname = 'shop'") == 2
+    lull.connect(dbname="held").close()
+    with lull.migration() as migration:  # counts nowhere
+        migration.execute("SELECT 1")
+    lull.stop()
+    lull = started({"clusters": {"main": {"max_user_connections": 2}}}, replicas=False)
+    assert most_at_once(lull, [("shop", "app"), ("held", "app"), ("shop", "app"), ("held", "app")], "usename = 'app'") == 2
+    lull.connect(user="other").close()
 
 
 def test_a_statement_that_takes_too_long_is_canceled_and_the_session_lives_on(started):
@@ -167,3 +200,44 @@ def test_statement_mode_refuses_blocks_in_both_protocols(started, primary):
     assert not primary.backends("state LIKE 'idle in transaction%%'")
     with lull.wire(user="other") as client:  # the site's mode
         assert not w.errors(client.query("BEGIN"))
+
+
+def test_a_user_and_a_database_have_limits_of_their_own(started, primary):
+    """The user's before the database's, and those before what holds for all. A hint names the one that was met."""
+    own = {"limits": {"statement_timeout": "30s", "max_clients_per_user": 1},
+           "databases": {"shop": {"statement_timeout": "400ms", "max_clients": 3, "max_connections": 2}},
+           "users": {"other": {"statement_timeout": "20s", "max_clients": 2, "pool_mode": "session"}},
+           "console": {"stats": ["app"]}}
+    lull = started(own, replicas=False)
+    with lull.wire() as app:
+        answer = w.errors(app.query("SELECT pg_sleep(5)"))
+        assert [(error["C"], error["H"]) for error in answer] == [("57014", "The limit of the proxy is databases.shop.statement_timeout.")]
+        assert app.one("SELECT 1") == "1"
+        assert "limits.max_clients_per_user" in refused(lull.connect)
+        with lull.wire("shop", "other") as other, lull.wire("shop", "other") as another:
+            assert not w.errors(other.query("SELECT pg_sleep(0.8)")) and another.one("SELECT 1") == "1"
+            assert "users.other.max_clients" in refused(lambda: lull.connect(user="other"))
+            assert "databases.shop.max_clients" in refused(lambda: lull.connect(user="verifier_user"))
+            # Both connections of the database are theirs: the pool mode is session, of this user.
+            app.send(w.query("SELECT 1"))
+            assert not app.readable(0.5)
+        app.until("Z")
+        wait_for(lambda: lull.connect(dbname="held", user="other").execute("SELECT pg_sleep(0.5)"), "the places of those who left are free")
+        lull.config["databases"]["shop"]["statement_timeout"] = "20s"
+        lull.write_config()
+        assert lull.cli("reload").returncode == 0
+        wait_for(lambda: not w.errors(app.query("SELECT pg_sleep(1)")), "the reload is in force")
+
+
+def test_who_waits_too_long_for_a_server_is_told_which_limit_it_was(started):
+    lull = started({"clusters": {"main": {"pool_size": 1}}, "databases": {"shop": {"query_wait_timeout": "300ms"}},
+                    "listen": {"metrics": f"127.0.0.1:{free_port()}"}}, replicas=False)
+    with lull.wire() as one, lull.wire() as two:
+        one.query("BEGIN")
+        one.query("SELECT 1 FROM items FOR UPDATE LIMIT 1")
+        error = w.errors(two.query("SELECT 1"))[0]
+        assert (error["S"], error["C"]) == ("ERROR", "53300") and "databases.shop.query_wait_timeout" in error["H"]
+        one.query("ROLLBACK")
+        assert two.one("SELECT 1") == "1"
+    text = urllib.request.urlopen(f"http://{lull.config['listen']['metrics']}/metrics", timeout=5).read().decode()
+    assert 'lull_timeouts_total{database="shop",limit="query_wait"} 1' in text, text

@@ -35,7 +35,7 @@ std::filesystem::path example() {
 }
 
 /// The keys of the example, also those behind "#", with their values; by indentation, since the example is
-/// written in block style. Names under clusters, sites and users become `*`.
+/// written in block style. Names under clusters, sites, users and databases become `*`.
 std::map<std::string, std::vector<std::string>> keys_of_example(std::string const& text) {
     std::map<std::string, std::vector<std::string>> out;
     std::vector<std::pair<std::size_t, std::string>> open;
@@ -60,7 +60,8 @@ std::map<std::string, std::vector<std::string>> keys_of_example(std::string cons
         while (!open.empty() && open.back().first >= indent) open.pop_back();
         if (item) open.back().second += "[]";
         auto const parent = open.empty() ? std::string{} : open.back().second;
-        bool const named = parent == "clusters" || parent == "sites" || parent == "users";
+        bool const named =
+            parent == "clusters" || parent == "sites" || parent == "users" || parent == "databases";
         auto const path = (parent.empty() ? "" : parent + ".") + (named ? "*" : line.substr(0, colon));
         out[path].push_back(line.size() > colon + 2 ? line.substr(colon + 2) : "");
         open.emplace_back(indent, path);
