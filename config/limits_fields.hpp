@@ -83,6 +83,10 @@ void visit_limits(Limits& l, V& v) {
     v.field(
         "connect_timeout", l.connect_timeout,
         spec{.about = "How long connecting to a server or an upstream may take.", .least = 1, .most = hour});
+    v.field("dns_max_ttl", l.dns_max_ttl,
+            spec{.about = "Names of servers and upstreams are looked up again after it.",
+                 .least = second,
+                 .most = day});
     v.field("max_statement_bytes", l.max_statement_bytes,
             spec{.about = "The longest text of a prepared statement.",
                  .least = 64,

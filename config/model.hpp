@@ -243,6 +243,7 @@ struct limits {
     milliseconds failed_login_window{60'000};
     std::size_t max_failed_login_entries = 10'000;
     milliseconds connect_timeout{10'000};         // to a server or an upstream
+    milliseconds dns_max_ttl{15'000};             // names of servers and upstreams are looked up again after it
     std::size_t max_statement_bytes = 1024 * 1024;  // Parse; a Query past max_parse_bytes is streamed
     std::size_t max_parse_bytes = 16 * 1024;      // longer text is not parsed: unknown, therefore a write
     std::size_t max_prepared_statements = 1000;   // per client

@@ -82,8 +82,8 @@ void catalog_watch::disconnect(watched& at) {
 
 catalog_look catalog_watch::look_at(std::string const& database, order const& what, watched& at) {
     catalog_look look{database, nullptr, std::chrono::steady_clock::now(), {}};
-    if (at.connection && PQstatus(at.connection) != CONNECTION_OK) disconnect(at);
-    if (!at.connection) {
+    if (!pg_usable(at.connection)) {
+        disconnect(at);
         config::login_role role = role_;
         role.database = database;
         at.connection = pg_connect(where_, role, tls_, look.trouble);

@@ -132,7 +132,8 @@ order_failure fence_keeper::failure(pg_result const& of) const {
 }
 
 fence_keeper::answer fence_keeper::carry_out(fence_question const& question) {
-    if (!connection_) {
+    if (!pg_usable(connection_)) {
+        if (connection_) pg_close(connection_);
         std::string error;
         connection_ = pg_connect(primary_, role_, tls_, error);
         if (!connection_) return failure(error);

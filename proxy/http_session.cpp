@@ -108,6 +108,7 @@ void http_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
     env.timeouts.head = limits.http_head_timeout;
     env.timeouts.idle = limits.http_idle_timeout;
     env.timeouts.connect = limits.connect_timeout;
+    impl_->names.set_max_ttl(limits.dns_max_ttl);
 }
 
 void http_service::tick(routing::instant now) {

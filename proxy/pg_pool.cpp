@@ -203,6 +203,14 @@ void pg_pool::reconnect() {
     close_idle_ones();
 }
 
+void pg_pool::leave_old_addresses() {
+    auto const& where = service_.snapshot().of(key_.backend).address;
+    for (auto const& [server, owner] : servers_)
+        if (server->address() && !service_.resolver().may_be(where, *server->address())) server->outdate();
+    for (pool_core::server name : core_.idle_since(routing::instant::max()))
+        if (server_of(name).outdated()) close_idle(name);
+}
+
 void pg_pool::tick() {
     routing::instant const now = service_.context().now;
     for (pool_core::client waiting : core_.expired(now - sizes_.query_wait)) {

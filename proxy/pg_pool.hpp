@@ -48,6 +48,8 @@ class pg_pool {
     void close_idle_ones();
     /// Idle connections go now, others when they come back.
     void reconnect();
+    /// Those at an address that its server's name has no more: idle ones go now, others when they come back.
+    void leave_old_addresses();
     /// acquire() would grant a server at once.
     bool has_ready() const;
     void tick();

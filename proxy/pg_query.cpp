@@ -22,6 +22,7 @@ namespace {
 struct open_connection {
     std::string server;
     std::uint32_t pid = 0;
+    bool moved = false;
 };
 std::mutex open_mutex;
 std::map<void const*, open_connection> open_connections;  // by whoever has it
@@ -121,7 +122,7 @@ pg_conn* pg_connect(config::endpoint const& where, config::login_role const& rol
     if (connection && PQstatus(connection) == CONNECTION_OK) {
         std::lock_guard const lock(open_mutex);
         open_connections[connection] = {config::format_endpoint(where),
-                                        static_cast<std::uint32_t>(PQbackendPID(connection))};
+                                        static_cast<std::uint32_t>(PQbackendPID(connection)), false};
         return connection;
     }
     error = connection ? trimmed(PQerrorMessage(connection)) : "out of memory";
@@ -137,18 +138,31 @@ void pg_close(pg_conn* connection) {
     PQfinish(connection);
 }
 
+bool pg_usable(pg_conn* connection) {
+    if (!connection || PQstatus(connection) != CONNECTION_OK) return false;
+    std::lock_guard const lock(open_mutex);
+    return !open_connections[connection].moved;
+}
+
+void pg_server_moved(config::endpoint const& where) {
+    std::string const name = config::format_endpoint(where);
+    std::lock_guard const lock(open_mutex);
+    for (auto& [connection, at] : open_connections)
+        if (at.server == name) at.moved = true;
+}
+
 std::vector<std::uint32_t> control_pids(config::endpoint const& where) {
     std::string const name = config::format_endpoint(where);
     std::lock_guard const lock(open_mutex);
     std::vector<std::uint32_t> pids;
     for (auto const& [connection, at] : open_connections)
-        if (at.server == name) pids.push_back(at.pid);
+        if (at.server == name && !at.moved) pids.push_back(at.pid);
     return pids;
 }
 
 own_backend::own_backend(config::endpoint const& where, std::uint32_t pid) {
     std::lock_guard const lock(open_mutex);
-    open_connections[this] = {config::format_endpoint(where), pid};
+    open_connections[this] = {config::format_endpoint(where), pid, false};
 }
 
 own_backend::~own_backend() {

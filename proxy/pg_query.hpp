@@ -21,6 +21,10 @@ pg_conn* pg_connect(config::endpoint const& where, config::login_role const& rol
                     config::server_tls const& tls, std::string& error);
 /// Ends what pg_connect() made.
 void pg_close(pg_conn* connection);
+/// Whether it can be used: not lost, and not to a place where that server is no more.
+bool pg_usable(pg_conn* connection);
+/// That server's name has other addresses now: what is connected to it is not used again. Any thread.
+void pg_server_moved(config::endpoint const& where);
 /// The backends at that server of connections that pg_connect() made and that are not closed yet, and those that
 /// an own_backend names. Any thread.
 std::vector<std::uint32_t> control_pids(config::endpoint const& where);

@@ -59,6 +59,10 @@ class pg_server final : public socket_events {
     bool outdated() const { return outdated_; }
     bool opening() const { return stage_ != stage::ready; }
     routing::instant opened_at() const { return since_; }
+    /// Where it goes, of the addresses of its server's name; null: not known yet.
+    socket_address const* address() const {
+        return next_address_ == 0 ? nullptr : &addresses_[next_address_ - 1];
+    }
 
     void on_readable() override;
     void on_writable() override;

@@ -5,6 +5,7 @@
 #include "proxy/log.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_pool.hpp"
+#include "proxy/pg_query.hpp"
 #include "proxy/pg_server.hpp"
 
 #include <boost/asio/post.hpp>
@@ -76,7 +77,9 @@ pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
     door_->mail = &mail;
     entropy_.process_secret = process_secret();
     context_.avoid_until.resize(initial->backends.size());
+    resolver_.set_max_ttl(initial->config->limits.dns_max_ttl);
     idle_sessions_end_ = config::has_idle_session_timeout(*initial->config);
+    resolver_.on_moved = [this](config::endpoint const& where) { server_moved(where); };
     watch_statements();
 }
 
@@ -244,6 +247,7 @@ void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
     context_.resolver.keep_only(std::move(facts));
     if (before->config != now.config) {
         watch_statements();
+        resolver_.set_max_ttl(limits().dns_max_ttl);
         idle_sessions_end_ = config::has_idle_session_timeout(*now.config);
         for (auto const& [key, pool] : pools_) pool->count_most();
         for (auto const& [client, owner] : clients_) note_busy(*client);  // other time-outs
@@ -295,6 +299,7 @@ void pg_service::tick(routing::instant now) {
         release_held();
     }
     look_at_busy();
+    look_at_names();
     for (auto const& [key, pool] : pools_) pool->tick();
     if (waiting_ > 0 && on_starving) on_starving();
     report_statements();
@@ -322,6 +327,24 @@ void pg_service::look_at_busy() {
         if ((look || quiet) && clients_.contains(client)) client->look_for_end();
         if (quiet && clients_.contains(client) && client->quiet()) forget_busy(*client);
     }
+}
+
+/// Also where nobody connects: who is connected to an address that a server has left has to come away from
+/// it.
+void pg_service::look_at_names() {
+    if (context_.now - looked_at_names_ < std::chrono::seconds(1)) return;
+    looked_at_names_ = context_.now;
+    for (routing::backend const& backend : snapshot().backends) resolver_.refresh(backend.address);
+}
+
+void pg_service::server_moved(config::endpoint const& where) {
+    log::notice(
+        "the name {} has other addresses now: connections to those that it has no more are closed when they "
+        "are free",
+        where.host);
+    pg_server_moved(where);
+    for (auto const& [key, pool] : pools_)
+        if (snapshot().of(key.backend).address == where) pool->leave_old_addresses();
 }
 
 void pg_service::note_busy(pg_client& client) {

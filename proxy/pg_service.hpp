@@ -159,6 +159,8 @@ class pg_service final : private login_guard {
     }
 
     void look_at_busy();
+    void look_at_names();
+    void server_moved(config::endpoint const& where);
     void forget_busy(pg_client& client);
     void watch_statements();
     void report_statements();
@@ -204,6 +206,7 @@ class pg_service final : private login_guard {
     std::size_t waiting_ = 0;
     busy_list<pg_client> busy_;  // all others are quiet
     std::uint32_t rounds_ = 0;   // through all of them
+    routing::instant looked_at_names_{};
     routing::instant budgeted_{};  // when the log of statements last got its budget of a second
     bool stopping_ = false;
     bool idle_sessions_end_ = false;  // for some of them there is a time-out

@@ -92,7 +92,7 @@ void probe::run() {
 }
 
 bool probe::connect(std::string& error) {
-    if (connection_ && PQstatus(connection_) == CONNECTION_OK) return true;
+    if (pg_usable(connection_)) return true;
     disconnect();
     connection_ = pg_connect(where_, *role_, tls_, error);
     if (!connection_) return false;

@@ -2,21 +2,25 @@
 
 #include "config/endpoint.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <netdb.h>
 #include <sys/un.h>
+#include <system_error>
 #include <thread>
 
 namespace lull {
 
 namespace {
 
-constexpr std::chrono::seconds remembered{10};
-
 struct lookup {
     std::vector<socket_address> addresses;
     std::string error;
 };
+
+std::string key_of(config::endpoint const& where) {
+    return where.host + " " + std::to_string(where.port);
+}
 
 lookup unix_socket(config::endpoint const& where) {
     lookup result;
@@ -53,34 +57,60 @@ lookup look_up(std::string const& host, std::string const& port, int flags) {
 }  // namespace
 
 void host_resolver::resolve(config::endpoint const& where, done then) {
-    std::string const port = std::to_string(where.port);
-    std::string const key = where.host + " " + port;
-    auto const now = std::chrono::steady_clock::now();
-    if (auto const at = cache_.find(key); at != cache_.end() && at->second.until > now)
-        return then(at->second.addresses, {});
-    lookup numeric =
-        where.host.starts_with('/') ? unix_socket(where) : look_up(where.host, port, AI_NUMERICHOST);
-    if (!numeric.addresses.empty()) {
-        cache_[key] = {numeric.addresses, std::chrono::steady_clock::time_point::max()};
-        return then(std::move(numeric.addresses), {});
+    std::string const key = key_of(where);
+    if (auto const at = numeric_.find(key); at != numeric_.end()) return then(at->second, {});
+    using answer = address_book<socket_address>::answer;
+    auto const asked = names_.ask(key, std::chrono::steady_clock::now(), max_ttl_, [&] { return then; });
+    switch (asked.what) {
+        case answer::known:
+            return then(*asked.addresses, {});
+        case answer::wait:
+            return;
+        case answer::stale: {
+            std::vector<socket_address> const last = *asked.addresses;
+            look_up_later(where);
+            return then(last, {});
+        }
+        case answer::look_up:
+            break;
     }
-    // getaddrinfo() may take seconds; its thread owns all that it needs and posts back.
-    std::thread([host = where.host, port, key, then = std::move(then), back = way_back_, this]() mutable {
-        lookup found = look_up(host, port, 0);
+    lookup numeric = where.host.starts_with('/')
+                         ? unix_socket(where)
+                         : look_up(where.host, std::to_string(where.port), AI_NUMERICHOST);
+    if (numeric.addresses.empty()) return look_up_later(where);
+    numeric_[key] = numeric.addresses;
+    finish(where, std::move(numeric.addresses), {});
+}
+
+bool host_resolver::may_be(config::endpoint const& where, socket_address const& address) const {
+    auto const* const now = names_.addresses(key_of(where));
+    return !now || std::find(now->begin(), now->end(), address) != now->end();
+}
+
+/// getaddrinfo() may take seconds; its thread owns all that it needs and posts back.
+void host_resolver::look_up_later(config::endpoint const& where) {
+    auto work = [where, back = way_back_, this] {
+        lookup found = look_up(where.host, std::to_string(where.port), 0);
         std::lock_guard const lock(back->mutex);
         if (!back->mail) return;
-        back->mail->post([found = std::move(found), key, then = std::move(then), back, this]() mutable {
+        back->mail->post([found = std::move(found), where, back, this]() mutable {
             if (!back->mail) return;  // on the worker's thread, which is the one that clears it
-            auto const until = std::chrono::steady_clock::now() + remembered;
-            if (!found.addresses.empty()) {
-                cache_[key] = {found.addresses, until};
-            } else if (auto const last = cache_.find(key); last != cache_.end()) {
-                last->second.until = until;  // where nobody answers for the name, what was found last is used on
-                found = {last->second.addresses, {}};
-            }
-            then(std::move(found.addresses), std::move(found.error));
+            finish(where, std::move(found.addresses), std::move(found.error));
         });
-    }).detach();
+    };
+    try {
+        std::thread(std::move(work)).detach();
+    } catch (std::system_error const& e) {
+        finish(where, {}, e.what());  // no thread to be had: as a look-up that failed
+    }
+}
+
+void host_resolver::finish(config::endpoint const& where, std::vector<socket_address> addresses,
+                           std::string error) {
+    auto const out =
+        names_.found(key_of(where), std::chrono::steady_clock::now(), std::move(addresses), std::move(error));
+    if (out.moved && on_moved) on_moved(where);
+    for (auto const& then : out.waiting) then(out.addresses, out.error);
 }
 
 }  // namespace lull

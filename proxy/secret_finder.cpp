@@ -61,7 +61,7 @@ void secret_finder::answer(question const& q) {
     if (auto const at = known_.find(q.user); at != known_.end() && at->second.until > now)
         return q.then(at->second.secret, {});
     std::string error;
-    if (!connection_ || PQstatus(connection_) != CONNECTION_OK) {
+    if (!pg_usable(connection_)) {
         if (connection_) pg_close(connection_);
         connection_ = pg_connect(primary_, query_.role, tls_, error);
         if (!connection_) return q.then(std::nullopt, error);

@@ -49,6 +49,10 @@ class Gate:
             client.close()
             server.close()
 
+    def open(self):
+        """So many connections pass through it now."""
+        return sum(client is not None and client.fileno() != -1 for client, _ in self._pairs)
+
     def cut(self, server_port_of_backend):
         """Resets the client's side of the connection that the backend sees come from that port; the server's side stays open."""
         for pair in self._pairs:
