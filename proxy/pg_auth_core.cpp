@@ -6,7 +6,6 @@
 #include "protocol/pg/md5.hpp"
 #include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_login_core.hpp"
-#include "routing/admission.hpp"
 
 #include <algorithm>
 
@@ -57,18 +56,23 @@ bool pg_login_core::certificate_suffices(config::client_certificate wanted, std:
     return true;
 }
 
+routing::newcomer pg_login_core::newcomer() const {
+    routing::newcomer who;
+    who.local = channel_.local;
+    who.tls = tls_.has_value();
+    who.replication = replication_ == replication_kind::physical;
+    who.address = config::parse_peer_address(channel_.address);
+    who.user = user_;
+    who.database = database_;
+    return who;
+}
+
 void pg_login_core::authenticate(std::string& out) {
     if (!tls_suffices(out)) return;
     config::config const& config = *snapshot_->config;
     method_ = config.auth;
     if (config.has_hba()) {
-        routing::newcomer who;
-        who.local = channel_.local;
-        who.tls = tls_.has_value();
-        who.address = config::parse_peer_address(channel_.address);
-        who.user = user_;
-        who.database = database_;
-        config::hba_rule const* const rule = routing::admit(config.hba_rules, who);
+        config::hba_rule const* const rule = routing::admit(config.hba_rules, newcomer());
         if (!rule) return refuse_host("no pg_hba.conf entry", out, {});
         if (rule->method == auth_method::reject)
             return refuse_host("pg_hba.conf rejects connection", out, {});
@@ -273,8 +277,29 @@ void pg_login_core::on_sasl_response(pg::bytes body, std::string& out) {
     accept(out);
 }
 
+/// Replication connections are for those whom a rule lets in by the keyword `replication`, in Lull also where
+/// they are of a database: what they say is judged by nobody.
+bool pg_login_core::replication_suffices(std::string& out) {
+    if (replication_ == replication_kind::none) return true;
+    routing::newcomer who = newcomer();
+    who.replication = true;
+    config::hba_rule const* const rule = routing::admit(snapshot_->config->hba_rules, who);
+    char const* hint = nullptr;
+    if (migration_)
+        hint = "The migration port does not pass them.";
+    else if (!rule || rule->method == auth_method::reject)
+        hint =
+            "Connect to the server directly, or let this user in by a rule of the proxy's hba for the "
+            "database replication.";
+    else if (!site_)
+        hint = "Name a database of the site whose primary is meant.";
+    if (!hint) return true;
+    refuse(pg::sqlstate::feature_not_supported, "replication connections are not allowed", out, hint);
+    return false;
+}
+
 void pg_login_core::accept(std::string& out) {
-    if (wants_console()) {
+    if (wants_console() && replication_ == replication_kind::none) {
         if (!console())
             return refuse(pg::sqlstate::invalid_authorization_specification,
                           "user \"" + user_ + "\" may not use the console", out,
@@ -284,6 +309,7 @@ void pg_login_core::accept(std::string& out) {
         state_ = state::over;
         return;
     }
+    if (!replication_suffices(out)) return;
     if (!site_)
         return refuse(pg::sqlstate::invalid_catalog_name, "database \"" + database_ + "\" does not exist",
                       out, "No site of the configuration has this database.");

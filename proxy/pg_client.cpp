@@ -134,6 +134,7 @@ void pg_client::finish() {
     if (counted_ && session_)
         service_.counts().leave(origin(session_->identity().user, session_->identity().database));
     give_up_console();
+    if (replication_) leave_replication();
     if (was_writer_ && site_) service_.writer_changed(*site_, false);
     was_writer_ = false;
     drop_wish();
@@ -173,6 +174,7 @@ bool pg_client::wants_input() const {
     if (!socket_ || closing_ || finished_) return false;
     if (login_) return login_->needs() == pg_login_core::need::input && out_.empty();
     if (console_) return !console_->core.waits() && out_.empty();
+    if (replication_) return replication_->takes_input();
     // A client that does not read what it is told has to wait, or its answers would pile up here.
     return session_->takes_input() && out_.empty() && !(server_ && server_->congested());
 }
@@ -236,6 +238,7 @@ void pg_client::feed(std::span<std::byte const> fresh) {
         in_.append(reinterpret_cast<char const*>(fresh.data()), fresh.size());
         return console_input();
     }
+    if (replication_) return to_replication(fresh);
     if (!in_.empty()) {
         in_.append(reinterpret_cast<char const*>(fresh.data()), fresh.size());
         return pump();
@@ -311,7 +314,10 @@ void pg_client::server_lost(std::string_view why) {
 }
 
 void pg_client::server_drained() {
-    if (!in_.empty()) pump();
+    if (replication_)
+        to_replication({});
+    else if (!in_.empty())
+        pump();
     resume_reading();
 }
 
@@ -331,6 +337,7 @@ void pg_client::on_writable() {
     }
     if (closing_) return gone();
     if (server_) server_->resume_reading();
+    if (replication_) replication_->client_drained();
     if (!in_.empty() && session_) pump();
     if (!in_.empty() && console_) console_input();
     if (!finished_) resume_reading();
@@ -345,6 +352,7 @@ void pg_client::start_session(std::string_view before) {
 }
 
 void pg_client::snapshot_changed() {
+    if (replication_) return look_at_site();
     if (!session_ || finished_) return;
     service_.note_busy(*this);
     event([&](session_step& step) { session_->on_snapshot(step); });
@@ -370,6 +378,7 @@ void pg_client::look_at_clock() {
         if (service_.context().now - closing_since_ > patience_at_end) gone();
         return;
     }
+    if (replication_) return replication_->look_at_clock();
     if (session_) event([&](session_step& step) { session_->check_timeouts(step); });
 }
 
@@ -393,6 +402,7 @@ void pg_client::keep(journal_entry entry) {
 
 void pg_client::cancel(std::shared_ptr<void> receipt) {
     if (console_) return give_up_console();
+    if (replication_) return replication_->cancel(std::move(receipt));
     if (!session_ || finished_) return;
     event([&](session_step& step) { session_->on_cancel(step); });
     if (server_) server_->hold_until_canceled(std::move(receipt));
@@ -405,6 +415,7 @@ void pg_client::end_writing(end_writers_how how) {
 
 void pg_client::stop(bool graceful) {
     if (finished_) return;
+    if (replication_) return end_replication();
     if (!session_) {
         closing_ = true;
         std::string nothing;

@@ -7,6 +7,7 @@
 #include "proxy/edge_socket.hpp"
 #include "proxy/outbox.hpp"
 #include "proxy/pg_login_core.hpp"
+#include "proxy/pg_replication.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "proxy/pool_core.hpp"
 #include "proxy/ports.hpp"
@@ -48,6 +49,11 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     /// The server takes bytes again.
     void server_drained();
     bool congested() const { return !out_.empty(); }
+    // From a replication session: bytes of its server, as they are. True: the client does not take more for
+    // now.
+    bool pass(gather& bytes);
+    /// `error` is a whole message, or empty.
+    void replication_ended(std::string error);
 
     // From the service.
     void secret_found(std::optional<std::string> secret, std::string const& error);
@@ -73,10 +79,13 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
 
     pg_session_core const* session() const { return session_ ? &*session_ : nullptr; }
     pg_session_core* session() { return session_ ? &*session_ : nullptr; }
+    pg_replication const* replication() const { return replication_.get(); }
+    /// Of the session, of either kind; null: not logged in.
+    routing::site_id const* site() const;
     std::string_view secret() const;
     std::int32_t key() const { return key_pid_; }
     writer describe() const;
-    /// Of one that has a session.
+    /// Of one that has a session, also one of replication.
     client_row row() const;
 
     void on_readable() override;
@@ -101,6 +110,12 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     void begin_session(std::string before);
     void start_session(std::string_view before);
     client_origin origin(std::string const& user, std::string const& database) const;
+    // pg_client_replication.cpp
+    void begin_replication();
+    void leave_replication();
+    void end_replication();
+    void look_at_site();
+    void to_replication(std::span<std::byte const> fresh);
     void begin_console();
     void console_input();
     void give_up_console();
@@ -136,6 +151,7 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
         std::uint64_t request = 0;  // under way; 0: none
     };
     std::unique_ptr<console> console_;
+    std::unique_ptr<pg_replication> replication_;
     std::shared_ptr<server_credentials const> credentials_;  // of a session
     pg_server* server_ = nullptr;
     pg_pool* waiting_in_ = nullptr;

@@ -56,7 +56,7 @@ void pg_client::give_up_console() {
 }
 
 void pg_client::kill() {
-    if (!session_ || finished_) return;
+    if ((!session_ && !replication_) || finished_) return;
     cancel({});
     if (!finished_) stop(false);
 }

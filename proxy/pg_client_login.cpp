@@ -133,7 +133,10 @@ void pg_client::log_in() {
             if (!finished_) begin_console();
             return;
         case pg_login_core::need::session:
-            return begin_session(std::move(out));
+            if (login_->replication() == replication_kind::none) return begin_session(std::move(out));
+            flush_text(out);
+            if (!finished_) begin_replication();
+            return;
     }
     if (!out.empty() || closing_) flush_text(out);
 }
@@ -143,6 +146,7 @@ client_origin pg_client::origin(std::string const& user, std::string const& data
 }
 
 std::string_view pg_client::secret() const {
+    if (replication_) return replication_->identity().key_secret;
     return session_ ? session_->identity().key_secret : console_ ? console_->key_secret : std::string_view();
 }
 

@@ -7,6 +7,11 @@
 
 namespace lull {
 
+routing::site_id const* pg_client::site() const {
+    if (session_) return &session_->identity().site;
+    return replication_ ? &replication_->identity().site : nullptr;
+}
+
 /// What it asked for has not been begun, so that nobody misses it.
 bool pg_client::waits_for_its_turn() const {
     return session_ && (session_->held() || session_->waits_for_server());

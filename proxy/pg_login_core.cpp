@@ -13,8 +13,14 @@ namespace {
 /// What every TLS connection begins with (RFC 8446, 5.1); as a length it would be far beyond the limit.
 constexpr std::byte tls_handshake_record{0x16};
 
-bool is_off(std::string_view value) {
-    return value.empty() || value == "false" || value == "off" || value == "no" || value == "0";
+/// Nothing: PostgreSQL takes no such value either.
+std::optional<replication_kind> replication_of(std::string_view value) {
+    if (value == "database") return replication_kind::of_database;
+    for (std::string_view const off : {"", "false", "off", "no", "0", "f", "n"})
+        if (value == off) return replication_kind::none;
+    for (std::string_view const on : {"true", "on", "yes", "1", "t", "y"})
+        if (value == on) return replication_kind::physical;
+    return std::nullopt;
 }
 
 std::string lower(std::string_view text) {
@@ -120,6 +126,7 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
     auto add = [&](std::string const& name, std::string_view value) {
         std::string const key = lower(name);
         made[key] = setting_value(value, {});
+        parameters_.emplace_back(name, value);
     };
     user_ = startup.find("user").value_or("");
     database_ = startup.find("database").value_or("");
@@ -132,10 +139,12 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
         if (name.starts_with("_pq_.")) {
             unsupported.push_back(name);
         } else if (name == "replication") {
-            if (!is_off(value))
-                return refuse(pg::sqlstate::feature_not_supported,
-                              "replication connections are not supported", out,
-                              "Connect to the server directly.");
+            auto const kind = replication_of(lower(value));
+            if (!kind)
+                return refuse(pg::sqlstate::invalid_parameter_value,
+                              "invalid value for parameter \"replication\": \"" + value + "\"", out,
+                              "Valid values are: \"false\", 0, \"true\", 1, \"database\".");
+            replication_ = *kind;
         } else if (name == "options") {
             auto const options = pg::parse_options(value);
             auto const* list = std::get_if<pg::parameter_list>(&options);
@@ -156,11 +165,36 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
     if ((pg::protocol_3_0 | startup.minor) != protocol_ || !unsupported.empty())
         pg::write_negotiate_protocol_version(out, protocol_, unsupported);
 
-    if (auto const at = snapshot_->by_database.find(database_); at != snapshot_->by_database.end()) {
+    if (auto const at = snapshot_->by_database.find(database_); at != snapshot_->by_database.end())
         site_ = at->second;
-        cluster_ = snapshot_->of(*site_).settings->cluster;
+    if (!site_ && replication_ == replication_kind::physical) {
+        // It is of no database, whatever it names: libpq's programs say "replication". With one cluster its
+        // server is known.
+        auto const& sites = snapshot_->sites;
+        bool const one_cluster = std::all_of(sites.begin(), sites.end(), [&](routing::site const& s) {
+            return s.settings->cluster == sites.front().settings->cluster;
+        });
+        if (one_cluster && !sites.empty()) site_ = sites.front().id;
     }
+    if (site_) cluster_ = snapshot_->of(*site_).settings->cluster;
+    if (replication_ == replication_kind::none) parameters_.clear();
     authenticate(out);
+}
+
+std::string_view pg_login_core::startup_parameter(std::string_view name) const {
+    auto const at = std::find_if(parameters_.rbegin(), parameters_.rend(),
+                                 [&](auto const& p) { return p.first == name; });
+    return at == parameters_.rend() ? std::string_view() : at->second;
+}
+
+std::string pg_login_core::replication_packet() const {
+    bool const of_database = replication_ == replication_kind::of_database;
+    pg::parameter_list all{{"user", user_}, {"replication", of_database ? "database" : "true"}};
+    if (of_database) all.emplace_back("database", database_);
+    all.insert(all.end(), parameters_.begin(), parameters_.end());
+    std::string packet;
+    pg::write_startup(packet, all);
+    return packet;
 }
 
 void pg_login_core::on_tls(tls_facts facts, std::string& out) {

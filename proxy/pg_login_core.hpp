@@ -8,6 +8,7 @@
 #include "protocol/pg/startup.hpp"
 #include "proxy/console_session_core.hpp"
 #include "proxy/pg_session_core.hpp"
+#include "routing/admission.hpp"
 #include "routing/snapshot.hpp"
 
 #include <array>
@@ -38,6 +39,9 @@ struct tls_facts {
     std::string common_name;  // in it
     std::string end_point;    // tls-server-end-point of our own certificate; empty: none
 };
+
+/// What the client asks for with the startup parameter `replication`.
+enum class replication_kind : std::uint8_t { none, physical, of_database };
 
 /// Counts failed logins, of all workers; bounds how fast passwords can be guessed.
 class login_guard {
@@ -102,6 +106,12 @@ class pg_login_core {
     /// How long the secret of its cancel key is, in bytes: what its protocol version can have.
     std::size_t secret_bytes() const { return protocol_ >= pg::protocol_3_2 ? 32 : 4; }
     std::string const& cancel_secret() const { return cancel_secret_; }
+    /// For need::session: not none, and the session is not one of ours but the server's walsender's.
+    replication_kind replication() const { return replication_; }
+    /// What the client has set in its startup packet; of replication only.
+    std::string_view startup_parameter(std::string_view name) const;
+    /// The startup packet that the primary is to see.
+    std::string replication_packet() const;
     /// For need::session; key_pid and key_secret are the caller's to fill.
     session_identity identity() const;
     server_credentials credentials() const;
@@ -113,6 +123,8 @@ class pg_login_core {
 
     std::size_t on_startup(pg::bytes in, std::string& out);
     void begin(pg::startup_message const& startup, std::string& out);
+    routing::newcomer newcomer() const;
+    bool replication_suffices(std::string& out);
     // pg_auth_core.cpp
     void authenticate(std::string& out);
     bool tls_suffices(std::string& out);
@@ -152,6 +164,8 @@ class pg_login_core {
     std::string database_;
     std::string cluster_;
     std::optional<routing::site_id> site_;
+    replication_kind replication_ = replication_kind::none;
+    pg::parameter_list parameters_;  // for replication: as the client has set them
     setting_map settings_;
     pg::scram_verifier verifier_;
     std::string md5_hash_;   // what is stored in place of a verifier

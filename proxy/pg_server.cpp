@@ -6,6 +6,7 @@
 #include "proxy/log.hpp"
 #include "proxy/pg_cancel.hpp"
 #include "proxy/pg_client.hpp"
+#include "proxy/pg_outgoing.hpp"
 #include "proxy/pg_service.hpp"
 #include "proxy/tls_filter.hpp"
 
@@ -99,7 +100,8 @@ void pg_server::start_login() {
                                  : *unfenced                  ? session_default::read_only
                                                               : session_default::read_write;
     login_.emplace(key.user, key.database, mode, pool_.credentials(),
-                   pg::make_nonce(pg::as_bytes(service_.random(pg::nonce_bytes))), tls_wish());
+                   pg::make_nonce(pg::as_bytes(service_.random(pg::nonce_bytes))),
+                   tls_wish_of(service_.snapshot(), state_.backend));
     gather& out = service_.step().server;
     out.write([&](std::string& text) { login_->start(text); });
     send(out);
@@ -290,9 +292,10 @@ void pg_server::drop_unsent() {
 }
 
 void pg_server::cancel() {
-    if (state_.pid == 0 || addresses_.empty() || cancelling_) return;  // one that is under way serves them all
+    if (state_.pid == 0 || !address() || cancelling_) return;  // one that is under way serves them all
     cancelling_ = true;
-    send_cancel(service_, {state_.backend, addresses_[next_address_ - 1], tls_wish()}, state_.pid, state_.secret,
+    cancel_target const to{state_.backend, *address(), tls_wish_of(service_.snapshot(), state_.backend)};
+    send_cancel(service_, to, state_.pid, state_.secret,
                 [this, alive = std::weak_ptr<bool>(alive_)](cancel_end how) {
                     if (!alive.lock()) return;
                     cancelling_ = false;

@@ -78,7 +78,6 @@ class pg_server final : public socket_events {
     void lose(std::string_view why);
     void start_login();
     // pg_server_tls.cpp
-    server_tls_wish tls_wish() const;
     void begin_tls();
     bool decrypt(std::span<std::byte const>& fresh);
     outbox::result put(gather& bytes);

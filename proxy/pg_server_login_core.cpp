@@ -72,6 +72,10 @@ void pg_server_login_core::on_tls(bool alpn, std::string end_point, std::string&
 
 void pg_server_login_core::begin(std::string& out) {
     state_ = state::going;
+    if (!packet_.empty()) {
+        out += packet_;
+        return;
+    }
     pg::parameter_list parameters{{"user", user_}, {"database", database_}};
     switch (mode_) {
         case session_default::as_server:

@@ -32,6 +32,8 @@ class pg_server_login_core {
     pg_server_login_core(std::string user, std::string database, session_default mode, server_credentials credentials,
                          std::string nonce, server_tls_wish tls = server_tls_wish::none);
 
+    /// A whole packet in place of the usual startup packet: that of a replication session.
+    void send_instead(std::string packet) { packet_ = std::move(packet); }
     void start(std::string& out);
     /// `end_point`: tls-server-end-point of the server's certificate, empty where it has none.
     void on_tls(bool alpn, std::string end_point, std::string& out);
@@ -56,6 +58,7 @@ class pg_server_login_core {
     std::string nonce_;
     server_tls_wish const tls_;
     std::string end_point_;
+    std::string packet_;  // empty: the usual
     std::optional<pg::scram_client> scram_;
     setting_map reported_;
     state state_ = state::going;

@@ -7,20 +7,6 @@
 
 namespace lull {
 
-/// What the configuration wants of the connections to this server.
-server_tls_wish pg_server::tls_wish() const {
-    routing::snapshot const& s = service_.snapshot();
-    routing::backend const& backend = s.of(state_.backend);
-    auto const cluster = s.config->clusters.find(backend.cluster);
-    using mode = config::server_tls_mode;
-    if (cluster == s.config->clusters.end() || cluster->second.tls.mode == mode::disable)
-        return server_tls_wish::none;
-    // As libpq: what a Unix socket carries does not leave the machine.
-    if (backend.address.host.starts_with('/')) return server_tls_wish::none;
-    if (cluster->second.tls.mode == mode::prefer) return server_tls_wish::prefer;
-    return cluster->second.tls.direct ? server_tls_wish::direct : server_tls_wish::require;
-}
-
 void pg_server::begin_tls() {
     routing::backend const& backend = service_.snapshot().of(state_.backend);
     auto const keyring = service_.tls();

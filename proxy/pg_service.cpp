@@ -128,8 +128,8 @@ void pg_service::remove(pg_client& client) {
     auto const at = clients_.find(&client);
     if (at == clients_.end()) return;
     if (client.key() != 0) by_key_.erase(client.key());
-    if (pg_session_core* const session = client.session()) {
-        --loads_[static_cast<std::size_t>(session->identity().site)].clients;
+    if (routing::site_id const* const site = client.site()) {
+        --loads_[static_cast<std::size_t>(*site)].clients;
     } else if (client.key() == 0) {
         ++context_.stats.without_session;
     }
@@ -233,8 +233,12 @@ void pg_service::note_broken(pg_server& server) {
     // Guarded sessions cannot write, the migration may.
     if (key.use != pool_use::normal || state.role != routing::role::primary || state.pid == 0) return;
     server.drop_unsent();
-    auto const pid = static_cast<std::uint32_t>(state.pid);
-    broken_.push_back({key.site, {pid, context_.now, fmt::format("pid {} {}@{}", pid, key.user, key.database)}});
+    note_broken(key.site, static_cast<std::uint32_t>(state.pid), key.user, key.database);
+}
+
+void pg_service::note_broken(routing::site_id site, std::uint32_t pid, std::string const& user,
+                             std::string const& database) {
+    broken_.push_back({site, {pid, context_.now, fmt::format("pid {} {}@{}", pid, user, database)}});
 }
 
 void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
@@ -260,12 +264,13 @@ void pg_service::set_snapshot(std::shared_ptr<routing::snapshot const> next) {
         return i >= before->sites.size() || before->sites[i].mode != now.sites[i].mode ||
                before->sites[i].generation != now.sites[i].generation;
     };
+    bool const any =
+        std::ranges::any_of(now.sites, [&](routing::site const& site) { return changed(site.id); });
+    if (!any) return;
     std::vector<pg_client*> told;
     for (auto const& [client, owner] : clients_)
-        if (client->session() && changed(client->session()->identity().site)) told.push_back(client);
-    bool any = !told.empty();
-    for (std::size_t i = 0; i < now.sites.size(); ++i) any = any || changed(now.sites[i].id);
-    if (!any) return;
+        if (client->replication() || (client->session() && changed(client->session()->identity().site)))
+            told.push_back(client);
     for (auto const& [key, pool] : pools_) pool->set_snapshot();
     for (pg_client* client : told)
         if (clients_.contains(client)) client->snapshot_changed();
@@ -380,6 +385,9 @@ void pg_service::add_load(std::vector<site_load>& sites) {
         if (key.use == pool_use::migration) pool->add_pids(load.migration_pids);
     }
     for (pg_client* client : busy_) {
+        if (auto const* replication = client->replication(); replication && replication->server_pid() != 0)
+            sites[static_cast<std::size_t>(replication->identity().site)].server_pids.push_back(
+                replication->server_pid());
         pg_session_core* session = client->session();
         if (!session) continue;
         auto const index = static_cast<std::size_t>(session->identity().site);

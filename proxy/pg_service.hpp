@@ -127,6 +127,8 @@ class pg_service final : private login_guard {
     /// The connection is lost, and the server may go on with what it was told: sealing has to know before it
     /// hears that the writer is gone.
     void note_broken(pg_server& server);
+    void note_broken(routing::site_id site, std::uint32_t pid, std::string const& user,
+                     std::string const& database);
     /// Deletes it once the stack has unwound.
     void remove(pg_client& client);
     /// No reads from this replica for a moment: it just failed.

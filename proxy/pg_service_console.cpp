@@ -85,7 +85,9 @@ void pg_service::kill(std::string const& database) {
     touch_clock();
     std::vector<pg_client*> all;
     for (auto const& [client, owner] : clients_)
-        if (client->session() && client->session()->identity().database == database) all.push_back(client);
+        if ((client->session() && client->session()->identity().database == database) ||
+            (client->replication() && client->replication()->identity().database == database))
+            all.push_back(client);
     for (pg_client* client : all)
         if (clients_.contains(client)) client->kill();
 }

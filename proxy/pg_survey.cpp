@@ -31,6 +31,22 @@ char const* name_of(pool_use use) {
 
 client_row pg_client::row() const {
     client_row r;
+    if (replication_) {
+        replication_identity const& who = replication_->identity();
+        r.id = static_cast<std::uint32_t>(key_pid_);
+        r.user = who.user;
+        r.database = who.database;
+        r.address = peer_;
+        r.application_name = who.application_name;
+        r.site = service_.snapshot().of(who.site).settings->name;
+        r.state = "replication";
+        r.transaction = "idle";
+        r.pinned = true;
+        r.tls = tls_ != nullptr;
+        r.connected = r.asked = wall_of(since_, service_.context().now);
+        r.server_pid = replication_->server_pid();
+        return r;
+    }
     routing::instant const now = service_.context().now;
     session_identity const& who = session_->identity();
     r.id = static_cast<std::uint32_t>(key_pid_);
@@ -93,17 +109,24 @@ void pg_service::take_survey(survey_wish const& wish, worker_survey& out) const 
     out.prepared_statements = statements_.size();
     for (auto const& [client, owner] : clients_) {
         pg_session_core const* session = client->session();
-        if (!session) {
+        pg_replication const* replication = client->replication();
+        if (!session && !replication) {
             ++out.logging_in;
             continue;
         }
-        pool_row& pool = pool_of(session->identity().database, session->identity().user);
-        bool const waits = session->waits_for_server();
-        ++(waits ? pool.clients_waiting : pool.clients_active);
-        if (session->held()) ++pool.clients_held;
-        if (session->pinned()) ++pool.clients_pinned;
-        if (waits)
-            pool.longest_wait = std::max(pool.longest_wait, since(session->waits_since(), context_.now));
+        if (replication) {
+            pool_row& pool = pool_of(replication->identity().database, replication->identity().user);
+            ++pool.clients_active;
+            ++pool.clients_pinned;
+        } else {
+            pool_row& pool = pool_of(session->identity().database, session->identity().user);
+            bool const waits = session->waits_for_server();
+            ++(waits ? pool.clients_waiting : pool.clients_active);
+            if (session->held()) ++pool.clients_held;
+            if (session->pinned()) ++pool.clients_pinned;
+            if (waits)
+                pool.longest_wait = std::max(pool.longest_wait, since(session->waits_since(), context_.now));
+        }
         if (!wish.clients) continue;
         if (out.clients.size() < wish.most)
             out.clients.push_back(client->row());

@@ -62,7 +62,10 @@ constexpr char const* leftovers_sql =
     "SELECT a.pid || '/' || a.backend_start, " LULL_SESSION
     ", a.state = 'idle' AND a.backend_xid IS NULL"
     " AND a.state_change < clock_timestamp() - interval '1 second'"
-    " FROM pg_stat_activity a WHERE" LULL_NOT_REPORTED " AND a.backend_type = 'client backend' AND" LULL_HERE
+    " FROM pg_stat_activity a WHERE" LULL_NOT_REPORTED
+    " AND (a.backend_type = 'client backend'"
+    // One of a database runs any SQL, but none while it streams.
+    " OR a.backend_type = 'walsender' AND a.query NOT ILIKE 'START_REPLICATION%') AND" LULL_HERE
     " AND NOT (a.usename = current_user AND a.application_name = 'lull control' AND a.backend_xid IS NULL)"
     " AND a.backend_start < clock_timestamp() - $3::text::interval LIMIT 5000";
 constexpr std::size_t most_leftovers = 50;

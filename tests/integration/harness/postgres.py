@@ -38,6 +38,7 @@ local   all          postgres                trust
 local   replication  postgres                trust
 host    all          trusty   127.0.0.1/32   trust
 host    all          all      127.0.0.1/32   scram-sha-256
+host    replication  all      127.0.0.1/32   scram-sha-256
 """
 
 
