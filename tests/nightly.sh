@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What takes too long for every change: the fuzzers with clang, the real binary under sanitizers, the simulation and the torture.
-#   tests/nightly.sh [--minutes 60] [fuzz|fuzz:NAME|asan|tsan|sim|torture|bench ...]   default: all of them, each for its share of the time
+# What takes too long for every change: the fuzzers with clang, the real binary under sanitizers, the simulation, the torture, and
+# whether memory stays flat while clients come and go.
+#   tests/nightly.sh [--minutes 60] [fuzz|fuzz:NAME|asan|tsan|sim|torture|churn|bench ...]   default: all of them, each for its share of the time
 # What a fuzzer finds stands in build/fuzz/found; put it into tests/fuzz/corpus/NAME with the mend.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,11 +10,11 @@ parts=()
 while (($#)); do
   case $1 in
     --minutes) minutes=${2:?--minutes takes a number}; shift 2 ;;
-    fuzz | fuzz:* | asan | tsan | sim | torture | bench) parts+=("$1"); shift ;;
+    fuzz | fuzz:* | asan | tsan | sim | torture | churn | bench) parts+=("$1"); shift ;;
     *) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
   esac
 done
-((${#parts[@]})) || parts=(fuzz asan tsan sim torture bench)
+((${#parts[@]})) || parts=(fuzz asan tsan sim torture churn bench)
 deploy/install-packages.sh build demo test nightly
 share=$((minutes * 60 / ${#parts[@]}))
 failed=()
@@ -45,6 +46,7 @@ asan() { sanitized asan; }
 tsan() { sanitized tsan; }
 sim() { deploy/build.sh ci sim_pg && build/ci/tests/sim/sim_pg "$share" "$RANDOM$RANDOM"; }
 torture() { tests/torture.sh --minutes $((share / 60 + 1)) --seed "$RANDOM"; }
+churn() { deploy/build.sh ci lull && LULL_CHURN_SECONDS=$share tests/churn.sh; }
 bench() { tests/bench/run.sh; }
 
 for part in "${parts[@]}"; do
