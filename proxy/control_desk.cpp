@@ -271,6 +271,8 @@ admin_answer control::migration(std::string const& name) {
     config::endpoint where = *config_->listen.migration;
     if (where.host == "0.0.0.0" || where.host == "*") where.host = "127.0.0.1";
     if (where.host == "::") where.host = "::1";
+    if (s->settings->databases.empty())
+        return problem(409, "No database", "site " + name + " has no database", "give it one in sites." + name + ".databases");
     json out{{"host", where.host},
              {"port", where.port},
              {"database", s->settings->databases.front()},

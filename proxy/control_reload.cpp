@@ -5,11 +5,20 @@
 #include "proxy/control.hpp"
 #include "proxy/log.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <map>
+#include <optional>
 
 namespace lull {
 
 namespace {
+
+struct reload_obstacle {
+    std::string what;
+    std::string fix;
+};
 
 /// The new configuration, with what needs a restart as it was.
 config::config merge(config::config const& now, config::config next) {
@@ -41,17 +50,38 @@ config::config merge(config::config const& now, config::config next) {
                 kept->second.databases.end())
                 kept->second.databases.push_back(database);
     }
-    // A database stays with its site, whatever the new file says of another: that site may be sealed.
-    for (auto const& [name, site] : now.sites)
-        for (auto& [other, changed] : next.sites)
-            if (other != name)
-                std::erase_if(changed.databases, [&](std::string const& database) {
-                    return std::find(site.databases.begin(), site.databases.end(), database) !=
-                           site.databases.end();
-                });
     std::erase_if(next.sites,
                   [&](auto const& entry) { return !now.clusters.contains(entry.second.cluster); });
     return next;
+}
+
+/// What of it would leave a database or a host with two sites, or with another than that which may be sealed now.
+/// Nothing of such a file is taken over: in part it would be two sites for what is one.
+std::optional<reload_obstacle> obstacle(config::config const& now, config::config const& wanted,
+                                        config::config const& merged) {
+    for (auto const& [name, site] : wanted.sites)
+        for (auto const& [owner, kept] : now.sites) {
+            if (owner == name) continue;
+            auto const has = [&](std::string const& d) { return std::ranges::find(kept.databases, d) != kept.databases.end(); };
+            auto const moved = std::ranges::find_if(site.databases, has);
+            if (moved == site.databases.end()) continue;
+            bool const renamed = !wanted.sites.contains(owner);
+            return reload_obstacle{
+                fmt::format("{}: sites.{}.databases: database \"{}\" is of site {} now", now.file, name, *moved, owner),
+                fmt::format("a database changes its site only with a restart: open site {} (`lull maintenance off {}`) and restart "
+                            "lull; or {}",
+                            owner, owner,
+                            renamed ? "call the site " + owner + " again in the file"
+                                    : fmt::format("put \"{}\" back to sites.{}.databases", *moved, owner))};
+        }
+    std::map<std::string, std::string> hosts;
+    for (auto const& [name, site] : merged.sites)
+        for (std::string const& host : site.hosts)
+            if (auto const [at, first] = hosts.emplace(host, name); !first)
+                return reload_obstacle{fmt::format("{}: host {} would be of the sites {} and {}, for a site goes away only with a restart",
+                                                   now.file, host, at->second, name),
+                                       "restart lull; or leave the host with its site"};
+    return std::nullopt;
 }
 
 }  // namespace
@@ -73,6 +103,11 @@ admin_answer control::reload() {
     }
     config::config const& wanted = std::get<config::config>(loaded);
     config::config merged = merge(*config_, wanted);
+    if (auto const in_the_way = obstacle(*config_, wanted, merged)) {
+        log::error("reload: {}; {}", in_the_way->what, in_the_way->fix);
+        return problem(422, "The configuration was not reloaded", in_the_way->what,
+                       in_the_way->fix + "; until then the old configuration holds");
+    }
     // The files anew, whether or not their names have changed: that is how certificates are renewed.
     std::vector<tls_trouble> troubles;
     auto keyring = load_keyring(merged, troubles);

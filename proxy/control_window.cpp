@@ -156,6 +156,17 @@ admin_answer control::begin(std::string const& name, json const& in) {
     event.provable = provable(*s);
     event.fence = fence_of(*s);
     event.prepared = s->settings->prepared;
+    // Clients of what is served as another's would write on behind a site that says it is sealed.
+    for (std::string const& database : s->settings->databases)
+        if (auto const served = snapshot_->by_database.find(database);
+            served != snapshot_->by_database.end() && served->second != s->id)
+            return problem(409, "Maintenance was not entered",
+                           "database \"" + database + "\" is served as a part of site " +
+                               sites_[static_cast<std::size_t>(served->second)]->name,
+                           "give it to one of the two in " + config_->file + " and restart lull");
+    if (s->settings->databases.empty())
+        return problem(409, "Maintenance was not entered", "site " + name + " has no database",
+                       "give it one in sites." + name + ".databases and restart lull");
     if (closed_by_replay(*s))
         return problem(409, "Maintenance was not entered",
                        "the journal of the last window is being replayed, which writes",

@@ -226,6 +226,48 @@ def test_a_site_that_is_added(make_lull, primary):
     lull.off("held")
 
 
+def renamed(config):
+    config["sites"]["store"] = config["sites"].pop("shop")
+
+
+def moved(config):
+    config["sites"]["held"]["databases"] = ["held", "shop"]
+    config["sites"]["shop"]["databases"] = ["bench"]
+
+
+@pytest.mark.parametrize("change, site", [(renamed, "store"), (moved, "held")])
+def test_a_reload_that_gives_a_database_to_another_site_is_refused_as_a_whole(make_lull, change, site):
+    """Its clients would write on behind a site that says it is sealed."""
+    lull = make_lull(replicas=False)
+    before = [s["site"] for s in lull.admin("GET", "/sites")[1]["sites"]]
+    change(lull.config)
+    lull.config["sites"]["held"]["retry_after"] = "77s"
+    lull.write_config()
+    status, problem = lull.admin("POST", "/reload")
+    assert status == 422, problem
+    assert f'sites.{site}.databases: database "shop" is of site shop now' in problem["detail"] and "lull.yaml" in problem["detail"], problem
+    assert "lull maintenance off shop" in problem["fix"] and "restart" in problem["fix"], problem
+    failed = lull.cli("reload", check=False)
+    assert failed.returncode != 0 and "is of site shop now" in failed.stdout + failed.stderr
+    assert [s["site"] for s in lull.admin("GET", "/sites")[1]["sites"]] == before
+    assert "77s" not in str(lull.admin("GET", "/config")), "nothing of it is taken over"
+    assert lull.admin("GET", "/sites/store/migration")[0] == 404
+    lull.on("held")
+    lull.on()
+    with lull.wire() as client:
+        assert errors(client.query("UPDATE items SET n = 1"))[0]["C"] == "25006"
+
+
+def test_a_reload_that_leaves_a_host_with_two_sites_is_refused(make_lull):
+    site = {"cluster": "main", "databases": ["bench"], "hosts": ["a.example"], "upstreams": ["127.0.0.1:1"]}
+    lull = make_lull({"sites": {"bench": site}}, replicas=False)
+    del lull.config["sites"]["bench"]
+    lull.config["sites"]["held"].update(hosts=["A.example"], upstreams=["127.0.0.1:1"])
+    lull.write_config()
+    status, problem = lull.admin("POST", "/reload")
+    assert status == 422 and "host a.example would be of the sites bench and held" in problem["detail"].lower(), problem
+
+
 def test_the_configuration_over_the_admin_socket_shows_no_secret(make_lull):
     lull = make_lull()
     status, effective = lull.admin("GET", "/config")
