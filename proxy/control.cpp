@@ -2,6 +2,7 @@
 
 #include "config/endpoint.hpp"
 #include "proxy/log.hpp"
+#include "proxy/record_homes_core.hpp"
 #include "routing/break_points.hpp"
 
 #include <boost/asio/post.hpp>
@@ -47,8 +48,11 @@ control::control(boost::asio::io_context& io, std::shared_ptr<config::config con
             finders_[name] =
                 std::make_unique<secret_finder>(cluster.primary, *cluster.auth_query, cluster.tls);
     }
-    state_file::loaded const stored = state_.load();
-    records_ = stored.records;
+    state_file::loaded stored = state_.load();
+    record_homes homes = find_homes(std::move(stored.records), config_->sites);
+    if (!homes.problem.empty()) throw std::runtime_error(homes.problem + "; " + homes.fix);
+    for (std::string const& note : homes.notes) log::warning("{}", note);
+    records_ = stored.records = std::move(homes.records);
     if (!stored.problem.empty()) {
         std::string commands;
         for (auto const& [name, settings] : config_->sites)
@@ -56,6 +60,7 @@ control::control(boost::asio::io_context& io, std::shared_ptr<config::config con
         log::error("{}. Every site starts closed; look at the databases, then open each: {}", stored.problem, commands);
     }
     for (auto const& [name, settings] : config_->sites) restart_site(add_site(settings), stored);
+    note_databases();
     shout_about_strays();
     watch_catalogs();
     share_settings();
@@ -207,7 +212,11 @@ void control::carry_out(managed_site& s, routing::maintenance_effect const& effe
 
 void control::persist(managed_site& s, routing::maintenance_record const& record) {
     maintenance_records next = records_;
-    next[s.name] = record;
+    routing::maintenance_record& written = next[s.name];
+    std::vector<std::string> before = std::move(written.databases);
+    if (record.phase == routing::phase::read_write) before.clear();
+    written = record;
+    written.databases = databases_to_keep(*s.settings, before, config_->sites);
     state_file::saved const saved = state_.save(next);
     if (saved.error.empty()) {
         records_ = std::move(next);
@@ -224,6 +233,18 @@ void control::persist(managed_site& s, routing::maintenance_record const& record
             state_.save(records_);
     }
     s.events.push_front(routing::event::persist_failed{saved.error, saved.in_place});
+}
+
+/// Wherever the configuration puts them while their site is closed, they are to be found closed.
+void control::note_databases() {
+    maintenance_records next = records_;
+    for (auto& [name, record] : next)
+        if (auto const at = config_->sites.find(name); at != config_->sites.end() && record.phase != routing::phase::read_write)
+            record.databases = databases_to_keep(at->second, record.databases, config_->sites);
+    if (next == records_) return;
+    state_file::saved const saved = state_.save(next);
+    if (!saved.error.empty()) return log::error("the databases of the sites that are closed could not be noted: {}", saved.error);
+    records_ = std::move(next);
 }
 
 void control::say(managed_site& s, routing::effect::say const& said) {

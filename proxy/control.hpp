@@ -146,6 +146,7 @@ class control final : public control_port, public admin_desk {
     void feed(managed_site& s, routing::maintenance_event event);
     void carry_out(managed_site& s, routing::maintenance_effect const& effect);
     void persist(managed_site& s, routing::maintenance_record const& record);
+    void note_databases();
     void say(managed_site& s, routing::effect::say const& what);
     // control_audit.cpp: the record for later
     nlohmann::json audit_line(managed_site& s, routing::effect::say const& what);

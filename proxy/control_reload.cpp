@@ -4,6 +4,7 @@
 #include "config/load.hpp"
 #include "proxy/control.hpp"
 #include "proxy/log.hpp"
+#include "proxy/record_homes_core.hpp"
 
 #include <fmt/format.h>
 
@@ -108,6 +109,17 @@ admin_answer control::reload() {
         return problem(422, "The configuration was not reloaded", in_the_way->what,
                        in_the_way->fix + "; until then the old configuration holds");
     }
+    record_homes homes = find_homes(records_, merged.sites);
+    for (auto const& [site, before] : homes.adopted)
+        if (find_site(site) && homes.problem.empty()) {
+            homes.problem = "databases that site " + site + " would get were closed as those of site " + before;
+            homes.fix = "restart lull: it starts site " + site + " closed";
+        }
+    if (!homes.problem.empty()) {
+        log::error("reload: {}; {}", homes.problem, homes.fix);
+        return problem(422, "The configuration was not reloaded", homes.problem,
+                       homes.fix + "; until then the old configuration holds");
+    }
     // The files anew, whether or not their names have changed: that is how certificates are renewed.
     std::vector<tls_trouble> troubles;
     auto keyring = load_keyring(merged, troubles);
@@ -134,6 +146,8 @@ admin_answer control::reload() {
             log::warning("reload: {} is NOT applied: {}", c.what, c.note);
         changes.push_back({{"what", c.what}, {"reloadable", c.reloadable}, {"note", c.note}});
     }
+    for (std::string const& note : homes.notes) log::warning("{}", note);
+    records_ = std::move(homes.records);
     config_ = std::make_shared<config::config const>(std::move(merged));
     log::configure(config_->log);
     for (auto const& s : servers_) s->value.max_lag = config_->clusters.at(s->value.cluster).max_replica_lag;
@@ -144,10 +158,11 @@ admin_answer control::reload() {
             known->machine->set_timing(timing_of(settings));
             continue;
         }
-        state_file::loaded none;
+        state_file::loaded none;  // nothing is wrong with it
         none.records = records_;
         restart_site(add_site(settings), none);
     }
+    note_databases();
     shout_about_strays();
     watch_catalogs();
     share_settings();

@@ -17,6 +17,7 @@ constexpr int version = 2;
 constexpr std::size_t most_claims = 64;
 constexpr std::size_t most_marks = 1000;
 constexpr std::size_t most_settings = 10'000;
+constexpr std::size_t most_databases = 10'000;
 constexpr std::int64_t highest_oid = 0xFFFFFFFF;
 // Bounds that leave room to count on: a damaged number must not overflow later.
 constexpr std::int64_t highest = std::int64_t{1} << 60;
@@ -197,6 +198,7 @@ json write_record(maintenance_record const& r) {
              {"replicas", replicas},
              {"fence", write_fence(r.fence)},
              {"waited_for", r.waited_for},
+             {"databases", r.databases},
              {"at_sealing", write_horizon(r.at_sealing)},
              {"marks", write_marks(r.marks)},
              {"untold", nullptr},
@@ -242,6 +244,10 @@ maintenance_record read_record(json const& in, std::int64_t found_version) {
     for (json const& p : in.at("replicas"))
         r.replicas.push_back({p.at("address").get<std::string>(), lsn_in(p, "at")});
     r.waited_for = in.at("waited_for").get<std::vector<std::string>>();
+    if (auto const d = in.find("databases"); d != in.end()) {
+        if (!d->is_array() || d->size() > most_databases) throw bad_state{"databases is out of range"};
+        r.databases = d->get<std::vector<std::string>>();
+    }
     if (auto const u = in.find("untold"); u != in.end() && !u->is_null())
         r.untold = untold_end{u->at("reason").get<std::string>(), u->at("owner").get<std::string>(),
                               lsn_in(*u, "sealed_lsn")};

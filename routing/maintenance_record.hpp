@@ -118,6 +118,7 @@ struct maintenance_record {
     std::vector<xid_mark> marks;           // at most 200 of each kind, in the order in which they were seen
     std::optional<past_window> last_window;
     std::optional<untold_end> untold;
+    std::vector<std::string> databases;    // of the site; noted by who stores this
     friend bool operator==(maintenance_record const&, maintenance_record const&) = default;
 };
 

@@ -189,6 +189,61 @@ def test_a_graceful_restart_stays_sealed(make_lull):
     lull.off()
 
 
+def test_a_sealed_site_that_is_renamed_for_the_restart_stays_sealed(make_lull, primary):
+    lull = make_lull()
+    sealed = lull.on(reason="renamed meanwhile")
+    lull.stop()
+    lull.config["sites"]["store"] = lull.config["sites"].pop("shop")
+    lull.start()
+    store = lull.wait_mode("sealed", "store")
+    assert store["reason"] == "renamed meanwhile" and store["sealed_lsn"] == sealed["sealed_lsn"]
+    assert "lull maintenance off store" in lull.log()
+    assert refuses(lull)
+    wait_for(lambda: lull.site("store")["state"] == "frozen", "its replica is found again")
+    lull.kill9()
+    lull.start()
+    assert lull.site("store")["mode"] == "sealed" and refuses(lull)
+    lull.off("store")
+    assert writes(lull)
+
+
+def test_databases_of_a_sealed_site_that_is_taken_away_come_back_closed(make_lull):
+    lull = make_lull(replicas=False)
+    lull.on()
+    lull.stop()
+    shop = lull.config["sites"].pop("shop")
+    lull.start()
+    assert "site shop is closed and no longer configured" in lull.log()
+    lull.config["sites"]["held"]["databases"] = ["held", "shop"]
+    lull.write_config()
+    status, problem = lull.admin("POST", "/reload")
+    assert status == 422 and "restart" in problem["fix"], problem
+    del lull.config["sites"]["held"]["databases"][1]
+    lull.config["sites"]["later"] = shop
+    lull.reload()
+    lull.wait_mode("sealed", "later")
+    assert refuses(lull)
+    lull.off("later")
+    assert writes(lull)
+
+
+def test_a_sealed_site_whose_databases_are_spread_over_others_does_not_start_open(make_lull):
+    lull = make_lull({"sites": {"shop": {"databases": ["shop", "bench"]}}}, replicas=False)
+    lull.on()
+    lull.stop()
+    lull.config["sites"]["shop"]["databases"] = ["bench"]
+    lull.config["sites"]["held"]["databases"] = ["held", "shop"]
+    lull.start(wait=False)
+    assert lull.process.wait(15) == 1
+    lull.process = None
+    assert 'put "shop" back to sites.shop.databases' in lull.log() and "lull maintenance off shop" in lull.log()
+    lull.config["sites"]["shop"]["databases"] = ["shop", "bench"]
+    lull.config["sites"]["held"]["databases"] = ["held"]
+    lull.start()
+    assert lull.site()["mode"] == "sealed" and refuses(lull)
+    lull.off()
+
+
 def test_killed_again_and_again(make_lull, primary):
     lull = make_lull()
     lull.on()

@@ -78,6 +78,7 @@ maintenance_record full() {
     r.replicas = {{"10.0.0.2:5432", lsn{0x16B374D900}}, {"[::1]:5433", std::nullopt}};
     r.fence = {{"shop", "", 16384, 0, std::nullopt, false}, {"shop", "reports", 16384, 16390, "off", true}};
     r.waited_for = {"pid 7"};
+    r.databases = {"shop", "stock"};
     r.at_sealing = {"100:110:100,105", {7, 8}};
     r.marks = {{110, true, ""}, {111, false, "pid 9"}};
     r.last_window = past_window{.epoch = epoch{36},
