@@ -10,7 +10,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,6 +21,7 @@
 #include <span>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -65,8 +69,36 @@ struct address {
     socklen_t size = 0;
 };
 
+/// What getaddrinfo() finds, which may take the resolver's time-outs: on a thread of its own, that nobody waits for.
+struct look_up {
+    std::mutex mutex;
+    std::condition_variable over;
+    bool done = false;
+    std::vector<address> found;
+    std::string why;
+
+    void run(std::string const& host, std::string const& port) {
+        addrinfo hints{};
+        hints.ai_socktype = SOCK_STREAM;
+        addrinfo* list = nullptr;
+        int const e = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &list);
+        std::lock_guard const lock(mutex);
+        if (e != 0) why = ::gai_strerror(e);
+        for (addrinfo const* i = e == 0 ? list : nullptr; i; i = i->ai_next) {
+            address a;
+            std::memcpy(&a.storage, i->ai_addr, i->ai_addrlen);
+            a.size = i->ai_addrlen;
+            found.push_back(a);
+        }
+        if (e == 0) ::freeaddrinfo(list);
+        done = true;
+        over.notify_all();
+    }
+};
+
 /// Empty `out`: why not.
-std::string find_addresses(config::endpoint const& where, std::vector<address>& out) {
+std::string find_addresses(config::endpoint const& where, replay_connection::instant until,
+                           std::atomic<bool> const& stop, std::vector<address>& out) {
     if (where.host.starts_with('/')) {
         address a;
         auto* const un = reinterpret_cast<sockaddr_un*>(&a.storage);
@@ -77,18 +109,14 @@ std::string find_addresses(config::endpoint const& where, std::vector<address>& 
         out.push_back(a);
         return {};
     }
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* list = nullptr;
-    if (int const e = ::getaddrinfo(where.host.c_str(), std::to_string(where.port).c_str(), &hints, &list))
-        return ::gai_strerror(e);
-    for (addrinfo const* i = list; i; i = i->ai_next) {
-        address a;
-        std::memcpy(&a.storage, i->ai_addr, i->ai_addrlen);
-        a.size = i->ai_addrlen;
-        out.push_back(a);
-    }
-    ::freeaddrinfo(list);
+    auto const one = std::make_shared<look_up>();
+    std::thread([one, host = where.host, port = std::to_string(where.port)] { one->run(host, port); }).detach();
+    std::unique_lock lock(one->mutex);
+    while (!one->done && !stop && std::chrono::steady_clock::now() < until)
+        one->over.wait_for(lock, std::chrono::milliseconds(look_at_stop_ms));
+    if (!one->done) return "the look-up of \"" + where.host + "\" takes too long";
+    out = one->found;
+    if (!one->why.empty()) return one->why;
     return out.empty() ? "no address" : std::string();
 }
 
@@ -115,7 +143,7 @@ replay_login replay_connection::connect(replay_server const& server, std::string
     secret_.clear();
     server_ = server;
     std::vector<address> addresses;
-    std::string why = find_addresses(server.where, addresses);
+    std::string why = find_addresses(server.where, until, stop_, addresses);
     for (address const& a : addresses) {
         int const fd = ::socket(a.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0) continue;
