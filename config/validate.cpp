@@ -282,9 +282,9 @@ class judge {
         });
         for (std::size_t i = 0; i < s.http_rules.size(); ++i)
             judge_rule(path + ".http_rules[" + std::to_string(i) + "]", s.http_rules[i]);
-        if (!s.migration_users.empty() && !config_.listen.migration)
-            warn(path + ".migration.users", "there is no migration port",
-                 "add `migration: 127.0.0.1:6433` under listen");
+        warn_of_openings(config_, s, path, [&](std::string const& where, std::string what, std::string fix) {
+            warn(where, std::move(what), std::move(fix));
+        });
     }
 
     void judge_hosts(std::string const& path, site const& s) {

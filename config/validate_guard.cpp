@@ -32,4 +32,18 @@ void validate_guard(config const& all, site const& s, std::string const& path, r
     names("deny_functions", s.guard.deny_functions, false);
 }
 
+void warn_of_openings(config const& all, site const& s, std::string const& path, refusal const& warn) {
+    if (!s.migration_users.empty() && !all.listen.migration)
+        warn(path + ".migration.users", "there is no migration port", "add `migration: 127.0.0.1:6433` under listen");
+    if (s.migration_users.empty() && all.listen.migration)
+        warn(path + ".migration.users",
+             "not set: everybody who can log in may use the migration port, and writes there while the site is sealed",
+             "name the migration's role: `migration: {users: [" + s.name + "_owner]}`");
+    for (std::size_t i = 0; i < s.guard.allow_functions.size(); ++i)
+        if (std::string const& name = s.guard.allow_functions[i]; name.find('.') == std::string::npos)
+            warn(path + ".guard.allow_functions[" + std::to_string(i) + "]",
+                 shown(name) + " allows functions of that name in every schema, also one that a client makes",
+                 "write it with its schema, as in api." + name);
+}
+
 }  // namespace lull::config

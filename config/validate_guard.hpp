@@ -13,5 +13,7 @@ using refusal = std::function<void(std::string, std::string, std::string)>;
 
 /// `path`: of the guard.
 void validate_guard(config const& all, site const& s, std::string const& path, refusal const& refuse);
+/// What lets more write, or be called, while the site is sealed than is probably meant. `path`: of the site.
+void warn_of_openings(config const& all, site const& s, std::string const& path, refusal const& warn);
 
 }  // namespace lull::config

@@ -177,6 +177,11 @@ TEST_CASE("what is probably not meant is warned of") {
           "clusters.main");
     CHECK(first(std::string(smallest.substr(0, smallest.find("users"))) +
                 "users: {app: {password: (redacted)}}\n") == "users.app.password");
+    std::string const port = "listen: {postgres: 127.0.0.1:6432, migration: 127.0.0.1:6433}\n";
+    CHECK(first(port + base + "auth: trust\nsites: {shop: {}}\n") == "sites.shop.migration.users");
+    CHECK(warnings_of(port + base + "auth: trust\nsites: {shop: {migration: {users: [a]}}}\n").empty());
+    CHECK(first(local + base + "auth: trust\nsites: {shop: {guard: {allow_functions: [api.price, 'reports.*', price]}}}\n") ==
+          "sites.shop.guard.allow_functions[2]");
 }
 
 TEST_CASE("a configuration made in code is judged too") {
