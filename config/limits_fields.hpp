@@ -105,6 +105,13 @@ void visit_limits(Limits& l, V& v) {
             spec{.about = "Functions and relations of one database; with more, its catalog is not read.",
                  .least = 1000,
                  .most = 10'000'000});
+    v.field("max_listen_channels", l.max_listen_channels,
+            spec{.about = "Channels that the clients of one database LISTEN to, all together.", .least = 1, .most = 1'000'000});
+    v.field("max_notification_bytes", l.max_notification_bytes,
+            spec{.about = "Notifications that may wait for a client that does not read or is in a transaction; with more it is disconnected.",
+                 .least = 16 * kilobyte,
+                 .most = gigabyte,
+                 .bytes = true});
     v.field("max_pipeline", l.max_pipeline,
             spec{.about = "Messages that a client may send ahead of their answers.",
                  .least = 1,

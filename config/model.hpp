@@ -249,6 +249,8 @@ struct limits {
     std::size_t max_prepared_statements = 1000;   // per client
     std::size_t max_server_prepared_statements = 200;  // per server connection
     std::size_t max_catalog_objects = 50'000;  // functions and relations of a database: with more, its catalog is not read
+    std::size_t max_listen_channels = 1000;       // that the clients of one database listen to, all together
+    std::size_t max_notification_bytes = 1024 * 1024;  // that wait for one client
     std::size_t max_pipeline = 4096;              // messages that a client may have unanswered
     std::size_t max_http_head_bytes = 32 * 1024;
     std::size_t max_http_headers = 100;

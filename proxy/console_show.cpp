@@ -72,7 +72,8 @@ console_table clients(overview const& all) {
                  {"pinned", int4},
                  {"writes", int4},
                  {"server_pid", int4},
-                 {"statement"}};
+                 {"statement"},
+                 {"listens", int4}, {"pinned_by"}};
     auto const& listen = all.now->config->listen;
     for (worker_survey const& w : all.workers.workers)
         for (client_row const& c : w.clients) {
@@ -102,7 +103,8 @@ console_table clients(overview const& all) {
                               flag(c.pinned),
                               flag(c.writes),
                               number(c.server_pid),
-                              c.statement});
+                              c.statement,
+                              number(c.channels), c.pinned_by});
         }
     return t;
 }
@@ -130,8 +132,11 @@ console_table servers(overview const& all) {
                  {"role"},
                  {"use"},
                  {"prepared_statements", int4}};
+    std::set<std::pair<routing::backend_id, std::uint32_t>> listeners;
     for (worker_survey const& w : all.workers.workers)
         for (server_row const& s : w.servers) {
+            // One of these is shared by all workers.
+            if (s.use == "listener" && !listeners.emplace(s.backend, s.pid).second) continue;
             routing::backend const& b = all.now->of(s.backend);
             t.rows.push_back({"S",
                               s.user,
@@ -349,7 +354,7 @@ console_table locks(overview const& all) {
               [](client_row const* a, client_row const* b) { return a->has_server > b->has_server; });
     for (client_row const* c : holders) {
         std::string why = c->migration               ? "migration"
-                          : c->pinned                ? "session state"
+                          : c->pinned                ? c->pinned_by
                           : c->transaction == "idle" ? "query"
                                                      : "transaction";
         if (c->writes) why += ", may write";

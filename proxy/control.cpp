@@ -63,6 +63,7 @@ control::control(boost::asio::io_context& io, std::shared_ptr<config::config con
     note_databases();
     shout_about_strays();
     watch_catalogs();
+    start_listeners();
     share_settings();
 }
 
@@ -153,6 +154,7 @@ void control::stop() {
     finders_.clear();
     fences_.clear();
     catalog_watches_.clear();
+    listeners_.clear();
 }
 
 routing::moment control::now() const {

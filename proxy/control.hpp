@@ -9,6 +9,7 @@
 
 #include "proxy/admin.hpp"
 #include "proxy/catalog_watch.hpp"
+#include "proxy/channel_watch.hpp"
 #include "proxy/fence.hpp"
 #include "proxy/hooks.hpp"
 #include "proxy/journal_replay.hpp"
@@ -37,7 +38,7 @@ namespace lull {
 
 class console_desk;
 
-class control final : public control_port, public admin_desk {
+class control final : public control_port, public admin_desk, private channel_audience {
   public:
     /// Throws std::runtime_error where a certificate cannot be used. Starts probing and takes up the windows that `state` tells of. `io` and `state` outlive it.
     control(boost::asio::io_context& io, std::shared_ptr<config::config const> config, std::size_t workers,
@@ -67,6 +68,9 @@ class control final : public control_port, public admin_desk {
               std::function<void(journal_outcome)> then) override;
     void logged_in(routing::site_id site, std::string const& user,
                    server_credentials const& credentials) override;
+    void listen(worker_id worker, std::string const& cluster, channel_wish const& wish) override;
+    void unlisten(worker_id worker, std::string const& cluster, std::string const& database,
+                  std::string const& channel) override;
 
     // admin_desk: control thread
     admin_answer status() override;
@@ -175,6 +179,11 @@ class control final : public control_port, public admin_desk {
     void catalog_looked(catalog_look const& look);
     void add_catalogs(managed_site& s, routing::maintenance_view const& view, routing::snapshot& made);
     nlohmann::json describe_catalogs(managed_site const& s) const;
+    // control_channels.cpp; the audience: the listener's thread
+    void start_listeners();
+    void channel_answered(std::size_t worker, channel_answer answer) override;
+    void notified(std::size_t worker, std::string const& database, std::vector<notification> what) override;
+    void channels_lost(std::size_t worker, std::string const& database) override;
     // control_window.cpp: windows begin, go on and end
     std::string why_not_freezable(managed_site const& s) const;
     // control_journal.cpp: when journals take entries, and their replay
@@ -217,6 +226,7 @@ class control final : public control_port, public admin_desk {
     std::map<std::string, std::unique_ptr<secret_finder>> finders_;  // by cluster
     std::map<std::string, std::unique_ptr<fence_keeper>> fences_;    // likewise
     std::map<std::string, std::unique_ptr<catalog_watch>> catalog_watches_;  // by cluster
+    std::map<std::string, std::unique_ptr<channel_watch>> listeners_;  // by cluster; those with a control role
     std::map<std::string, known_catalog> catalogs_;                          // by database
     std::vector<std::unique_ptr<worker_port>>* workers_ = nullptr;
     std::shared_ptr<routing::snapshot const> snapshot_;

@@ -165,6 +165,7 @@ admin_answer control::reload() {
     note_databases();
     shout_about_strays();
     watch_catalogs();
+    for (auto const& [name, listener] : listeners_) listener->set_most(config_->limits.max_listen_channels);
     share_settings();
     publish();
     log::notice("reload: {} change{}", changes.size(), changes.size() == 1 ? "" : "s");

@@ -72,6 +72,7 @@ class writer_of_metrics {
         timeouts();
         statements();
         connections();
+        listeners();
         backends();
         sites();
         web();
@@ -95,8 +96,7 @@ class writer_of_metrics {
     void process() {
         process_facts const p = read_process_facts();
         gauge("lull_info", "1, with the version of Lull.").add({{"version", p.version}}, 1);
-        gauge("lull_workers", "Threads that serve clients.")
-            .add({}, all_.workers.workers.size() + all_.workers.silent.size());
+        gauge("lull_workers", "Threads that serve clients.").add({}, all_.workers.workers.size() + all_.workers.silent.size());
         gauge("lull_workers_silent",
               "Workers that did not answer when they were asked for these figures: stuck.")
             .add({}, all_.workers.silent.size());
@@ -112,27 +112,23 @@ class writer_of_metrics {
         auto each = [&](family&& f, auto&& value) {
             for (auto const& [name, stats] : databases) f.add({{"database", name}}, value(stats));
         };
-        each(counter("lull_queries_total", "Queries answered, by Lull or a server."),
-             [](database_stats const& d) { return d.queries; });
-        each(counter("lull_transactions_total", "Transactions ended."),
-             [](database_stats const& d) { return d.transactions; });
+        each(counter("lull_queries_total", "Queries answered, by Lull or a server."), [](database_stats const& d) { return d.queries; });
+        each(counter("lull_transactions_total", "Transactions ended."), [](database_stats const& d) { return d.transactions; });
         each(counter("lull_transaction_seconds_total", "Time spent in transactions."),
              [](database_stats const& d) { return static_cast<double>(d.transaction_us) / 1e6; });
-        each(counter("lull_client_received_bytes_total", "Bytes from clients."),
-             [](database_stats const& d) { return d.bytes_received; });
-        each(counter("lull_client_sent_bytes_total", "Bytes to clients."),
-             [](database_stats const& d) { return d.bytes_sent; });
+        each(counter("lull_client_received_bytes_total", "Bytes from clients."), [](database_stats const& d) { return d.bytes_received; });
+        each(counter("lull_client_sent_bytes_total", "Bytes to clients."), [](database_stats const& d) { return d.bytes_sent; });
         each(histogram("lull_query_duration_seconds",
                        "From a query, or the server that it waited for, to its ReadyForQuery."),
              [](database_stats const& d) { return d.query; });
         each(histogram("lull_wait_duration_seconds", "How long queries waited for a server connection."),
              [](database_stats const& d) { return d.wait; });
-        each(counter("lull_server_errors_total", "Errors of servers that were passed on."),
-             [](database_stats const& d) { return d.errors; });
+        each(counter("lull_server_errors_total", "Errors of servers that were passed on."), [](database_stats const& d) { return d.errors; });
         each(counter("lull_refused_writes_total", "Statements refused by Lull because of the site's mode."),
              [](database_stats const& d) { return d.writes.refused; });
-        each(counter("lull_slow_queries_total", "Queries that took log.slow_query or longer."),
-             [](database_stats const& d) { return d.slow; });
+        each(counter("lull_slow_queries_total", "Queries that took log.slow_query or longer."), [](database_stats const& d) { return d.slow; });
+        each(counter("lull_notifications_total", "Notifications told to clients that listen through the shared listener."),
+             [](database_stats const& d) { return d.notifications; });
         each(counter("lull_held_writes_total", "Writes that were made to wait for the end of a maintenance."),
              [](database_stats const& d) { return d.writes.held; });
         each(counter("lull_discarded_writes_total", "Writes that were answered and dropped, as a rule says."),
@@ -162,8 +158,7 @@ class writer_of_metrics {
         auto const databases = all_.workers.databases();
         {
             auto f = counter("lull_statements_total",
-                             "Statements given to servers, by what the classifier said of them and by the "
-                             "server's role.");
+                             "Statements given to servers, by what the classifier said of them and by the server's role.");
             for (auto const& [name, stats] : databases)
                 for (std::size_t r = 0; r < role_kinds; ++r)
                     for (std::size_t a = 0; a < access_kinds; ++a)
@@ -240,8 +235,7 @@ class writer_of_metrics {
         };
         {
             auto f = gauge("lull_pool_clients",
-                           "Clients of a database and user; held and pinned ones count "
-                           "under active, too.");
+                           "Clients of a database and user; held and pinned ones count under active, too.");
             for (pool_row const& p : pools)
                 f.add(where(p, "active"), p.clients_active)
                     .add(where(p, "waiting"), p.clients_waiting)
@@ -261,6 +255,14 @@ class writer_of_metrics {
         for (pool_row const& p : pools)
             f.add({{"database", p.database}, {"user", p.user}},
                   static_cast<double>(p.longest_wait.count()) / 1e6);
+    }
+
+    void listeners() {
+        std::map<std::string, std::size_t> all;
+        for (worker_survey const& w : all_.workers.workers)
+            for (auto const& [database, listening] : w.listening) all[database] += listening;
+        auto f = gauge("lull_listening", "LISTENs of clients that the shared listener serves.");
+        for (auto const& [database, listening] : all) f.add({{"database", database}}, listening);
     }
 
     void backends() {

@@ -2,6 +2,7 @@
 
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_client_event.hpp"
 #include "proxy/pg_pool.hpp"
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
@@ -39,15 +40,6 @@ void pg_client::start() {
 void pg_client::turn_away() {
     login_->turn_away();
     start();
-}
-
-/// Everything that happens to a session: the core decides, both sides are sent to, then the rest follows.
-template <class Event>
-void pg_client::event(Event&& what) {
-    session_step step = service_.step();
-    what(step);
-    send(step);
-    follow(step);
 }
 
 void pg_client::send(session_step& step) {
@@ -95,6 +87,7 @@ void pg_client::follow(session_step& step) {
     if (step.want) acquire(*step.want);
     if (step.journal) keep(std::move(*step.journal));
     if (step.retry_input) pump();
+    if (session_ && session_->may_tell(!out_.empty())) tell_notifications();
     if (stop_when_idle_ && session_ && session_->idle() && !closing_) {
         std::string text;
         pg::write_error_response(text, {.severity = "FATAL",
@@ -338,6 +331,7 @@ void pg_client::on_writable() {
     if (closing_) return gone();
     if (server_) server_->resume_reading();
     if (replication_) replication_->client_drained();
+    if (session_) tell_notifications();
     if (!in_.empty() && session_) pump();
     if (!in_.empty() && console_) console_input();
     if (!finished_) resume_reading();
@@ -349,17 +343,6 @@ void pg_client::start_session(std::string_view before) {
         session_->start(step);
     });
     if (!finished_ && !in_.empty()) pump();
-}
-
-void pg_client::snapshot_changed() {
-    if (replication_) return look_at_site();
-    if (!session_ || finished_) return;
-    service_.note_busy(*this);
-    event([&](session_step& step) { session_->on_snapshot(step); });
-}
-
-void pg_client::tick() {
-    if (session_ && session_->held() && !finished_) event([&](session_step& step) { session_->on_tick(step); });
 }
 
 void pg_client::look_at_clock() {
@@ -385,11 +368,6 @@ void pg_client::look_at_clock() {
 bool pg_client::quiet() const {
     if (finished_ || closing_ || !armed_ || !out_.empty()) return false;
     return session_ ? session_->idle() : console_ && !console_->core.waits();
-}
-
-void pg_client::release_held() {
-    if (!session_ || finished_) return;
-    event([&](session_step& step) { session_->on_release(step); });
 }
 
 void pg_client::keep(journal_entry entry) {

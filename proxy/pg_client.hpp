@@ -58,6 +58,12 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     // From the service.
     void secret_found(std::optional<std::string> secret, std::string const& error);
     void console_answered(std::string_view messages, bool last);
+    void channel_answered(std::string const& channel, channel_outcome outcome);
+    /// Queued; tell_notifications() follows.
+    void notified(notification const& what);
+    void channels_lost();
+    /// What waits for it, where it may be told now.
+    void tell_notifications();
     /// Ends its session: what runs is cancelled first.
     void kill();
     void snapshot_changed();

@@ -1,5 +1,6 @@
-// What can be seen of a client from outside: whether it is still there, and what it writes.
-#include "proxy/pg_client.hpp"
+// What can be seen of a client from outside: whether it is still there, and what it writes; and what it learns of its
+// site.
+#include "proxy/pg_client_event.hpp"
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
 
@@ -51,6 +52,22 @@ writer pg_client::describe() const {
 void pg_client::look_for_end() {
     if (!socket_ || finished_) return;
     if ((armed_ || waits_for_its_turn()) && has_hung_up()) gone();
+}
+
+void pg_client::snapshot_changed() {
+    if (replication_) return look_at_site();
+    if (!session_ || finished_) return;
+    service_.note_busy(*this);
+    event([&](session_step& step) { session_->on_snapshot(step); });
+}
+
+void pg_client::tick() {
+    if (session_ && session_->held() && !finished_) event([&](session_step& step) { session_->on_tick(step); });
+}
+
+void pg_client::release_held() {
+    if (!session_ || finished_) return;
+    event([&](session_step& step) { session_->on_release(step); });
 }
 
 }  // namespace lull

@@ -25,6 +25,10 @@ std::string error(std::string_view sqlstate, std::string_view message, std::stri
     return out;
 }
 
+bool is_tag(char const* retag, std::string_view tag) {
+    return retag && retag == tag;
+}
+
 std::string unknown_statement(std::string_view name) {
     return error(pg::sqlstate::invalid_sql_statement_name,
                  name.empty() ? std::string("unnamed prepared statement does not exist")
@@ -64,6 +68,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     if (!server_ && is_local(in, plan)) return extended_locally(plan, step);
 
     routing::verdict verdict = plan.verdict;
+    bool passes = false;
     if (verdict == routing::verdict::refuse && plan.offender) {
         std::size_t const size = plan.messages.back().offset + plan.messages.back().size;
         auto const judged = judge(plan.offender->operation);
@@ -75,9 +80,18 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
             case instead::answered:
                 return size;
             case instead::pass:
+                passes = true;
                 verdict = routing::verdict::to_primary;
                 break;
         }
+    }
+    if (verdict == routing::verdict::refuse) {
+        sharing_ = false;
+    } else if (join_channels(plan) == joining::waits) {
+        return 0;
+    } else if (passes && sharing_) {
+        passing_ = false;  // what it needs a server for, a reader can do
+        verdict = routing::verdict::to_reader;
     }
     if (verdict == routing::verdict::refuse)
         verdict = routing::verdict::to_reader;  // its error is made there
@@ -96,7 +110,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
             checks_temporary_first(*judge(m.statement->operation), step))
             return 0;
     bool const idle = server_->status == 'I' && server_->owed.empty() && !segment_open_;
-    if (passing_) count(&write_fates::passed);
+    if (passes) count(&write_fates::passed);
     prologue(step);
     if (idle && !block_guarded_ && guard_needed() && !passing_ && !only_unlistens(plan)) {
         block_options_ = {};
@@ -116,18 +130,6 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     }
     forget_refusal();
     return used;
-}
-
-/// A segment that only prepares does not begin the client's block: the write that it prepares may be one to
-/// hold when the site is closed meanwhile, and what is held has begun nothing.
-bool pg_session_core::prepares_aside(unit_plan const& plan) const {
-    if (!deferred_ || identity_.migration || segment_open_) return false;
-    return std::ranges::all_of(plan.messages,
-                               [](unit_message const& m) {
-                                   return m.type == pg::frontend::parse || m.of_statement ||
-                                          m.type == pg::frontend::sync;
-                               }) &&
-           plan.messages.back().type == pg::frontend::sync;
 }
 
 bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, session_step& step) {
@@ -229,6 +231,10 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
     if (touches_own_names(*m.statement->operation)) return fail_extended(reserved_name_error(), step);
     bool const dead = is_dead_block();
     if (std::string refusal = kept_unread(m.statement); !refusal.empty()) return fail_extended(std::move(refusal), step);
+    // What it returns is looked up when it is parsed. (It will not be run where our guard is, and what it names is not
+    // to be read there for that.)
+    if (auto const* only = only_statement(m.statement); only && !only->name.empty() && !in_guard() && !guard_needed())
+        put_in_place(*only, step);
     if (m.name.empty()) {
         prepared before = std::exchange(unnamed_, m.statement);
         server_->unnamed = m.statement;
@@ -295,7 +301,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
     routing::statement const* only = only_statement(m.statement);
     bool const chains = in_guard() && op.transaction_control && (!only || only->chain);
-    if (std::string refusal = kept_from_server(m.statement, op, chains); !refusal.empty()) {
+    if (std::string refusal = kept_from_server(m.statement, op, chains, heard(only)); !refusal.empty()) {
         fail_extended(std::move(refusal), step);
         return skip_rest();
     }
@@ -306,6 +312,18 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
                       step);
         return skip_rest();
     }
+    if (heard(only) && !channels_->refusal.empty()) {
+        fail_extended(std::exchange(channels_->refusal, {}), step);
+        return skip_rest();
+    }
+    if (only && !only->name.empty() && !m.statement->by_sql) {
+        put_in_place(*only, step);
+        if (only->kind == statement_kind::prepare && !is_dead_block())
+            if (std::string refusal = refuses_to_prepare(*only, m.statement->text.size()); !refusal.empty()) {
+                fail_extended(std::move(refusal), step);
+                return skip_rest();
+            }
+    }
     note_purity(op);
     char const* retag = nullptr;
     prepared const statement = substitute(m.statement, retag);
@@ -314,7 +332,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     if (!unnamed_here) ensure_prepared(statement, step);
     std::unique_ptr<portal_change> portal = portals_.bind(m.name, {m.statement, retag, in_guard()});
     segment_runs_ = true;
-    bool const writes = began_writing(op.access);
+    bool const writes = began_writing(op);
     if (unnamed_here) {
         step.server.view(whole);
     } else {
@@ -352,6 +370,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
     bool writes = false;
     bool commits = false;
     bool ends = false;
+    bool hears = false;
     routing::access said = routing::access::unknown;
     segment_runs_ = true;
     if (statement) {
@@ -359,14 +378,16 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         routing::operation const& op = *judged;
         // A portal may be from before the flip; where Bind was refused this is never reached.
         bool const breaks_guard = in_guard() && (guard_loose_ || (op.transaction_control && !portal->guarded));
-        if (std::string refusal = kept_from_server(statement, op, breaks_guard); !refusal.empty())
+        hears = is_tag(portal->retag, listen_tag);
+        if (std::string refusal = kept_from_server(statement, op, breaks_guard, hears); !refusal.empty())
             return fail_extended(std::move(refusal), step);
         note_purity(op);
         retag = portal->retag;
         made = record_settings(op, statement->text);
         taint_by(op, statement->text, true);
         for (routing::statement const& s : op.statements) {
-            if (s.pins) pinned_ = made_state_ = true;
+            note_end_of_pins(s);
+            if (s.pins && !hears) pin_by(s);
             if (s.kind == statement_kind::begin) block_options_ = s.begin;
             if (s.kind == statement_kind::commit) commits = commit_sent_ = true;
             ends = op.transaction_control;
@@ -375,21 +396,30 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
             guard_ended_ = guard_ended_ || (ours_around && ends_guard(s));
         }
         segment_ends_ = segment_ends_ || may_end_block(op);
-        writes = began_writing(op.access);
+        writes = began_writing(op);
         said = op.access;
     } else {
         // A cursor that SQL has made, as far as anybody can tell.
         segment_ends_ = ends = true;
         writes = began_writing(routing::access::unknown);
     }
+    auto const* only = only_statement(statement);
+    prepared const making =
+        only && only->kind == statement_kind::prepare ? sql_prepared(*only, statement->text) : nullptr;
+    if (making) begin_prepare(making, step);
     step.server.view(in.subspan(m.offset, m.size));
     owed_reply& owed = server_->owed.push(owed_kind::execute);
+    if (making) {
+        owed.parsed = making;
+        owed.name = only->name;
+        owed.before = std::exchange(statements_[owed.name], making);
+    }
     owed.retag = retag;
     owed.writes = writes;
     owed.commits = commits;
     if (statement) count_executed(said, owed);
     owed.ends = ends;
-    if (auto const* only = only_statement(statement))
+    if (only)
         owed.ends_alone = only->kind == statement_kind::commit || only->kind == statement_kind::rollback;
     owed.settings = made > 0;
     owed.settings_count = made;

@@ -53,7 +53,7 @@ routing::session_facts pg_session_core::facts() const {
     f.keeps_temporary = temporary_written_;
     if (read_write()) return f;
     bool const tables = site().settings->guard.temporary_tables == config::temporary_policy::write;
-    if (!tables || !pinned_ || may_write_ || !server_ || server_->role != routing::role::primary) return f;
+    if (!tables || !pins_ || may_write_ || !server_ || server_->role != routing::role::primary) return f;
     bool const known = catalog_.facts && catalog_.fresh && !catalog_.facts->nameless();
     f.has_temporary = known && !called_unknown_ && (temporary_checked_ || !segment_open_);
     f.in_block = client_status_ == 'T';
@@ -120,15 +120,16 @@ std::string pg_session_core::out_of_place(routing::operation const& op, sent_to 
 }
 
 /// The same for a Bind or an Execute, with what it may do. `breaks_guard`: it would end or loosen what is of ours.
+/// `heard`: it is a LISTEN, and the listener has heard it.
 std::string pg_session_core::kept_from_server(prepared const& statement, routing::operation const& op,
-                                              bool breaks_guard) {
+                                              bool breaks_guard, bool heard) {
     bool const dead = is_dead_block();
     std::string out = out_of_place(op, sent_to::run);
     if (!out.empty()) {
         if (!dead) count(&write_fates::refused);
         return out;
     }
-    if (passing_) return {};
+    if (passing_ || (heard && !dead)) return {};
     routing::decision const d = routing::decide(op, facts(statement->text), site());
     bool const refused = d.verdict == routing::verdict::refuse;
     if (dead) return refused && !ends_failed_block(op) ? failed_block_error() : std::string();
@@ -137,12 +138,11 @@ std::string pg_session_core::kept_from_server(prepared const& statement, routing
     return refused ? refusal(&op, d.offender) : transaction_control_refusal(site(), refusal_code());
 }
 
-/// PREPARE and DEALLOCATE of what Lull has prepared there for its clients, and the savepoint that there is never to be.
+/// PREPARE, EXECUTE and DEALLOCATE of what Lull has prepared there for its clients, and the savepoint that there is never to be.
 bool pg_session_core::touches_own_names(routing::operation const& op) const {
     return std::ranges::any_of(op.statements, [&](routing::statement const& s) {
         if (s.kind == statement_kind::savepoint) return s.name == failing_savepoint;
-        return (s.kind == statement_kind::prepare || s.kind == statement_kind::deallocate) &&
-               s.name.starts_with(context_.statements.prefix());
+        return uses_name(s) && s.name.starts_with(context_.statements.prefix());
     });
 }
 
@@ -179,9 +179,9 @@ std::string pg_session_core::kept_unread(prepared const& statement) {
 
 /// What a server has under the names of Lull's is certain only as long as nobody but Lull made it: before the flip, and by
 /// a function that nobody knows, SQL may have made another statement of such a name. So on a server that is not of the
-/// guarded ones each is prepared anew in a window.
+/// guarded ones each is prepared anew in a window, on a standby too: what it runs there may reach the primary.
 void pg_session_core::doubt_names() {
-    if (!guard_needed() || wish_.guarded || server_->certain_in == site().epoch) return;
+    if (read_write() || identity_.migration || may_write_ || wish_.guarded || server_->certain_in == site().epoch) return;
     server_->certain_in = site().epoch;
     server_->doubtful.add_all(server_->statements);
     server_->statements.clear();
@@ -221,6 +221,10 @@ prepared pg_session_core::substitute(prepared const& statement, char const*& ret
     }
     if (discards_notify(*statement->operation)) {
         retag = "NOTIFY";
+        return own_statement(nothing_statement);
+    }
+    if (heard(s)) {
+        retag = listen_tag;
         return own_statement(nothing_statement);
     }
     if (!s || !in_guard()) return statement;

@@ -112,7 +112,7 @@ pg_session_core::instead pg_session_core::keep(refused_unit const& unit, pg::byt
     if (journal_refused_ || !unit.whole) return instead::refuse;
     // What only its own server knows (a temporary table of the same name, a setting for now) the replay would
     // miss.
-    if (pinned_ || reads_differently_) return instead::refuse;
+    if (pins_ || reads_differently_) return instead::refuse;
     // PostgreSQL would have said 25006 to it, also with the site open.
     if (find_setting(wanted_, "default_transaction_read_only")) return instead::refuse;
     if (journal_closed_) {
@@ -249,7 +249,7 @@ bool pg_session_core::hold(std::size_t bytes, bool whole, session_step& step) {
     }
     blocked_ = blocked::held;
     held_bytes_ = bytes;
-    if (server_ && !pinned_) {
+    if (server_ && !pins_) {
         unlink();
         step.release = true;
     }

@@ -100,13 +100,14 @@ bool pg_session_core::answer_locally(routing::operation const& op, std::string_v
 
 /// Temporary tables from before the flip: dropping them is a write, so that their server is given up instead.
 bool pg_session_core::discards_pinned(routing::operation const& op) const {
-    if (read_write() || identity_.migration || !pinned_ || !server_ || !server_->clean()) return false;
+    if (read_write() || identity_.migration || !pins_ || !server_ || !server_->clean()) return false;
     if (server_->role != routing::role::primary || op.statements.size() != 1) return false;
     routing::statement const& s = op.statements.front();
     return s.kind == statement_kind::discard && (s.name == "ALL" || s.name == "TEMP");
 }
 
 void pg_session_core::discard_pinned(session_step& step) {
+    leave_channels();
     unlink();
     step.discard = true;
     statements_.clear();

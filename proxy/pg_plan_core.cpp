@@ -34,6 +34,8 @@ prepared pg_session_core::as_read_now(prepared statement) {
     if (facts == routing::text_facts{}) return statement;
     auto const op = context_.classifier.classify(statement->text, facts);
     if (op->why != routing::why::encoding || statement->operation->why == routing::why::encoding) return statement;
+    if (statement->by_sql)
+        return context_.statements.intern_sql(statement->server_name, statement->text, reading_context(), op);
     return context_.statements.intern(statement->text, statement->types, reading_context(), op);
 }
 
@@ -107,7 +109,7 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
     }
 }
 
-pg_session_core::unit_plan pg_session_core::plan(pg::bytes in) {
+unit_plan pg_session_core::plan(pg::bytes in) {
     unit_plan plan;
     std::size_t at = 0;
     bool const placed = server_ && !matches(routing::verdict::to_primary) ? false : server_ != nullptr;

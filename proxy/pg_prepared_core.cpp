@@ -15,7 +15,8 @@ bool same(routing::operation const& a, routing::operation const& b) {
 
 prepared prepared_store::intern(std::string_view text, std::string_view types, std::string_view context,
                                 std::shared_ptr<routing::operation const> const& operation) {
-    key_.assign(types);
+    key_.assign(1, 'P');
+    key_ += types;
     key_ += '\0';  // OIDs come by four bytes, so types and text cannot be mistaken for each other
     key_ += static_cast<char>(types.size() / 4 & 0xff);
     key_ += text;
@@ -25,13 +26,32 @@ prepared prepared_store::intern(std::string_view text, std::string_view types, s
     if (fresh) key_bytes_ += key_.size();
     if (prepared existing = entry->second.lock(); existing && same(*existing->operation, *operation))
         return existing;
-    auto made = std::make_shared<prepared_text>();
-    made->id = next_id_++;
-    made->text = text;
-    made->types = types;
-    made->server_name = prefix_ + std::to_string(made->id);
-    made->operation = operation;
-    entry->second = made;
+    return keep(entry->second, {.text = std::string(text), .types = std::string(types), .operation = operation});
+}
+
+prepared prepared_store::intern_sql(std::string_view name, std::string_view sql, std::string_view context,
+                                    std::shared_ptr<routing::operation const> operation) {
+    key_.assign(1, 'S');
+    key_ += sql;
+    key_ += '\0';
+    key_ += context;
+    key_ += '\0';
+    key_ += name;
+    auto [entry, fresh] = known_.try_emplace(key_);
+    if (fresh) key_bytes_ += key_.size();
+    if (prepared existing = entry->second.lock(); existing && same(*existing->operation, *operation))
+        return existing;
+    return keep(entry->second, {.text = std::string(sql),
+                                .server_name = std::string(name),
+                                .operation = std::move(operation),
+                                .by_sql = true});
+}
+
+prepared prepared_store::keep(std::weak_ptr<prepared_text const>& entry, prepared_text text) {
+    text.id = next_id_++;
+    if (text.server_name.empty()) text.server_name = prefix_ + std::to_string(text.id);
+    auto made = std::make_shared<prepared_text const>(std::move(text));
+    entry = made;
     if (known_.size() > prune_at_ || key_bytes_ > prune_at_bytes_) {
         std::erase_if(known_, [](auto const& e) { return e.second.expired(); });
         prune_at_ = std::max<std::size_t>(1024, known_.size() * 2);
@@ -40,6 +60,16 @@ prepared prepared_store::intern(std::string_view text, std::string_view types, s
         prune_at_bytes_ = std::max(least_prune_bytes, key_bytes_ * 2);
     }
     return made;
+}
+
+void prepared_store::forget(prepared const& what) {
+    std::erase_if(known_, [&](auto const& e) { return e.second.expired() || e.second.lock() == what; });
+}
+
+prepared server_prepared::named(std::string_view name) const {
+    for (prepared const& p : order_)
+        if (p->by_sql && p->server_name == name) return p;
+    return nullptr;
 }
 
 void server_prepared::use(std::uint64_t id) {

@@ -15,11 +15,12 @@
 namespace lull {
 
 struct prepared_text {
-    std::uint64_t id;
+    std::uint64_t id = 0;
     std::string text;
     std::string types;        // parameter type OIDs as on the wire, four bytes each
     std::string server_name;  // what servers know it by
-    std::shared_ptr<routing::operation const> operation;
+    std::shared_ptr<routing::operation const> operation;  // what it is to execute it
+    bool by_sql = false;  // `text` is a PREPARE, which makes it under the name that it says: server_name
 };
 
 using prepared = std::shared_ptr<prepared_text const>;
@@ -33,6 +34,11 @@ class prepared_store {
     /// since literals are read when a statement is parsed.
     prepared intern(std::string_view text, std::string_view types, std::string_view context,
                     std::shared_ptr<routing::operation const> const& operation);
+    /// What the SQL command PREPARE makes; `sql` is that command, and `operation` what executing it is.
+    prepared intern_sql(std::string_view name, std::string_view sql, std::string_view context,
+                        std::shared_ptr<routing::operation const> operation);
+    /// Who prepares this text from now gets another statement: servers have to read it anew.
+    void forget(prepared const& what);
     std::size_t size() const { return known_.size(); }
     /// visit(text, how many have it)
     template <class Visit>
@@ -43,6 +49,7 @@ class prepared_store {
     }
 
   private:
+    prepared keep(std::weak_ptr<prepared_text const>& entry, prepared_text text);
     std::string const prefix_;
     std::unordered_map<std::string, std::weak_ptr<prepared_text const>> known_;
     std::size_t prune_at_ = 1024;
@@ -64,6 +71,8 @@ class server_prepared {
     void clear();
     std::size_t size() const { return by_id_.size(); }
     prepared const& oldest() const { return order_.back(); }
+    /// What SQL's PREPARE has made under this name, or null. Looks through all.
+    prepared named(std::string_view name) const;
 
   private:
     std::list<prepared> order_;

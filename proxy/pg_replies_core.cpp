@@ -26,6 +26,7 @@ bool must_be_read(char type) {
         case pg::backend::command_complete:
         case pg::backend::error_response:
         case pg::backend::notice_response:
+        case pg::backend::notification_response:
         case pg::backend::parameter_status:
         case pg::backend::row_description:
         case pg::backend::ready_for_query:
@@ -163,7 +164,7 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
             begin_copy();
             return !ours;
         case pg::backend::notification_response:
-            return true;
+            return hears(body);
         default:
             return !ours;
     }
@@ -191,6 +192,14 @@ void pg_session_core::settle_front(bool failed) {
     }
     if (!failed) return;
     if (front.parsed && front.kind == owed_kind::parse) server_->statements.remove(front.parsed->id);
+    bool const by_sql = front.kind == owed_kind::query || front.kind == owed_kind::execute;
+    if (front.parsed && by_sql) server_->statements.remove(front.parsed->id);
+    if (!front.name.empty() && front.kind == owed_kind::query) {
+        if (front.before)
+            statements_[front.name] = front.before;
+        else
+            statements_.erase(front.name);
+    }
     if (front.parsed && front.kind == owed_kind::close) server_->statements.add(front.parsed);
     if (front.kind == owed_kind::parse && !front.parsed) server_->unnamed = nullptr;
 }
@@ -213,6 +222,7 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
     if (owed.empty()) return;
     owed_reply& front = owed.front();
     auto const tag = pg::parse_command_complete(body);
+    if (front.asks_pins && tag) return answer_pins(front, *tag);
     if (!front.ours && tag) {
         if (*tag == "COMMIT" || *tag == "PREPARE TRANSACTION") last_transaction_tag_ = 'C';
         if (*tag == "ROLLBACK") last_transaction_tag_ = front.retag ? 'C' : 'R';
@@ -239,127 +249,6 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
     if (front.kind == owed_kind::execute) pop_owed(step);
 }
 
-/// The oldest debt has failed, and those behind it up to Sync are skipped: what they did to the names of
-/// statements has not happened.
-void pg_session_core::undo_names() {
-    owed_queue& owed = server_->owed;
-    std::size_t end = 0;
-    while (end < owed.size() && owed.at(end).kind != owed_kind::sync) ++end;
-    undo_portals(end);
-    // Where to put back what the unnamed statement was: behind these, something may have replaced it again.
-    prepared query_drops_it;
-    prepared* unnamed = &unnamed_;
-    for (std::size_t i = end; i < owed.size() && unnamed == &unnamed_; ++i) {
-        owed_reply& later = owed.at(i);
-        if (later.kind == owed_kind::query) unnamed = &query_drops_it;
-        if (later.kind == owed_kind::parse && !later.ours && later.name.empty()) unnamed = &later.before;
-    }
-    for (std::size_t i = end; i-- > 0;) {
-        owed_reply const& skipped = owed.at(i);
-        if (skipped.ours) continue;
-        bool const names = !skipped.name.empty();
-        if (names && skipped.before)
-            statements_[skipped.name] = skipped.before;  // a Close
-        else if (names)
-            statements_.erase(skipped.name);
-        else if (skipped.kind == owed_kind::close && skipped.before)
-            *unnamed = skipped.before;
-        else if (skipped.kind == owed_kind::parse)
-            *unnamed = i == 0 ? nullptr : skipped.before;  // dropped before the new one failed
-    }
-}
-
-void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step& step) {
-    server_->copy_in = false;
-    auto const fields = pg::parse_error_fields(body);
-    auto const severity = fields && fields->severity_nonlocalized ? *fields->severity_nonlocalized
-                          : fields && fields->severity            ? *fields->severity
-                                                                  : std::string_view{};
-    if (severity == "FATAL" || severity == "PANIC") {
-        // The server ends this session, not the client's: told as an ERROR when the connection closes.
-        server_->ending = true;
-        server_fatal_.clear();
-        server_fatal_.append([&](std::string& out) {
-            pg::write_error_response(out, {.sqlstate = fields->sqlstate.value_or(pg::sqlstate::connection_failure),
-                                           .message = fields->message.value_or("the server ended the session"),
-                                           .detail = fields->detail.value_or(""),
-                                           .hint = fields->hint.value_or("")});
-        });
-        return;
-    }
-    owed_queue& owed = server_->owed;
-    if (owed.empty()) return;
-    bool const query = owed.front().kind == owed_kind::query || owed.front().kind == owed_kind::function_call;
-    if (query && owed.front().ours) {
-        own_query_failed(body, step);
-        return;
-    }
-    error_seen_ = true;
-    count_error(fields, owed.front());
-    // A statement that should be there is not: somebody has deallocated it under its name there.
-    if (fields && fields->has_sqlstate(pg::sqlstate::invalid_sql_statement_name) && !query &&
-        owed.front().text.empty())
-        server_->tainted = true;
-    if (!client_gone_) {
-        if (!owed.front().text.empty())
-            step.client.text(owed.front().text);
-        else if (statement_timed_out_ && fields && fields->has_sqlstate(pg::sqlstate::query_canceled))
-            tell_timed_out(step);
-        else
-            step.client.view(whole);
-    }
-    if (query) {
-        settle_front(true);
-        owed.front().failed = true;
-        return;
-    }
-    // PostgreSQL skips to Sync; what stood between is not answered.
-    undo_names();
-    bool front_began = false;
-    while (!owed.empty() && owed.front().kind != owed_kind::sync) {
-        settle_front(true);
-        front_began = front_began || (owed.front().kind == owed_kind::execute && owed.front().retag &&
-                                      is_begin_tag(owed.front().retag));
-        owed.pop();
-    }
-    if (front_began) {
-        // The BEGIN that was to make our block the client's has not run: the block is only ours again.
-        block_guarded_ = block_seen_ = false;
-        if (!owed.empty()) {
-            owed.front().idle_after = true;
-            send_own_query("ROLLBACK", step);
-        }
-    }
-    if (owed.empty() && segment_open_) discarding_ = true;  // its Sync has not come yet
-    wrap_open_ = wrap_open_ && segment_open_;
-}
-
-/// Something of ours went wrong: the settings of this client cannot be made, or our own transaction not
-/// begun.
-void pg_session_core::own_query_failed(pg::bytes body, session_step& step) {
-    owed_reply& front = server_->owed.front();
-    front.failed = true;
-    if (!front.text.empty()) return;  // it had to fail
-    if (front.settings) {
-        server_->actual = context_.settings.none();
-        fail_next_.clear();
-        auto const fields = pg::parse_error_fields(body);
-        fail_next_.append([&](std::string& out) {
-            pg::write_error_response(
-                out, {.severity = started_ ? "ERROR" : "FATAL",
-                      .sqlstate = fields ? fields->sqlstate.value_or("XX000") : "XX000",
-                      .message = fields ? fields->message.value_or("") : "",
-                      .detail = fields ? fields->detail.value_or("") : "",
-                      .hint = "A setting of this session could not be made on another server connection."});
-        });
-        return;
-    }
-    // What follows it on the wire ran without it. Nothing of this server's can be trusted to be what we
-    // think.
-    step.discard = true;
-    on_server_lost("a transaction could not be begun or ended", step);
-}
-
 /// False: nobody had asked.
 bool pg_session_core::reply_ready(char status, session_step& step) {
     owed_queue& owed = server_->owed;
@@ -375,10 +264,14 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
         bool const settings = front.settings;
         bool const failed = front.failed;
         bool const opens = front.opens;
+        bool const asks_pins = front.asks_pins;
+        std::uint8_t const gone = front.pins_gone;
         std::string refused = opens ? std::exchange(front.text, {}) : std::string();
         bool const aborted = front.ends_alone && before != 'I' && status == 'I';
         pop_owed(step);
-        if (settings) {
+        if (asks_pins) {
+            settle_pins(failed, gone);
+        } else if (settings) {
             blocked_ = blocked::no;
             if (failed) {
                 // Its settings are half made: not for anybody.

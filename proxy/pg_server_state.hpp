@@ -38,6 +38,9 @@ struct owed_reply {
     bool aside = false;        // of a segment that only prepares, ahead of a block that is not begun yet
     bool settings = false;     // ours: it makes settings. Otherwise: success confirms those recorded with it
     std::uint16_t settings_count = 0;
+    bool asks_pins = false;          // ours: a question of pg_pins_core.cpp for each CommandComplete
+    std::uint8_t pins_answered = 0;
+    std::uint8_t pins_gone = 0;      // by the number of the question
     bool failed = false;          // an ErrorResponse came
     bool writes = false;          // may write, with the right of its session to do so
     bool commits = false;         // has a COMMIT

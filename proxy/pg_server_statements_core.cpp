@@ -2,6 +2,8 @@
 #include "protocol/pg/frontend.hpp"
 #include "proxy/pg_session_core.hpp"
 
+#include <algorithm>
+
 namespace lull {
 
 /// Puts a Parse of ours before what needs the statement, unless the server has it.
@@ -10,15 +12,8 @@ void pg_session_core::ensure_prepared(prepared const& statement, session_step& s
         server_->statements.use(statement->id);
         return;
     }
-    if (server_->statements.size() >= limits().max_server_prepared_statements) {
-        prepared const oldest = server_->statements.oldest();
-        server_->statements.remove(oldest->id);
-        step.server.write(
-            [&](std::string& out) { pg::write_close(out, pg::target_kind::statement, oldest->server_name); });
-        owed_reply& owed = server_->owed.push(owed_kind::close);
-        owed.ours = true;
-        owed.parsed = oldest;
-    }
+    if (statement->by_sql) return make_by_sql(statement, step);
+    make_room(step);
     if (server_->doubtful.has(statement->id)) {
         step.server.write(
             [&](std::string& out) { pg::write_close(out, pg::target_kind::statement, statement->server_name); });
@@ -33,8 +28,32 @@ void pg_session_core::ensure_prepared(prepared const& statement, session_step& s
     owed.parsed = statement;
 }
 
+/// For one more statement on the server.
+void pg_session_core::make_room(session_step& step) {
+    if (server_->statements.size() < limits().max_server_prepared_statements) return;
+    prepared const oldest = server_->statements.oldest();
+    server_->statements.remove(oldest->id);
+    step.server.write(
+        [&](std::string& out) { pg::write_close(out, pg::target_kind::statement, oldest->server_name); });
+    owed_reply& owed = server_->owed.push(owed_kind::close);
+    owed.ours = true;
+    owed.parsed = oldest;
+}
+
 prepared pg_session_core::own_statement(std::string_view text) {
     return context_.statements.intern(text, {}, {}, context_.classifier.classify(text));
+}
+
+/// A segment that only prepares does not begin the client's block: the write that it prepares may be one to
+/// hold when the site is closed meanwhile, and what is held has begun nothing.
+bool pg_session_core::prepares_aside(unit_plan const& plan) const {
+    if (!deferred_ || identity_.migration || segment_open_) return false;
+    return std::ranges::all_of(plan.messages,
+                               [](unit_message const& m) {
+                                   return m.type == pg::frontend::parse || m.of_statement ||
+                                          m.type == pg::frontend::sync;
+                               }) &&
+           plan.messages.back().type == pg::frontend::sync;
 }
 
 /// A Parse of the unnamed statement that is under way in an earlier segment may yet be skipped, and a Bind

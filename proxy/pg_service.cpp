@@ -75,6 +75,7 @@ pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
       writers_(initial->sites.size()),
       loads_(initial->sites.size()) {
     door_->mail = &mail;
+    context_.channels = &channels_;
     entropy_.process_secret = process_secret();
     context_.avoid_until.resize(initial->backends.size());
     resolver_.set_max_ttl(initial->config->limits.dns_max_ttl);

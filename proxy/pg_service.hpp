@@ -38,7 +38,7 @@ struct shared_limits {
     shared_login_guard failed_logins;
 };
 
-class pg_service final : private login_guard {
+class pg_service final : private login_guard, private channel_port {
   public:
     pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
                std::shared_ptr<routing::snapshot const> initial, control_port& control,
@@ -51,6 +51,10 @@ class pg_service final : private login_guard {
     void end_writers(routing::site_id site, end_writers_how how);
     void secret_found(std::uint64_t request, std::optional<std::string> secret, std::string error);
     void console_answered(std::uint64_t request, std::string const& messages, bool last);
+    // pg_service_channels.cpp
+    void channel_answered(channel_answer const& answer);
+    void notified(std::string const& database, std::vector<notification> const& what);
+    void channels_lost(std::string const& database);
     /// Empty: every database. Servers of a paused one go as they become free, and nobody gets one.
     void pause(std::string const& database);
     void resume(std::string const& database);
@@ -166,6 +170,9 @@ class pg_service final : private login_guard {
     void forget_busy(pg_client& client);
     void watch_statements();
     void report_statements();
+    server_row listener_row(std::string const& database, listener_facts const& listener) const;
+    void listen(std::string const& database, std::string const& channel, std::uint64_t ticket) override;
+    void unlisten(std::string const& database, std::string const& channel) override;
 
     boost::asio::io_context& io_;
     worker_id const id_;
@@ -183,6 +190,8 @@ class pg_service final : private login_guard {
     setting_interner settings_;
     std::map<std::pair<std::string, session_settings>, session_settings> welcomes_;
     verifier_cache verifiers_;
+    channel_book channels_{*this};
+    std::map<std::string, listener_facts> listeners_;  // by database
     session_context context_;
     gather to_client_;
     gather to_server_;

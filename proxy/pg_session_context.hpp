@@ -1,6 +1,7 @@
 // What a session is given, and what it asks for: the surroundings of pg_session_core.
 #pragma once
 
+#include "proxy/channel_book_core.hpp"
 #include "proxy/gather.hpp"
 #include "proxy/hold_ledger.hpp"
 #include "proxy/journal_entry.hpp"
@@ -35,6 +36,7 @@ struct session_context {
     pg_stats stats;
     statement_watch watch;
     routing::fact_resolver resolver;
+    channel_book* channels = nullptr;  // null: clients do not share a listener
 };
 
 struct session_identity {

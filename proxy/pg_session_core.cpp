@@ -130,7 +130,7 @@ bool pg_session_core::matches(routing::verdict verdict) const {
             for (std::size_t i = 0; i < server_->owed.size(); ++i)
                 if (server_->owed.at(i).ends) return false;
     }
-    if (pinned_ || segment_open_ || server_->status != 'I') return true;
+    if (pins_ || segment_open_ || server_->status != 'I') return true;
     if (!server_->owed.empty())
         // What is in flight ends where it is; a unit may only join it where it could have gone itself, and
         // where its place does not depend on how the transaction in flight ends.
@@ -145,7 +145,7 @@ bool pg_session_core::matches(routing::verdict verdict) const {
 /// True: the unit may go to server_ now. False: it has to wait, and blocked_ says for what.
 bool pg_session_core::place(routing::verdict verdict, session_step& step) {
     bool const reader = server_ && (wish_.guarded || server_->role == routing::role::replica);
-    if (reader && pinned_ && read_write() && !identity_.migration && server_->clean() && !segment_open_) {
+    if (reader && pins_ && read_write() && !identity_.migration && server_->clean() && !segment_open_) {
         // It was pinned while it could only read. That state is given up: on this server it could never
         // write.
         unlink();
@@ -197,7 +197,7 @@ void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
     server_ = &server;
     count_linked();
     wish_.backend = server.backend;
-    if (keeps_server()) pinned_ = true;
+    if (keeps_server()) pins_.add(pin::mode);
     bool const welcoming = blocked_ == blocked::welcome;
     blocked_ = blocked::no;
     if (sync_settings(step)) return;
@@ -318,8 +318,8 @@ bool pg_session_core::opens_guard_first(routing::access access, session_step& st
 
 /// What has to stand before the first statement of a unit on this server.
 void pg_session_core::prologue(session_step& step) {
-    if (segment_open_) return;
     doubt_names();
+    if (segment_open_) return;
     if (client_status_ == 'E' && server_->clean() && !deferred_) {
         // The client's block failed and lost its server: make that true on this one, so that it answers as it
         // would have.
@@ -349,6 +349,12 @@ void pg_session_core::prologue(session_step& step) {
     }
 }
 
+/// What was prepared in SQL may have become something else on its server: made by a function, say.
+bool pg_session_core::began_writing(routing::operation const& op) {
+    bool const executes = op.statements.size() == 1 && op.statements.front().kind == routing::statement_kind::execute;
+    return began_writing(executes ? std::max(op.access, routing::access::unknown) : op.access);
+}
+
 /// True: what is sent now may write; the debt that it leaves has to remember that.
 bool pg_session_core::began_writing(routing::access access) {
     // Where a guard is needed and is not there, the block has failed: it is on its way to its error only.
@@ -372,11 +378,17 @@ void pg_session_core::on_no_server(std::string error, session_step& step) {
 
 void pg_session_core::unlink() {
     if (may_write_) wrote_at_ = context_.now;  // how it ended may not be known; that it may have written is
+    // With this server goes what it has heard of, and nobody can tell what is notified from now.
+    if (channels_ && pins_.has(pin::listen) && !client_gone_) {
+        channels_->own.clear();
+        channels_->end = session_channels::ending::lost;
+    }
     server_ = nullptr;
     block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
     segment_runs_ = begun_open_ = false;
     segment_ends_ = aside_ = aside_under_way_ = reads_differently_ = false;
-    may_write_ = in_flight_ = wiping_ = pinned_ = made_state_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
+    pins_.clear();
+    may_write_ = in_flight_ = wiping_ = pins_due_ = made_state_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
     called_unknown_ = temporary_checked_ = temporary_written_ = false;
     last_transaction_tag_ = 0;
     pending_.clear();

@@ -15,6 +15,8 @@
 #include "protocol/pg/bytes.hpp"
 #include "protocol/pg/frame.hpp"
 #include "proxy/pg_session_context.hpp"
+#include "proxy/pg_session_unit.hpp"
+#include "proxy/pin_set_core.hpp"
 #include "proxy/rare_text.hpp"
 #include "routing/policy.hpp"
 
@@ -56,6 +58,14 @@ class pg_session_core {
     void on_release(session_step& step);
     /// What became of session_step::journal.
     void on_journaled(journal_outcome outcome, session_step& step);
+    /// The listener has answered, or has lost its connection.
+    void on_channel(std::string const& channel, channel_outcome outcome, session_step& step);
+    void on_channels_lost();
+    void on_notification(notification const& what);
+    /// Whether tell_notifications() would tell anything now.
+    bool may_tell(bool slow) const { return channels_ && may_tell_notifications(slow); }
+    void tell_notifications(session_step& step);
+    std::size_t channels() const { return channels_ ? channels_->active.size() : 0; }
     /// About once a second: ends what has lasted too long.
     void check_timeouts(session_step& step);
     /// A CancelRequest with our key.
@@ -89,7 +99,9 @@ class pg_session_core {
         return taken;
     }
     std::size_t held_bytes() const { return held_bytes_; }
-    bool pinned() const { return pinned_; }
+    /// What keeps it on its server, also between its transactions.
+    pin_set const& pins() const { return pins_; }
+    bool pinned() const { return static_cast<bool>(pins_); }
     char status() const { return client_status_; }
     database_stats& stats() { return stats_; }
     /// Since when it waits for a server, has one, and when it last asked for anything. instant{}: not.
@@ -98,7 +110,7 @@ class pg_session_core {
     routing::instant asked() const { return asked_; }
 
   private:
-    enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held, journal };
+    enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held, journal, channel };
     enum class abort_reason : std::uint8_t { maintenance, transaction_timeout, idle_in_transaction, statement_pooling };
     struct pending_setting {
         enum class what : std::uint8_t {
@@ -109,34 +121,14 @@ class pg_session_core {
             deallocate_all,
             savepoint,
             release,
-            rollback_to
+            rollback_to,
+            listen,
+            unlisten
         };
         what kind;
         std::string name;
         std::string value;
         bool confirmed = false;
-    };
-    /// A simple query that was understood, without the catalog, and had to wait; `facts` is how its text was read.
-    struct judged_text {
-        std::shared_ptr<routing::operation const> op;
-        routing::text_facts facts;
-        std::size_t size = 0;  // of the message
-    };
-    struct unit_message {
-        char type = 0;
-        std::size_t offset = 0;
-        std::size_t size = 0;       // whole message
-        bool whole = false;         // all of it is here
-        bool of_statement = false;  // Describe, Close: not of a portal
-        prepared statement;         // Parse: what it defines; Bind, Execute, Describe: what it is about
-        std::string_view name;      // as far as servers know it
-    };
-    struct unit_plan {
-        std::vector<unit_message> messages;
-        bool closed = false;  // ends with Sync or Flush
-        bool wait = false;    // more bytes must come before it can be placed
-        routing::verdict verdict = routing::verdict::to_reader;
-        prepared offender;  // of the first write that may not run
     };
     /// What happens to a unit that may not run.
     enum class instead : std::uint8_t {
@@ -145,14 +137,6 @@ class pg_session_core {
         answered,  // consumed, without a server
         pass,      // it runs all the same, alone and outside of any transaction
     };
-    struct refused_unit {
-        routing::operation const& what;
-        std::string_view text;  // empty: not all of it is here
-        std::size_t bytes;      // of the unit
-        bool whole;
-        unit_plan const* segment = nullptr;  // of the extended protocol
-    };
-
     routing::site const& site() const { return context_.snapshot->of(identity_.site); }
     config::limits const& limits() const { return context_.snapshot->config->limits; }
     bool read_write() const { return site().mode == routing::mode::read_write; }
@@ -180,6 +164,7 @@ class pg_session_core {
     void fail_deferred();
     void forget_statements();
     void apply_settings(bool to_server);
+    bool began_writing(routing::operation const& op);
     bool began_writing(routing::access access);
     // pg_instead_core.cpp: writes that are held, discarded or kept for later
     instead instead_of(refused_unit const& unit, pg::bytes in, session_step& step);
@@ -265,7 +250,8 @@ class pg_session_core {
     void forward_parse(pg::bytes in, unit_message const& message, session_step& step);
     void forward_bind(pg::bytes in, unit_message const& message, session_step& step);
     void forward_execute(pg::bytes in, unit_message const& message, session_step& step);
-    std::string kept_from_server(prepared const& statement, routing::operation const& op, bool breaks_guard);
+    std::string kept_from_server(prepared const& statement, routing::operation const& op, bool breaks_guard,
+                                 bool heard);
     bool prepares_aside(unit_plan const& plan) const;
     static bool only_unlistens(unit_plan const& plan);
     void forward_sync(session_step& step);
@@ -273,6 +259,7 @@ class pg_session_core {
     bool is_dead_block() const;
     void ensure_prepared(prepared const& statement, session_step& step);
     void fail_extended(std::string error, session_step& step);
+    void make_room(session_step& step);
     prepared own_statement(std::string_view text);
     prepared substitute(prepared const& statement, char const*& retag);
 
@@ -288,9 +275,54 @@ class pg_session_core {
     void undo_names();
     void undo_portals(std::size_t end);
     void end_portals();
+    void forget_stale_plans(owed_reply const& failed);
     void pop_owed(session_step& step);
     void answer_local(session_step& step);
-    void own_query_failed(pg::bytes body, session_step& step);
+    void own_query_failed(pg::bytes body, pg::bytes whole, session_step& step);
+
+    // pg_sql_prepared_core.cpp: PREPARE, EXECUTE and DEALLOCATE
+    /// Whether it has to do with a statement that was prepared under a name.
+    static bool uses_name(routing::statement const& s) {
+        return !s.name.empty() && uses_name(s.kind);
+    }
+    static bool uses_name(routing::statement_kind kind);
+    bool names_are_open() const;
+    std::shared_ptr<routing::operation const> execution_of(std::shared_ptr<routing::operation const> const& op);
+    std::shared_ptr<routing::operation const> execution_of(routing::operation const& prepare) const;
+    std::string refuses_to_prepare(routing::statement const& s, std::size_t bytes) const;
+    prepared sql_prepared(routing::statement const& s, std::string_view text);
+    void keep_prepared();
+    prepared as_sql(std::string_view name, prepared const& statement);
+    void put_in_place(std::string_view name, session_step& step);
+    void close_name(std::string_view name, session_step& step);
+    void clear_name(std::string_view name, session_step& step);
+    void make_by_sql(prepared const& statement, session_step& step);
+    void put_in_place(routing::statement const& s, session_step& step);
+    void begin_prepare(prepared const& what, session_step& step);
+    void note_names(routing::operation const& op, session_step& step);
+
+    // pg_channels_core.cpp
+    enum class joining : std::uint8_t { done, waits };
+    bool shares_channels(routing::operation const& op) const;
+    bool shares_query(routing::operation const& op) const { return !segment_open_ && shares_channels(op); }
+    joining join_channels(routing::operation const& op);
+    joining join_channels(unit_plan const& plan);
+    bool heard(routing::statement const* only) const {
+        return only && only->kind == routing::statement_kind::listen && sharing_;
+    }
+    void settle_channels();
+    void leave_channels();
+    bool may_tell_notifications(bool slow) const;
+    bool hears(pg::bytes body) const;
+    void listens(std::string const& channel);
+    void stop_listening(std::string const& channel);
+
+    // pg_pins_core.cpp
+    void pin_by(routing::statement const& s);
+    void note_end_of_pins(routing::statement const& s);
+    void ask_for_pins(session_step& step);
+    static void answer_pins(owed_reply& front, std::string_view tag);
+    void settle_pins(bool failed, std::uint8_t gone);
 
     // pg_timeouts_core.cpp
     void abort_block(abort_reason why, session_step& step);
@@ -356,8 +388,9 @@ class pg_session_core {
     bool temporary_checked_ = false;   // those tables cannot run code of the user's
     bool temporary_written_ = false;   // and it has written to them: it ends with COMMIT
     bool wiping_ = false;  // DEALLOCATE ALL or DISCARD ALL is under way: which statements it has is open
-    bool pinned_ = false;
-    bool made_state_ = false;  // and this is why: it may have temporary tables behind the names of others
+    pin_set pins_;
+    bool made_state_ = false;  // it may have temporary tables behind the names of others
+    bool pins_due_ = false;    // what keeps it there may have ended: the server is to be asked
     bool cancel_due_ = false;  // behind what is ours
     bool abort_due_ = false;   // roll the block back as soon as the server answers
     abort_reason abort_reason_ = abort_reason::maintenance;
@@ -373,6 +406,8 @@ class pg_session_core {
     rare_text fail_next_;     // ErrorResponse for the unit that waits
     rare_text server_fatal_;  // the last FATAL of the server, as ERROR
 
+    std::unique_ptr<session_channels> channels_;  // null: it has never listened
+    bool sharing_ = false;  // the listener hears what the segment in hand LISTENs to
     std::vector<pending_setting> pending_;
     std::unordered_map<std::string, prepared> statements_;
     prepared unnamed_;

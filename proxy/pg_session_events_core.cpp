@@ -69,7 +69,8 @@ void pg_session_core::after_event(session_step& step) {
         }
         return;
     }
-    if (blocked_ == blocked::settings || pinned_ || step.retry_input) return;
+    if (blocked_ == blocked::settings || step.retry_input) return;
+    if (pins_) return ask_for_pins(step);
     bool const used_up = server_->tainted;
     unlink();
     (used_up ? step.discard : step.release) = true;
@@ -121,9 +122,9 @@ void pg_session_core::wind_down(session_step& step) {
         }
         server_->statements.clear();
         server_->actual = context_.settings.none();
-        pinned_ = false;
+        pins_.clear();
     }
-    bool const used_up = pinned_ || server_->tainted;
+    bool const used_up = pins_ || server_->tainted;
     unlink();
     (used_up ? step.discard : step.release) = true;
 }
@@ -131,6 +132,7 @@ void pg_session_core::wind_down(session_step& step) {
 void pg_session_core::on_client_gone(session_step& step) {
     if (client_gone_) return;
     leave_hold();
+    leave_channels();
     client_gone_ = closing_ = true;
     if (blocked_ != blocked::settings) blocked_ = blocked::no;
     wind_down(step);
@@ -250,7 +252,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     bool const was_welcoming = !started_;
     // What it had there is gone with it: temporary tables, locks, cursors. PostgreSQL's own client would be gone, too.
     // In session pooling that is known of one that has made such a thing; the others do not notice.
-    bool const kept_there = started_ && (made_state_ || (pinned_ && !keeps_server()));
+    bool const kept_there = started_ && (made_state_ || (pins_ && !keeps_server()));
     std::string error = server_fatal_.take();
     if (unresolved) {
         error.clear();
@@ -280,6 +282,10 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     for (std::size_t i = 0; i < lost.owed.size() && !client_gone_ && !half_told; ++i) {
         owed_reply const& owed = lost.owed.at(i);
         if (owed.ours) continue;
+        // A PREPARE that nobody can know of has not been.
+        if (!owed.name.empty() && !owed.before &&
+            (owed.kind == owed_kind::query || owed.kind == owed_kind::execute))
+            statements_.erase(owed.name);
         if (!told) step.client.text(error);
         told = true;
         if (owed.kind == owed_kind::query || owed.kind == owed_kind::function_call ||

@@ -27,6 +27,10 @@ routing::operation const& unread_operation() {
     return op;
 }
 
+bool executes(routing::operation const& op) {
+    return op.statements.size() == 1 && op.statements.front().kind == statement_kind::execute;
+}
+
 constexpr std::size_t longest_remembered_statement = 200;
 
 }  // namespace
@@ -100,6 +104,16 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         }
         text = *parsed;
         judged.op = comes_again ? again.op : context_.classifier.classify(text, judged.facts);
+        if (executes(*judged.op)) {
+            // What its name means may have changed while it waited.
+            if (comes_again) judged.op = context_.classifier.classify(text, judged.facts);
+            if (!names_are_open()) {
+                judged.op = execution_of(judged.op);
+            } else if (!segment_open_) {
+                blocked_ = blocked::barrier;
+                return 0;
+            }
+        }
         in_catalog = judge(judged.op);
     } else {
         text = pg::as_text(in.subspan(pg::header_bytes));
@@ -130,6 +144,8 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         return drop(in, size);
     }
 
+    bool const shares = shares_query(op);
+    bool passes = false;
     routing::decision decision = routing::decide(op, facts(text), site());
     if (op.access == routing::access::read && broken("failed_read", 10)) decision.verdict = routing::verdict::refuse;
     if (decision.verdict == routing::verdict::refuse) {
@@ -141,7 +157,9 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
             case instead::answered:
                 return drop(in, size);
             case instead::pass:
-                decision.verdict = routing::verdict::to_primary;
+                passes = true;
+                if (shares) passing_ = false;  // what it needs a server for, a reader can do
+                decision.verdict = shares ? routing::verdict::to_reader : routing::verdict::to_primary;
                 break;
         }
     }
@@ -153,12 +171,27 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     };
     if (decision.verdict == routing::verdict::refuse)
         return failed ? fail() : refuse_simple(in, size, refusal(&op, decision.offender), step);
+    if (shares && !failed) {
+        if (join_channels(op) == joining::waits) return later();
+        if (!channels_->refusal.empty())
+            return fail_simple(in, size, std::exchange(channels_->refusal, {}), step);
+    }
     if (!place(decision.verdict, step)) return later();
+    if (shares != shares_query(op)) {  // its server says that the client's encoding is another
+        step.retry_input = true;
+        return later();
+    }
     // Inside our own READ ONLY transaction a text that ends it would run its rest outside.
     bool const guard = guard_needed() || block_guarded_;
     if (guard && op.transaction_control && op.statements.size() > 1)
         return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
 
+    routing::statement const* const prepares =
+        op.statements.size() == 1 && op.statements.front().kind == statement_kind::prepare ? &op.statements.front()
+                                                                                           : nullptr;
+    if (prepares && !in_failed_block())
+        if (std::string error = refuses_to_prepare(*prepares, text.size()); !error.empty())
+            return fail_simple(in, size, std::move(error), step);
     bool const subtransactions = std::ranges::any_of(op.statements, [](routing::statement const& s) {
         return s.kind == statement_kind::release || s.kind == statement_kind::rollback_to;
     });
@@ -168,7 +201,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     if (!discards_notify(op) && opens_guard_first(op.access, step)) return later();
     if (checks_temporary_first(op, step)) return later();
     forget_refusal();
-    if (passing_) count(&write_fates::passed);
+    if (passes) count(&write_fates::passed);
     prologue(step);
     taint_by(op, text, whole);
     forward_simple(in, size, whole ? text : std::string_view{}, op, step);
@@ -274,6 +307,17 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed.retag = "DEALLOCATE";
         return;
     }
+    if (shares_query(op)) {
+        std::string sql;
+        for (std::size_t i = 0; i < op.statements.size(); ++i) sql.append(nothing_statement).append(";");
+        std::uint16_t const made = record_settings(op, text);
+        owed_reply& owed = send_own_query(sql, step);
+        owed.ours = false;
+        owed.retag = listen_tag;
+        owed.settings = made > 0;
+        owed.settings_count = made;
+        return;
+    }
     bool const lost = only && only->kind == statement_kind::dml && idle && broken("lost_write", 10);
     if (lost || discards_notify(op)) {
         owed_reply& owed = send_own_query(nothing_statement, step);
@@ -294,19 +338,31 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         send_own_query(begin_sql(true, true), step);
     }
     note_purity(op);
+    bool const prepares = only && only->kind == statement_kind::prepare && !in_failed_block();
+    prepared const making = prepares ? sql_prepared(*only, text) : nullptr;
+    if (making)
+        begin_prepare(making, step);
+    else if (!only || !only->name.empty())
+        note_names(op, step);
     std::uint16_t const made = record_settings(op, text);
     bool commits = false;
     for (routing::statement const& s : op.statements) {
-        if (s.pins) pinned_ = made_state_ = true;
+        note_end_of_pins(s);
+        if (s.pins) pin_by(s);
         if (s.kind == statement_kind::begin) block_options_ = s.begin;
         if (s.kind == statement_kind::commit) commits = true;
         loosen_guard(s);
     }
     commit_sent_ = commit_sent_ || commits;
-    bool const writes = !wrap && began_writing(op.access);
+    bool const writes = !wrap && began_writing(op);
     if (only && only->kind == statement_kind::dml && idle && broken("sent_twice", 10)) send_own_query(text, step);
     send();
     owed_reply& owed = server_->owed.push(owed_kind::query);
+    if (making) {
+        owed.name = only->name;
+        owed.parsed = making;
+        owed.before = std::exchange(statements_[only->name], making);
+    }
     count_executed(op.access, owed).writes = writes;
     owed.commits = commits;
     owed.ends = op.transaction_control;

@@ -58,6 +58,7 @@ client_row pg_client::row() const {
     r.state = session_->held() ? "held" : waiting_in_ ? "waiting" : "active";
     r.transaction = session_->status() == 'I' ? "idle" : session_->status() == 'T' ? "block" : "failed";
     r.pinned = session_->pinned();
+    r.pinned_by = session_->pins().text();
     r.writes = session_->writes();
     r.migration = who.migration;
     r.tls = tls_ != nullptr;
@@ -65,6 +66,7 @@ client_row pg_client::row() const {
     r.asked = session_->asked() == routing::instant{} ? r.connected : wall_of(session_->asked(), now);
     r.waiting = session_->held() ? since(session_->held_since(), now) : since(session_->waits_since(), now);
     r.statement = session_->last_statement();
+    r.channels = session_->channels();
     if (server_) {
         r.server = server_->id();
         r.server_pid = static_cast<std::uint32_t>(server_->state().pid);
@@ -90,6 +92,21 @@ server_row pg_server::row() const {
         r.client = static_cast<std::uint32_t>(client_->key());
         if (client_->session()) r.application_name = client_->session()->application_name();
     }
+    return r;
+}
+
+/// The same connection serves all workers, and each tells of it.
+server_row pg_service::listener_row(std::string const& database, listener_facts const& listener) const {
+    server_row r;
+    r.user = listener.user;
+    r.database = database;
+    r.backend = snapshot().of(snapshot().by_database.at(database)).primary;
+    r.state = "active";
+    r.use = "listener";
+    r.pid = listener.pid;
+    r.tls = listener.tls;
+    r.application_name = "lull control";
+    r.connected = listener.connected;
     return r;
 }
 
@@ -156,6 +173,9 @@ void pg_service::take_survey(survey_wish const& wish, worker_survey& out) const 
                 ++out.not_shown;
         });
     for (auto& [key, row] : pools) out.pools.push_back(std::move(row));
+    out.listening = channels_.listening();
+    if (wish.servers)
+        for (auto const& [database, listener] : listeners_) out.servers.push_back(listener_row(database, listener));
     if (wish.prepared)
         statements_.each([&](prepared_text const& text, std::size_t uses) {
             if (out.prepared.size() < wish.most)

@@ -59,7 +59,10 @@ void pg_session_core::taint_by(routing::operation const& op, std::string_view te
         bool const runs_code = s.kind == utility && s.command == "DO";
         if ((s.kind != unknown && !runs_code) || !may_have(leaves_state, text, whole)) continue;
         server_->tainted = true;
-        if (runs_code && may_have(keeps_something, text, whole)) pinned_ = made_state_ = true;
+        if (runs_code && may_have(keeps_something, text, whole)) {
+            pins_.add(pin::code);
+            made_state_ = true;
+        }
     }
     if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
 }
@@ -79,7 +82,10 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
     using what = pending_setting::what;
     std::uint16_t count = 0;
     // It stays where it is, and so does the client.
-    auto const stay = [&] { pinned_ = server_->tainted = true; };
+    auto const stay = [&] {
+        pins_.add(pin::settings);
+        server_->tainted = true;
+    };
     auto record = [&](what kind, std::string const& name, std::string value = {}) {
         std::size_t const known = wanted_->size() + pending_.size();
         // Too much to carry from server to server?
@@ -89,6 +95,14 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
         pending_.push_back({kind, name, std::move(value)});
         wiping_ = wiping_ || kind == what::discard_all || kind == what::deallocate_all;
         ++count;
+    };
+    auto note_channel = [&](what kind, std::string const& name) {
+        if (pending_.size() < most_pending) return record(kind, name);
+        // Too many to keep count of: what it can no longer undo, it does at once.
+        if (kind == what::unlisten)
+            channels_->end_listening(name);
+        else if (channels_->joined.contains(name))
+            channels_->active.insert(name);
     };
     for (routing::statement const& s : op.statements) {
         bool const makes = s.kind == statement_kind::set || s.kind == statement_kind::reset ||
@@ -124,6 +138,13 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
                 break;
             case statement_kind::deallocate:
                 if (s.name.empty()) record(what::deallocate_all, {});
+                break;
+            case statement_kind::listen:
+                listens(s.name);
+                note_channel(what::listen, s.name);
+                break;
+            case statement_kind::unlisten:
+                if (channels_) note_channel(what::unlisten, s.name);
                 break;
             case statement_kind::savepoint:
                 record(what::savepoint, s.name);

@@ -22,6 +22,7 @@ void pg_session_core::finish_transaction(bool wrapped) {
         commit_sent_ = commit_sent_ || server_->owed.at(i).commits;
     }
     end_portals();
+    if (channels_) settle_channels();
 }
 
 /// A block that was answered and not begun has failed; its options are what AND CHAIN goes on with.
@@ -38,7 +39,7 @@ void pg_session_core::forget_statements() {
     std::unordered_map<std::string, prepared> kept;
     for (std::size_t i = 0; i < server_->owed.size(); ++i) {
         owed_reply const& owed = server_->owed.at(i);
-        if (owed.kind != owed_kind::parse || !owed.parsed) continue;
+        if (owed.kind == owed_kind::close || !owed.parsed) continue;
         server_->statements.add(owed.parsed);
         if (auto const at = statements_.find(owed.name); !owed.name.empty() && at != statements_.end())
             kept.insert(*at);
@@ -76,6 +77,8 @@ void pg_session_core::apply_settings(bool to_server) {
             case what::reset_all:
             case what::deallocate_all:
             case what::discard_all:
+            case what::listen:
+            case what::unlisten:
                 kept.push_back(&p);
                 break;
         }
@@ -97,10 +100,25 @@ void pg_session_core::apply_settings(bool to_server) {
             }
             case pending_setting::what::deallocate_all:  // has been done, see settle_front
                 break;
+            case pending_setting::what::listen:
+                if (channels_->joined.contains(p->name)) {
+                    channels_->active.insert(p->name);
+                } else {
+                    // An UNLISTEN before it has ended it.
+                    listens(p->name);
+                    pins_.add(pin::listen);
+                    made_state_ = true;
+                }
+                break;
+            case pending_setting::what::unlisten:
+                stop_listening(p->name);
+                break;
             case pending_setting::what::discard_all:
+                if (channels_) channels_->end_listening({});
                 forget_statements();
                 if (server_->owed.empty()) {  // what comes behind may have pinned it again
-                    pinned_ = keeps_server();
+                    pins_.clear();
+                    if (keeps_server()) pins_.add(pin::mode);
                     made_state_ = false;
                 }
                 wanted_ = startup_;

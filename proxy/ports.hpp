@@ -3,6 +3,7 @@
 #pragma once
 
 #include "proxy/console_command_core.hpp"
+#include "proxy/channel_book_core.hpp"
 #include "proxy/journal_entry.hpp"
 #include "proxy/statement_watch.hpp"
 #include "proxy/survey.hpp"
@@ -77,6 +78,28 @@ enum class pool_order : std::uint8_t {
     kill,       // sessions end, what runs is cancelled
 };
 
+struct channel_wish {
+    std::string database;
+    std::string channel;
+    std::uint64_t ticket = 0;
+};
+
+/// The connection that listens, for those who want to see it.
+struct listener_facts {
+    std::uint32_t pid = 0;
+    std::string user;
+    bool tls = false;
+    routing::wall_time connected;
+};
+
+struct channel_answer {
+    std::string database;
+    std::string channel;
+    std::uint64_t ticket = 0;
+    channel_outcome outcome = channel_outcome::unavailable;
+    listener_facts listener;
+};
+
 /// A worker as the control thread sees it.
 class worker_port {
   public:
@@ -96,6 +119,12 @@ class worker_port {
                               std::string error) = 0;
     /// Whole messages for the operator who asked control_port::ask_console.
     virtual void answer_console(std::uint64_t request, std::string messages, bool last) = 0;
+    /// The answer to control_port::listen.
+    virtual void channel_answered(channel_answer) = 0;
+    /// In the order in which the server told them.
+    virtual void notified(std::string database, std::vector<notification> what) = 0;
+    /// The listener's connection is lost: nobody listens any more in that database.
+    virtual void channels_lost(std::string database) = 0;
     /// Of a database; empty: of all.
     virtual void rule_pools(pool_order, std::string database) = 0;
     /// Sessions on it; for choosing the least loaded. Any thread.
@@ -124,6 +153,11 @@ class control_port {
                       std::function<void(journal_outcome)> then) = 0;
     /// Somebody has, and that is how a server can be told of it.
     virtual void logged_in(routing::site_id, std::string const& user, server_credentials const& credentials) = 0;
+    /// The cluster's listener is to hear a channel for this worker; answered by worker_port::channel_answered. Any
+    /// thread, as the next.
+    virtual void listen(worker_id, std::string const& cluster, channel_wish const& wish) = 0;
+    virtual void unlisten(worker_id, std::string const& cluster, std::string const& database,
+                          std::string const& channel) = 0;
     /// A connection to it failed or was lost: probe it now rather than at the next interval.
     virtual void suspect(routing::backend_id) = 0;
     /// Certificates in force; the one call that does not post but answers.

@@ -84,6 +84,7 @@ struct database_stats {
     std::array<std::uint64_t, access_kinds> refused_by_server{};
     write_fates writes;  // that did not run because of a site's mode
     std::array<std::uint64_t, time_limit_kinds> timeouts{};  // what they have ended
+    std::uint64_t notifications = 0;  // told to clients by the listener
     std::uint64_t slow = 0;  // queries of log.slow_query and longer
 
     void add(database_stats const& other) {
@@ -100,6 +101,7 @@ struct database_stats {
         for (std::size_t a = 0; a < access_kinds; ++a) refused_by_server[a] += other.refused_by_server[a];
         writes += other.writes;
         for (std::size_t t = 0; t < time_limit_kinds; ++t) timeouts[t] += other.timeouts[t];
+        notifications += other.notifications;
         slow += other.slow;
     }
 };

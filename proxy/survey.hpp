@@ -41,6 +41,7 @@ struct client_row {
     std::string state;        // active, waiting, held
     std::string transaction;  // idle, block, failed
     bool pinned = false;
+    std::string pinned_by;
     bool writes = false;
     bool migration = false;
     bool tls = false;
@@ -48,6 +49,7 @@ struct client_row {
     routing::wall_time asked;             // its last query; the same as connected: none yet
     std::chrono::microseconds waiting{};  // for a server, or held
     std::chrono::microseconds has_server{};
+    std::size_t channels = 0;  // that it listens to, through the listener
     std::string statement;  // the last, cut to 200 bytes, as the client sent it
 };
 
@@ -57,7 +59,7 @@ struct server_row {
     std::string database;
     routing::backend_id backend{};
     std::string state;         // active, idle, login
-    std::string use;           // normal, guarded, migration
+    std::string use;           // normal, guarded, migration, listener
     std::uint64_t client = 0;  // client_row::id
     std::uint32_t pid = 0;
     std::string application_name;
@@ -105,6 +107,7 @@ struct worker_survey {
     std::vector<client_row> clients;
     std::vector<server_row> servers;
     std::vector<prepared_row> prepared;
+    std::map<std::string, std::size_t> listening;  // by database: channels that clients listen to through the listener
     std::size_t not_shown = 0;  // rows beyond survey_wish::most
 };
 

@@ -117,6 +117,15 @@ class worker final : public worker_port {
             pg_->console_answered(request, messages, last);
         });
     }
+    void channel_answered(channel_answer answer) override {
+        mail_->post([this, answer = std::move(answer)] { pg_->channel_answered(answer); });
+    }
+    void notified(std::string database, std::vector<notification> what) override {
+        mail_->post([this, database = std::move(database), what = std::move(what)] { pg_->notified(database, what); });
+    }
+    void channels_lost(std::string database) override {
+        mail_->post([this, database = std::move(database)] { pg_->channels_lost(database); });
+    }
     void rule_pools(pool_order order, std::string database) override {
         mail_->post([this, order, database = std::move(database)] {
             switch (order) {

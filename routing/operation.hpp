@@ -66,7 +66,7 @@ struct statement {
     bool local = false;       // SET LOCAL, set_config(..., true)
     bool to_default = false;  // SET x TO DEFAULT: like RESET x
     bool pins = false;        // leaves state in the server session that cannot be carried to another one:
-                              // temporary tables, WITH HOLD cursors, LISTEN, session advisory locks, SQL PREPARE,
+                              // temporary tables, WITH HOLD cursors, LISTEN, session advisory locks,
                               // LOAD, set_config() with arguments that are not constants
     bool by_query = false;    // SET: it is a SELECT of set_config(), which search_path may hide
     bool opaque = false;      // SET: what it sets cannot be told as text (an interval with its unit); it pins, too
@@ -80,7 +80,8 @@ struct statement {
     std::string command;      // PostgreSQL's own tag for "cannot execute %s in a read-only transaction"
     std::string name;         // setting (as the server spells it: "timezone"), savepoint, prepared statement; lower case
                               // unless quoted
-    std::string value;        // SET: what it sets, as set_config() takes it: of a list one text; "" otherwise
+    std::string value;        // SET: what it sets, as set_config() takes it: of a list one text. PREPARE of what only reads:
+                              // "read". EXECUTE with nothing but constants: "constants". "" otherwise
     std::uint32_t offset = 0; // where the statement stands in the text, in bytes; length 0: to its end
     std::uint32_t length = 0;
     friend bool operator==(statement const&, statement const&) = default;

@@ -38,6 +38,10 @@ bool passes_read_only(statement const& s, config::guard const& guard) {
             // A function that is not on the list runs where the server refuses to write, and is rolled back.
             return s.access < access::unknown ||
                    (s.access == access::unknown && guard.functions == config::function_policy::server);
+        case statement_kind::execute:
+            // A write, but where the session knows what was prepared.
+            return s.access == access::read ||
+                   (s.access == access::unknown && guard.functions == config::function_policy::server);
         case statement_kind::set:
             // A SELECT of set_config() may be one of anybody's set_config(), and is judged as such.
             if (s.access >= access::unknown &&
@@ -57,7 +61,6 @@ bool passes_read_only(statement const& s, config::guard const& guard) {
         case statement_kind::copy_in:
         case statement_kind::prepare_transaction:
         case statement_kind::listen:
-        case statement_kind::execute:
         case statement_kind::unknown:
             return false;
     }

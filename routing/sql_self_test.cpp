@@ -58,7 +58,7 @@ constexpr fixed statements[] = {
     {"SET LOCAL TIME ZONE 'UTC'", k::set, a::session, "SET", "timezone"},
     {"RESET TRANSACTION_READ_ONLY", k::set_transaction, a::session, "RESET", "transaction_read_only"},
     {"DISCARD TEMP", k::discard, a::session, "DISCARD TEMP", "TEMP"},
-    {"PREPARE p AS SELECT 1", k::prepare, a::session, "PREPARE", "p", "", true},
+    {"PREPARE p AS SELECT 1", k::prepare, a::session, "PREPARE", "p"},
     {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", k::declare_cursor, a::read, "DECLARE CURSOR", "c", "", true},
     {"MOVE 1 IN c", k::fetch, a::session, "MOVE", "c"},
     {"NOTIFY n", k::notify, a::write, "NOTIFY", "n"},

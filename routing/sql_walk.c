@@ -1233,7 +1233,8 @@ static void classify_explain(struct lull_sql_statement* out, const struct walk* 
     bool reads = out->access == LULL_READ;
     if (!runs) {
         out->pins = out->may_set = false;
-        if (!reads && !out->only_unlisted) out->access = LULL_UNKNOWN;
+        /* To plan what nobody knows may call anything, which is why EXECUTE stays a write. */
+        if (!reads && !out->only_unlisted && out->kind != LULL_EXECUTE) out->access = LULL_UNKNOWN;
         out->listed = LULL_READ;
     }
     if (!runs || out->kind == LULL_SELECT || out->kind == LULL_DECLARE_CURSOR || out->kind == LULL_EXECUTE)
@@ -1259,6 +1260,24 @@ static void classify_copy(struct lull_sql_statement* out, const struct walk* fre
         walk(&w, s->relation);
     }
     out->constants_matter = true;
+}
+
+/* Of the grammar's own, which nobody can shadow: TRUE is a cast to pg_catalog.bool. */
+static bool is_constant(const Node* n) {
+    if (nodeTag(n) == T_TypeCast) {
+        const TypeCast* cast = (const TypeCast*)n;
+        const List* names = cast->typeName->names;
+        if (list_length(names) != 2 || !same(string_at(names, 0), "pg_catalog")) return false;
+        n = cast->arg;
+    }
+    return nodeTag(n) == T_A_Const;
+}
+
+/* Arguments that call nothing of anybody's when they are read. */
+static bool only_constants(const List* params) {
+    for (int i = 0; i < list_length(params); ++i)
+        if (!is_constant(list_nth(params, i))) return false;
+    return true;
 }
 
 /* `fresh` is never written: it holds what a new walk starts with. A set_config() inside another statement is
@@ -1303,12 +1322,12 @@ static void classify(struct lull_sql_statement* out, const struct walk* fresh, N
             struct walk types = *fresh;
             classify(out, fresh, ((const PrepareStmt*)n)->query);
             walk(&types, ((const PrepareStmt*)n)->argtypes); /* EXECUTE reads its values as these do */
+            out->value = (out->only_unlisted ? out->listed : out->access) == LULL_READ ? "read" : "";
             if (out->access <= LULL_SESSION) set_command(out, "PREPARE", "");
             raise_to(&out->access, LULL_SESSION);
             raise_to(&out->listed, LULL_SESSION);
             out->kind = LULL_PREPARE;
             out->name = ((const PrepareStmt*)n)->name;
-            out->pins = true;
             out->constants_matter = true;
             return;
         }
@@ -1317,6 +1336,7 @@ static void classify(struct lull_sql_statement* out, const struct walk* fresh, N
             /* What was prepared is not known here: it may call what no rollback undoes. */
             is(out, LULL_EXECUTE, LULL_WRITE, "EXECUTE");
             out->name = ((const ExecuteStmt*)n)->name;
+            out->value = only_constants(((const ExecuteStmt*)n)->params) ? "constants" : "";
             walk(&w, ((const ExecuteStmt*)n)->params);
             if (w.denied) {
                 out->access = LULL_WRITE;
@@ -1340,7 +1360,10 @@ static void classify(struct lull_sql_statement* out, const struct walk* fresh, N
             struct walk w = *fresh;
             const Node* query = ((const CreateTableAsStmt*)n)->query;
             classify_ddl_by_object(out, n);
-            if (nodeTag(query) != T_ExecuteStmt) walk(&w, query);
+            if (nodeTag(query) != T_ExecuteStmt)
+                walk(&w, query);
+            else
+                out->name = ((const ExecuteStmt*)query)->name;
             copy_findings(out, &w);
             return;
         }

@@ -136,6 +136,16 @@ std::optional<backend_key_data> parse_backend_key_data(bytes body) noexcept {
     return message;
 }
 
+std::optional<notification> parse_notification_response(bytes body) noexcept {
+    reader in(body);
+    notification message{};
+    message.pid = in.int32();
+    message.channel = in.text();
+    message.payload = in.text();
+    if (!in.finished()) return std::nullopt;
+    return message;
+}
+
 std::optional<char> parse_ready_for_query(bytes body) noexcept {
     reader in(body);
     char const status = in.byte();
@@ -204,6 +214,11 @@ void write_authentication_sasl_final(std::string& out, std::string_view data) {
 
 void write_parameter_status(std::string& out, std::string_view name, std::string_view value) {
     writer(out, backend::parameter_status).text(name).text(value);
+}
+
+void write_notification_response(std::string& out, std::int32_t pid, std::string_view channel,
+                                 std::string_view payload) {
+    writer(out, backend::notification_response).int32(static_cast<std::uint32_t>(pid)).text(channel).text(payload);
 }
 
 void write_backend_key_data(std::string& out, std::int32_t pid, bytes secret) {

@@ -81,6 +81,12 @@ struct error_fields {
     }
 };
 
+struct notification {
+    std::int32_t pid;  // of the backend that notified
+    std::string_view channel;
+    std::string_view payload;
+};
+
 struct negotiate_protocol_version {
     std::uint32_t protocol;  // major << 16 | minor
     std::uint32_t unsupported_count;
@@ -90,6 +96,7 @@ struct negotiate_protocol_version {
 [[nodiscard]] std::optional<authentication> parse_authentication(bytes body) noexcept;
 [[nodiscard]] std::optional<parameter_status> parse_parameter_status(bytes body) noexcept;
 [[nodiscard]] std::optional<backend_key_data> parse_backend_key_data(bytes body) noexcept;
+[[nodiscard]] std::optional<notification> parse_notification_response(bytes body) noexcept;
 /// `idle`, `in_transaction` or `in_failed_transaction` (types.hpp).
 [[nodiscard]] std::optional<char> parse_ready_for_query(bytes body) noexcept;
 /// The tag.
@@ -111,6 +118,8 @@ void write_authentication_sasl_final(std::string& out, std::string_view data);
 void write_parameter_status(std::string& out, std::string_view name, std::string_view value);
 void write_backend_key_data(std::string& out, std::int32_t pid, bytes secret);
 void write_ready_for_query(std::string& out, char status);
+void write_notification_response(std::string& out, std::int32_t pid, std::string_view channel,
+                                 std::string_view payload);
 void write_command_complete(std::string& out, std::string_view tag);
 void write_empty_query_response(std::string& out);
 void write_parse_complete(std::string& out);

@@ -101,6 +101,10 @@ void try_backend(char type, bytes body) {
             if (auto const m = parse_authentication(body); m && m->code == authentication_code::sasl)
                 write_authentication_sasl(out, all_of(m->mechanisms));
             break;
+        case backend::notification_response:
+            if (auto const m = parse_notification_response(body))
+                write_notification_response(out, m->pid, m->channel, m->payload);
+            break;
         case backend::parameter_status:
             if (auto const m = parse_parameter_status(body)) write_parameter_status(out, m->name, m->value);
             break;

@@ -108,6 +108,22 @@ def lull(shared_lull, tables):
     shared_lull.open_all()
 
 
+@pytest.fixture(scope="module")
+def shared_one(cluster):
+    single = lull_module.Lull(cluster, lull_module.ONE)
+    try:
+        yield single.start()
+    finally:
+        single.remove()
+
+
+@pytest.fixture
+def one(shared_one, tables):
+    """The module's Lull with a single server connection, every site read_write, and the tables as at first."""
+    shared_one.open_all()
+    return shared_one
+
+
 @pytest.fixture
 def make_lull(cluster, tables):
     """Starts Lulls with a configuration of their own: make_lull({...changes...}, replicas=True, start=True)."""

@@ -9,7 +9,7 @@ from harness.escapes import INSERT, WRITE
 from harness.fingerprint import changes, fingerprint
 from harness.lull import Lull
 from harness.wait import wait_for
-from harness.wire import Closed, bind, copy_data, copy_done, errors, execute, message, parse, query, sync, tags
+from harness.wire import Closed, bind, copy_data, copy_done, errors, execute, message, parse, query, rows, sync, tags
 
 SUPERUSER_PASSWORD = "superuser-secret"
 LOGIN = {"app": APP_PASSWORD, "postgres": SUPERUSER_PASSWORD}
@@ -83,12 +83,52 @@ def test_sql_prepare_before(flip):
         client.query("PREPARE f AS SELECT sly()")
         client.query("PREPARE n AS SELECT nextval('counter')")
         client.query("PREPARE m AS SELECT pg_logical_emit_message(false, 'lull', 'x')")
+        client.query("PREPARE look AS SELECT count(*) > 0 FROM items WHERE id = $1")
         flip.seal()
         for name in ("w", "f", "n", "m"):
-            refused = errors(client.query(f"EXECUTE {name}"))
-            assert refused and refused[0]["C"] == "25006", name
-            for sql in (f"EXPLAIN ANALYZE EXECUTE {name}", "BEGIN", f"EXECUTE {name}", "COMMIT"):
+            for sql in (f"EXECUTE {name}", f"EXPLAIN ANALYZE EXECUTE {name}", f"EXPLAIN EXECUTE {name}"):
+                refused = errors(client.query(sql))
+                assert refused and refused[0]["C"] == "25006", sql
+            for sql in ("BEGIN", f"EXECUTE {name}", "COMMIT"):
                 client.query(sql)
+        assert client.one("EXECUTE look(1)") == "t"
+        assert errors(client.query("EXECUTE look(nextval('counter'))"))[0]["C"] == "25006"
+
+
+SWAP = """DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT p.name FROM pg_prepared_statements p WHERE p.name <> '' LOOP
+        EXECUTE format('DEALLOCATE %I', name);
+        EXECUTE format('PREPARE %I AS SELECT sly() AS n', name);
+    END LOOP;
+    PREPARE unseen AS SELECT sly() AS n;
+END $$"""
+
+
+@pytest.mark.parametrize("keeps", ["SELECT pg_advisory_lock(4711)", "BEGIN", None])
+def test_statements_that_a_function_has_put_under_known_names(flip, keeps):
+    """What was made by a way that Lull does not see is not run as what it knows under that name."""
+    look = "SELECT n FROM items WHERE id = 1"
+    with flip.wire() as client:
+        client.query("PREPARE look AS " + look)
+        client.ask(parse("s", look), sync())
+        if keeps:
+            client.query(keeps)
+        client.query("EXECUTE look")
+        client.ask(bind("", "s"), execute(), sync())
+        client.query(SWAP)
+        swapped = client.query("/* lull: primary */ SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%sly()%'")
+        if keeps == "BEGIN":
+            client.query("COMMIT")
+            client.query("BEGIN")
+            client.query(look)
+        # Where nothing keeps the client there, that server is nobody's any more: a DO has run in it.
+        assert (rows(swapped)[0][0] != "0") == bool(keeps)
+        flip.seal()
+        for _ in range(2):
+            assert rows(client.query("EXECUTE look")) == [("0",)]
+            assert rows(client.ask(bind("", "s"), execute(), sync())) == [("0",)]
+        assert errors(client.query("EXECUTE unseen"))[0]["C"] == "25006"
+        client.query("COMMIT")
 
 
 def test_temporary_function_made_before(flip, primary):

@@ -7,11 +7,9 @@ import pytest
 
 from harness import bench
 from harness.cluster import APP_PASSWORD
+from harness.lull import ONE
 from harness.wait import wait_for
 from harness.wire import bind, close, describe, errors, execute, parse, query, rows, shape, sync, tags
-
-# One worker and one server connection: whatever a client leaves behind, the next one would see.
-ONE = {"workers": 1, "clusters": {"main": {"pool_size": 1}}}
 
 
 def pid(client, lock=False):
@@ -535,82 +533,6 @@ def test_psycopg_prepares_on_many_clients(make_lull):
     assert connections[0].execute("SELECT sum(n) FROM items").fetchone() == (120,)
     for connection in connections:
         connection.close()
-
-
-# -- pinning -----------------------------------------------------------------------------------------------------------------------
-
-def test_temporary_tables_pin(make_lull):
-    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}})
-    with lull.wire() as a, lull.wire() as b:
-        a.query("CREATE TEMP TABLE mine (x int)")
-        for _ in range(3):
-            a.query("INSERT INTO mine VALUES (1)")
-            b.query("UPDATE items SET n = 1 WHERE id = 1")
-            assert errors(b.query("SELECT * FROM mine"))[0]["C"] == "42P01"
-        assert a.one("SELECT count(*) FROM mine") == "3"
-        a.close()
-        with lull.wire() as c:
-            for _ in range(4):
-                assert errors(c.query("SELECT * FROM mine FOR SHARE"))[0]["C"] == "42P01", "it went with its client"
-
-
-def test_discard_all_unpins(make_lull):
-    lull = make_lull(ONE)
-    with lull.wire() as a, lull.wire() as b:
-        a.query("CREATE TEMP TABLE mine (x int)")
-        b.send(query("UPDATE items SET n = 1 WHERE id = 1"))
-        assert b.quiet(0.1), "the only server is pinned"
-        a.query("DISCARD ALL")
-        assert tags(b.until("Z")) == ["UPDATE 1"]
-        assert errors(a.query("SELECT * FROM mine"))[0]["C"] == "42P01"
-
-
-def test_advisory_locks_pin(make_lull, primary):
-    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}})
-    with lull.wire() as a, lull.wire() as b:
-        a.query("SELECT pg_advisory_lock(42)")
-        b.query("UPDATE items SET n = 1 WHERE id = 1")
-        assert b.one("SELECT pg_try_advisory_lock(42)") == "f"
-        assert a.one("SELECT pg_advisory_unlock(42)") == "t", "it is still the session that has the lock"
-        a.query("SELECT pg_advisory_lock(43)")
-    wait_for(lambda: primary.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0, "gone with its client")
-
-
-def test_listen_pins_and_goes_with_its_client(make_lull, primary):
-    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}})
-    with lull.wire() as a, lull.wire() as b:
-        a.query("LISTEN news")
-        for _ in range(3):
-            b.query("UPDATE items SET n = 1 WHERE id = 1")
-        primary.sql("NOTIFY news, 'x'", db="shop")
-        assert a.readable(5)
-        assert a.receive().type == "A"
-        assert b.quiet(0.1)
-    with lull.wire() as c:
-        c.query("UPDATE items SET n = 1 WHERE id = 1")
-        primary.sql("NOTIFY news, 'y'", db="shop")
-        assert c.quiet(0.2), "a server with LISTEN was given to another client"
-
-
-def test_cursor_with_hold_pins(make_lull):
-    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}})
-    with lull.wire() as a, lull.wire() as b:
-        a.query("BEGIN")
-        a.query("DECLARE c CURSOR WITH HOLD FOR SELECT id FROM items ORDER BY id")
-        a.query("COMMIT")
-        for i in range(1, 4):
-            b.query("UPDATE items SET n = 1 WHERE id = 1")
-            assert a.one("FETCH 1 FROM c") == str(i)
-        assert errors(b.query("FETCH 1 FROM c"))[0]["C"] == "34000"
-
-
-def test_sql_prepare_pins(make_lull):
-    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}})
-    with lull.wire() as a, lull.wire() as b:
-        a.query("PREPARE p AS SELECT n FROM items WHERE id = $1")
-        b.query("UPDATE items SET n = 8 WHERE id = 1")
-        assert a.one("EXECUTE p(1)") == "8"
-        assert errors(b.query("EXECUTE p(1)"))[0]["C"] == "26000"
 
 
 def test_sequence_state_of_a_session(lull):

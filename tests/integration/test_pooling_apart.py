@@ -1,10 +1,8 @@
 """Transaction pooling keeps clients apart: what one has left on a server, or has as its own there, is never another's."""
 import pytest
 
+from harness.lull import ONE
 from harness.wire import close, errors, rows, sync
-
-# One worker and one server connection: whatever a client leaves behind, the next one would see.
-ONE = {"workers": 1, "clusters": {"main": {"pool_size": 1}}}
 
 
 @pytest.mark.parametrize("made", ["SELECT pg_advisory_lock(77)", "CREATE TEMP TABLE items (id int)"])

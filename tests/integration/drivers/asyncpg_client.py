@@ -13,8 +13,11 @@ async def step(name):
 
 async def main():
     tls = ssl.create_default_context(cafile=os.environ["CA"]) if os.environ["TLS"] == "1" else False
-    db = await asyncpg.connect(host="localhost", port=int(os.environ["PORT"]), user="app", password=os.environ["PASSWORD"],
+    def connect():
+        return asyncpg.connect(host="localhost", port=int(os.environ["PORT"]), user="app", password=os.environ["PASSWORD"],
                                database="shop", ssl=tls)
+
+    db = await connect()
 
     async def fails(sql, **more):
         try:
@@ -46,6 +49,17 @@ async def main():
         await db.copy_from_query("SELECT * FROM driver_rows WHERE driver = 'asyncpg'", output=rows)
     with open(os.environ["FOLDER"] + "/rows", "rb") as rows:
         assert len(rows.readlines()) == 1001
+    heard = asyncio.get_running_loop().create_future()
+
+    def hear(connection, pid, channel, payload):
+        heard.set_result((channel, payload))
+
+    await db.add_listener("asyncpg", hear)
+    speaker = await connect()
+    await speaker.execute("SELECT pg_notify('asyncpg', 'hello')")
+    assert await asyncio.wait_for(heard, 10) == ("asyncpg", "hello")
+    await speaker.close()
+    await db.remove_listener("asyncpg", hear)
     try:
         await asyncio.wait_for(db.execute("SELECT pg_sleep(30)"), 0.5)  # cancels by a CancelRequest
         raise AssertionError("not cancelled")

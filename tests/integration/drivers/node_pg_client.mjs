@@ -37,6 +37,15 @@ let text = '';
 await pipeline(db.query(copy.to("COPY (SELECT * FROM driver_rows WHERE driver = 'node-pg') TO STDOUT")),
   new Writable({ write(chunk, _, done) { text += chunk; done(); } }));
 assert.equal(text.split('\n').length - 1, 1001);
+const heard = new Promise((resolve) => db.once('notification', resolve));
+await db.query('LISTEN "node-pg"');
+const speaker = new pg.Client(options);
+await speaker.connect();
+await speaker.query("SELECT pg_notify('node-pg', 'hello')");
+const { channel, payload } = await heard;
+assert.deepEqual([channel, payload], ['node-pg', 'hello']);
+await speaker.end();
+await db.query('UNLISTEN *');
 const canceller = new pg.Client(options);
 setTimeout(() => canceller.cancel(db, db.activeQuery ?? db._activeQuery), 500);
 assert.equal(await fails('SELECT pg_sleep(30)'), '57014');

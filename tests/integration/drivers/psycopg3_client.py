@@ -50,6 +50,12 @@ with connection.cursor().copy("COPY driver_rows FROM STDIN") as copy:
         copy.write_row(("psycopg3", n))
 with connection.cursor().copy("COPY (SELECT * FROM driver_rows WHERE driver = 'psycopg3') TO STDOUT") as copy:
     assert len(list(copy.rows())) == 1001
+connection.execute("LISTEN psycopg3")
+with psycopg.connect(connection.info.dsn, password=os.environ["PASSWORD"], autocommit=True) as speaker:
+    speaker.execute("SELECT pg_notify('psycopg3', 'hello')")
+    heard = next(connection.notifies())
+    assert (heard.channel, heard.payload) == ("psycopg3", "hello")
+connection.execute("UNLISTEN *")
 threading.Timer(0.5, connection.cancel).start()
 assert fails("SELECT pg_sleep(30)") == "57014"
 step("restart")

@@ -58,6 +58,10 @@ def merge(base, change):
     return result
 
 
+# One worker and one server connection: whatever a client leaves behind, the next one would see.
+ONE = {"workers": 1, "clusters": {"main": {"pool_size": 1}}}
+
+
 class Lull:
     """`change` is laid over the usual configuration (see usual_config)."""
 

@@ -82,6 +82,21 @@ class pg_driver : private server_lender {
         keeping.reset();
         event([&](session_step& step) { core_.on_journaled(outcome, step); });
     }
+    /// The listener has answered.
+    void heard(std::string const& channel, channel_outcome outcome) {
+        event([&](session_step& step) { core_.on_channel(channel, outcome, step); });
+    }
+    void notified(std::string const& channel, std::string const& message) {
+        core_.on_notification(std::make_shared<notification_text>(notification_text{channel, message}));
+        tell_notifications();
+    }
+    void listener_lost() {
+        core_.on_channels_lost();
+        tell_notifications();
+    }
+    void tell_notifications() {
+        if (core_.may_tell(false)) event([&](session_step& step) { core_.tell_notifications(step); });
+    }
     void cancel() {
         event([&](session_step& step) { core_.on_cancel(step); });
     }

@@ -14,6 +14,7 @@ void own_a_temporary_table(scene& s) {
     s.client(query("create temp table mine (a int)"));
     s.link();
     s.server(complete("CREATE TABLE") + ready('I'));
+    s.keep_server();
     s.flip(routing::mode::sealed);
     (void)s.told();
     (void)s.sent(s.primary);

@@ -214,6 +214,7 @@ TEST_CASE("a client that keeps something in its session is not journaled: its re
             s.client(query("create temporary table t (a int)"));
             s.link();
             s.server(complete("CREATE TABLE") + ready('I'));
+            s.keep_server();
             (void)s.told();
             (void)s.sent(s.primary);
             seal(s, write_policy::journal);

@@ -30,6 +30,7 @@ void open_segment(scene& s) {
     s.client(query("/* lull: primary */ select pg_advisory_lock(1)"));
     s.link();
     s.server(rows({""}) + ready('I'));
+    s.keep_server();
     s.client(parse("a", "select 1") + bind_to("a") + execute() + flush());
     s.server(message('1') + message('2') + complete("SELECT 1"));
     (void)s.told();
@@ -228,6 +229,7 @@ TEST_CASE("a segment in which nothing has run yet ends at the flip, and the clie
         s.client(query("/* lull: primary */ select pg_advisory_lock(1)"));
         s.link();
         s.server(rows({""}) + ready('I'));
+        s.keep_server();
         s.client(parse("a", "select 1") + describe('S', "a") + flush());
         s.server(message('1') + message('t', std::string_view("\0\0", 2)) + row_description());
         (void)s.told();

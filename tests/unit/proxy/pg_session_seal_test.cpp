@@ -85,6 +85,7 @@ TEST_CASE("a COMMIT that meets our ROLLBACK at the deadline leaves no right to w
     s.client(query("create temp table mine (n int)"));  // pinned
     s.link();
     s.server(complete("CREATE TABLE") + ready('I'));
+    s.keep_server();
     s.client(query("begin") + query("insert into t values (1)"));
     s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
     s.flip(routing::mode::draining);
@@ -127,6 +128,7 @@ TEST_CASE("a held session that loses its server with what it kept there ends, an
     s.client(query("create temp table mine (n int)"));
     s.link();
     s.server(complete("CREATE TABLE") + ready('I'));
+    s.keep_server();
     s.world.site().writes = config::write_policy::hold;
     s.world.site().hold.max_count = 1;
     s.flip(routing::mode::sealed);
@@ -164,6 +166,7 @@ TEST_CASE("DISCARD ALL of a client with temporary tables gives its server up whi
         s.client(query("create temp table mine (n int)"));
         s.link();
         s.server(complete("CREATE TABLE") + ready('I'));
+        s.keep_server();
         s.flip(routing::mode::sealed);
         (void)s.told();
         (void)s.sent(s.primary);

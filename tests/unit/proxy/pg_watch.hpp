@@ -25,6 +25,7 @@ struct test_server {
     // Of the watch: what the bytes sent to it have made of it.
     std::string sent_part;
     std::map<std::string, std::string> statements;  // text by the server's name
+    std::map<std::string, std::string> prepared_by_sql;  // the PREPARE by its name
     bool read_only_block = false;
 };
 
@@ -72,6 +73,7 @@ class pg_watch {
                 std::string const name = text_at(m.body, at);
                 server.statements[name] = text_at(m.body, at);
             }
+            if (m.type == 'C') server.prepared_by_sql.erase(m.body.substr(1, m.body.find('\0', 1) - 1));
             if (m.type == 'B') {
                 (void)text_at(m.body, at);
                 std::string const name = text_at(m.body, at);
@@ -115,13 +117,25 @@ class pg_watch {
         if (routing::passes_read_only(s, guard)) return true;
         return guard.temporary_tables == config::temporary_policy::write && s.beside <= routing::access::session;
     }
+    /// EXECUTE of what was prepared on this server, and only reads.
+    bool is_read_of(test_server const& server, routing::statement const& s) const {
+        if (s.kind != routing::statement_kind::execute) return false;
+        auto const at = server.prepared_by_sql.find(s.name);
+        if (at == server.prepared_by_sql.end()) return false;
+        return world_.context().classifier.classify(at->second)->statements.front().value == "read";
+    }
     bool ours(std::string_view text) const { return text.find("lull") != std::string_view::npos; }
 
     void run(test_server& server, std::string const& text, bool simple, bool writes) {
         auto const op = world_.context().classifier.classify(text);
         bool const known = texts_.contains(text);
-        if (simple && known && ++sent_[text] > texts_[text] && text != "ROLLBACK")
+        // A PREPARE is, on each server that is to execute it.
+        routing::statement const first = op->statements.empty() ? routing::statement{} : op->statements.front();
+        bool const prepares = first.kind == routing::statement_kind::prepare;
+        if (simple && known && !prepares && ++sent_[text] > texts_[text] && text != "ROLLBACK")
             tell_("a statement is sent twice: " + text);
+        if (prepares) server.prepared_by_sql[first.name] = text;
+        bool const executes_read = is_read_of(server, first);
         bool const passes = routing::stores_nothing(*op) && world_.lets_pass();
         bool const subject = !passes && !migration_ && !writes && !world_.read_write() &&
                              server.state.role == routing::role::primary && server.state.status != 'E';
@@ -130,7 +144,7 @@ class pg_watch {
             using kind = routing::statement_kind;
             alone = alone && (s.kind == kind::set || s.kind == kind::reset || s.kind == kind::discard ||
                               s.kind == kind::deallocate || s.kind == kind::rollback);
-            if (subject && known && !may_pass(s) && !ours(text))
+            if (subject && known && !may_pass(s) && !executes_read && !ours(text))
                 tell_("a write reaches a primary while the site is read-only: " + text);
         }
         // (A segment from before the flip may still read: what only reads needs nothing around it.)

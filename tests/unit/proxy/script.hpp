@@ -72,8 +72,14 @@ class scene {
         test_server& s = driver.wish()->backend == the_replica ? replica
                          : driver.wish()->guarded              ? guarded
                                                                : primary;
+        s.state.generation = world.current().generation;  // a pool has no others
         driver.link(s);
         return s;
+    }
+    /// The server, asked what of that which keeps its client is left, says that all is.
+    void keep_server() {
+        (void)sent(primary);
+        server(complete("SELECT 1") + complete("SELECT 1") + ready('I'));
     }
     void flip(routing::mode to) {
         world.flip(to);

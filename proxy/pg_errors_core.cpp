@@ -1,0 +1,159 @@
+// Errors of servers: what each undoes of what its session and its server were thought to have.
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_session_core.hpp"
+
+namespace lull {
+
+namespace {
+
+bool is_begin_tag(std::string_view tag) {
+    return tag == "BEGIN" || tag == "START TRANSACTION";
+}
+
+}  // namespace
+
+/// The oldest debt has failed, and those behind it up to Sync are skipped: what they did to the names of
+/// statements has not happened.
+void pg_session_core::undo_names() {
+    owed_queue& owed = server_->owed;
+    std::size_t end = 0;
+    while (end < owed.size() && owed.at(end).kind != owed_kind::sync) ++end;
+    undo_portals(end);
+    // Where to put back what the unnamed statement was: behind these, something may have replaced it again.
+    prepared query_drops_it;
+    prepared* unnamed = &unnamed_;
+    for (std::size_t i = end; i < owed.size() && unnamed == &unnamed_; ++i) {
+        owed_reply& later = owed.at(i);
+        if (later.kind == owed_kind::query) unnamed = &query_drops_it;
+        if (later.kind == owed_kind::parse && !later.ours && later.name.empty()) unnamed = &later.before;
+    }
+    for (std::size_t i = end; i-- > 0;) {
+        owed_reply const& skipped = owed.at(i);
+        if (skipped.ours) continue;
+        bool const names = !skipped.name.empty();
+        if (names && skipped.before)
+            statements_[skipped.name] = skipped.before;  // a Close
+        else if (names)
+            statements_.erase(skipped.name);
+        else if (skipped.kind == owed_kind::close && skipped.before)
+            *unnamed = skipped.before;
+        else if (skipped.kind == owed_kind::parse)
+            *unnamed = i == 0 ? nullptr : skipped.before;  // dropped before the new one failed
+    }
+}
+
+/// "cached plan must not change result type": who prepares the text once more, as drivers then do, must not get what
+/// servers have. Which statement it was is not asked: preparing others anew, too, costs little.
+void pg_session_core::forget_stale_plans(owed_reply const& failed) {
+    if (auto const* portal = portals_.find(failed.portal ? failed.portal->name : std::string_view()))
+        context_.statements.forget(portal->statement);
+    for (auto const& [name, statement] : statements_)
+        if (statement->by_sql) context_.statements.forget(statement);
+}
+
+void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step& step) {
+    server_->copy_in = false;
+    auto const fields = pg::parse_error_fields(body);
+    auto const severity = fields && fields->severity_nonlocalized ? *fields->severity_nonlocalized
+                          : fields && fields->severity            ? *fields->severity
+                                                                  : std::string_view{};
+    if (severity == "FATAL" || severity == "PANIC") {
+        // The server ends this session, not the client's: told as an ERROR when the connection closes.
+        server_->ending = true;
+        server_fatal_.clear();
+        server_fatal_.append([&](std::string& out) {
+            pg::write_error_response(out, {.sqlstate = fields->sqlstate.value_or(pg::sqlstate::connection_failure),
+                                           .message = fields->message.value_or("the server ended the session"),
+                                           .detail = fields->detail.value_or(""),
+                                           .hint = fields->hint.value_or("")});
+        });
+        return;
+    }
+    owed_queue& owed = server_->owed;
+    if (owed.empty()) return;
+    bool const query = owed.front().kind == owed_kind::query || owed.front().kind == owed_kind::function_call;
+    if (query && owed.front().ours) {
+        own_query_failed(body, whole, step);
+        return;
+    }
+    error_seen_ = true;
+    count_error(fields, owed.front());
+    if (fields && fields->has_sqlstate(pg::sqlstate::feature_not_supported) && fields->routine == "RevalidateCachedQuery")
+        forget_stale_plans(owed.front());
+    // A statement that should be there is not: somebody has deallocated it under its name there.
+    if (fields && fields->has_sqlstate(pg::sqlstate::invalid_sql_statement_name) && !query &&
+        owed.front().text.empty())
+        server_->tainted = true;
+    if (!client_gone_) {
+        if (!owed.front().text.empty())
+            step.client.text(owed.front().text);
+        else if (statement_timed_out_ && fields && fields->has_sqlstate(pg::sqlstate::query_canceled))
+            tell_timed_out(step);
+        else
+            step.client.view(whole);
+    }
+    if (query) {
+        settle_front(true);
+        owed.front().failed = true;
+        return;
+    }
+    // PostgreSQL skips to Sync; what stood between is not answered.
+    undo_names();
+    bool front_began = false;
+    while (!owed.empty() && owed.front().kind != owed_kind::sync) {
+        settle_front(true);
+        front_began = front_began || (owed.front().kind == owed_kind::execute && owed.front().retag &&
+                                      is_begin_tag(owed.front().retag));
+        owed.pop();
+    }
+    if (front_began) {
+        // The BEGIN that was to make our block the client's has not run: the block is only ours again.
+        block_guarded_ = block_seen_ = false;
+        if (!owed.empty()) {
+            owed.front().idle_after = true;
+            send_own_query("ROLLBACK", step);
+        }
+    }
+    if (owed.empty() && segment_open_) discarding_ = true;  // its Sync has not come yet
+    wrap_open_ = wrap_open_ && segment_open_;
+}
+
+/// Something of ours went wrong: the settings of this client cannot be made, or our own transaction not
+/// begun.
+void pg_session_core::own_query_failed(pg::bytes body, pg::bytes whole, session_step& step) {
+    owed_reply& front = server_->owed.front();
+    front.failed = true;
+    if (!front.text.empty() || front.asks_pins) return;  // it had to fail, or may
+    if (front.parsed) {
+        // A PREPARE for the client's EXECUTE, which is next, fails for want of it, and is told why.
+        server_->statements.remove(front.parsed->id);
+        for (std::size_t i = 1; i < server_->owed.size(); ++i) {
+            owed_reply& next = server_->owed.at(i);
+            if (next.ours) continue;
+            if (next.text.empty()) next.text = pg::as_text(whole);
+            return;
+        }
+        return;
+    }
+    if (front.settings) {
+        server_->actual = context_.settings.none();
+        fail_next_.clear();
+        auto const fields = pg::parse_error_fields(body);
+        fail_next_.append([&](std::string& out) {
+            pg::write_error_response(
+                out, {.severity = started_ ? "ERROR" : "FATAL",
+                      .sqlstate = fields ? fields->sqlstate.value_or("XX000") : "XX000",
+                      .message = fields ? fields->message.value_or("") : "",
+                      .detail = fields ? fields->detail.value_or("") : "",
+                      .hint = "A setting of this session could not be made on another server connection."});
+        });
+        return;
+    }
+    // What follows it on the wire ran without it. Nothing of this server's can be trusted to be what we
+    // think.
+    step.discard = true;
+    on_server_lost("a transaction could not be begun or ended", step);
+}
+
+}  // namespace lull

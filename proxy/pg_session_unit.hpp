@@ -1,0 +1,49 @@
+// What a session takes from its client at a time: a Query, or a segment of the extended protocol. Values; they refer to
+// the client's bytes and live no longer than these.
+#pragma once
+
+#include "proxy/pg_prepared_core.hpp"
+#include "routing/policy.hpp"
+#include "routing/sql_classifier.hpp"
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace lull {
+
+/// A simple query that was understood, without the catalog, and had to wait; `facts` is how its text was read.
+struct judged_text {
+    std::shared_ptr<routing::operation const> op;
+    routing::text_facts facts;
+    std::size_t size = 0;  // of the message
+};
+
+struct unit_message {
+    char type = 0;
+    std::size_t offset = 0;
+    std::size_t size = 0;       // whole message
+    bool whole = false;         // all of it is here
+    bool of_statement = false;  // Describe, Close: not of a portal
+    prepared statement;         // Parse: what it defines; Bind, Execute, Describe: what it is about
+    std::string_view name;      // as far as servers know it
+};
+
+struct unit_plan {
+    std::vector<unit_message> messages;
+    bool closed = false;  // ends with Sync or Flush
+    bool wait = false;    // more bytes must come before it can be placed
+    routing::verdict verdict = routing::verdict::to_reader;
+    prepared offender;  // of the first write that may not run
+};
+
+struct refused_unit {
+    routing::operation const& what;
+    std::string_view text;  // empty: not all of it is here
+    std::size_t bytes;      // of the unit
+    bool whole;
+    unit_plan const* segment = nullptr;  // of the extended protocol
+};
+
+}  // namespace lull

@@ -1,0 +1,251 @@
+// SQL's PREPARE, EXECUTE and DEALLOCATE, whose names are those of the protocol's statements. What a client has
+// prepared is text, and is prepared again, under the same name, on whichever server an EXECUTE of it comes to. So
+// before a statement with such a name goes out, the server has to have under that name what the client has, or
+// nothing; then the server itself is the judge.
+#include "protocol/pg/backend.hpp"
+#include "protocol/pg/frontend.hpp"
+#include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_refusal_core.hpp"
+#include "proxy/pg_session_core.hpp"
+
+#include <set>
+
+namespace lull {
+
+using routing::statement_kind;
+
+namespace {
+
+std::string quoted_name(std::string_view name) {
+    std::string out = "\"";
+    for (char c : name) {
+        if (c == '"') out += c;
+        out += c;
+    }
+    return out + "\"";
+}
+
+/// A type by its OID (pg_type.dat): what drivers name when they Parse. Empty: another one.
+std::string_view type_name(std::uint32_t oid) {
+    switch (oid) {
+        case 0:
+        case 705:
+            return "unknown";
+        case 16:
+            return "bool";
+        case 17:
+            return "bytea";
+        case 20:
+            return "int8";
+        case 21:
+            return "int2";
+        case 23:
+            return "int4";
+        case 25:
+            return "text";
+        case 26:
+            return "oid";
+        case 114:
+            return "json";
+        case 700:
+            return "float4";
+        case 701:
+            return "float8";
+        case 1043:
+            return "varchar";
+        case 1082:
+            return "date";
+        case 1114:
+            return "timestamp";
+        case 1184:
+            return "timestamptz";
+        case 1700:
+            return "numeric";
+        case 2950:
+            return "uuid";
+        case 3802:
+            return "jsonb";
+        default:
+            return {};
+    }
+}
+
+}  // namespace
+
+bool pg_session_core::uses_name(statement_kind kind) {
+    return kind == statement_kind::prepare || kind == statement_kind::execute ||
+           kind == statement_kind::deallocate || kind == statement_kind::explain || kind == statement_kind::ddl;
+}
+
+/// Close of what is not there is no error (manual, "Extended Query").
+void pg_session_core::close_name(std::string_view name, session_step& step) {
+    prepared const was = server_->statements.named(name);
+    if (was) server_->statements.remove(was->id);
+    step.server.write([&](std::string& out) { pg::write_close(out, pg::target_kind::statement, name); });
+    owed_reply& owed = server_->owed.push(owed_kind::close);
+    owed.ours = true;
+    owed.parsed = was;
+}
+
+/// What is under way may yet fail, and names then mean what they did before.
+bool pg_session_core::names_are_open() const {
+    if (!server_) return false;
+    for (std::size_t i = 0; i < server_->owed.size(); ++i)
+        if (!server_->owed.at(i).name.empty()) return true;
+    return false;
+}
+
+/// What executing it is: EXECUTE with no more than constants is what was prepared. Of others nobody knows.
+std::shared_ptr<routing::operation const> pg_session_core::execution_of(
+    std::shared_ptr<routing::operation const> const& op) {
+    if (op->statements.size() != 1) return op;
+    routing::statement const& s = op->statements.front();
+    if (s.kind != statement_kind::execute || s.value.empty()) return op;
+    auto const at = statements_.find(s.name);
+    return at != statements_.end() && at->second->by_sql ? as_read_now(at->second)->operation : op;
+}
+
+std::shared_ptr<routing::operation const> pg_session_core::execution_of(routing::operation const& prepare) const {
+    auto made = std::make_shared<routing::operation>(prepare);
+    routing::statement& s = made->statements.front();
+    bool const reads = s.value == "read";
+    s.kind = statement_kind::execute;
+    if (s.access <= routing::access::session) s.command = "EXECUTE";
+    if (reads && s.access == routing::access::session) s.access = routing::access::read;
+    if (reads) s.listed = routing::access::read;
+    s.value.clear();
+    s.offset = s.length = 0;
+    s.beside = routing::access::write;  // by its text, it goes nowhere else
+    made->has_targets = false;
+    made->access = s.access;
+    return made;
+}
+
+void pg_session_core::keep_prepared() {
+    pins_.add(pin::prepared);
+    made_state_ = true;
+}
+
+/// An ErrorResponse, or nothing.
+std::string pg_session_core::refuses_to_prepare(routing::statement const& s, std::size_t bytes) const {
+    std::string out;
+    if (statements_.contains(s.name))
+        pg::write_error_response(out, {.sqlstate = pg::sqlstate::duplicate_prepared_statement,
+                                       .message = "prepared statement \"" + s.name + "\" already exists"});
+    else if (statements_.size() >= limits().max_prepared_statements)
+        pg::write_error_response(out, {.sqlstate = pg::sqlstate::program_limit_exceeded,
+                                       .message = "too many prepared statements",
+                                       .hint = "The limit of one client is limits.max_prepared_statements."});
+    else if (bytes > limits().max_statement_bytes)
+        pg::write_error_response(out, {.sqlstate = pg::sqlstate::program_limit_exceeded,
+                                       .message = "statement is longer than the limit of the proxy",
+                                       .hint = "The limit is limits.max_statement_bytes."});
+    return out;
+}
+
+/// Null: it stays where it is, and so does its client, for servers may know it by another name than is read here, or read
+/// it otherwise by now than when it was parsed.
+prepared pg_session_core::sql_prepared(routing::statement const& s, std::string_view text) {
+    auto const op = context_.classifier.classify(text, text_facts());
+    bool const same = op->statements.size() == 1 && op->statements.front().kind == statement_kind::prepare &&
+                      op->statements.front().name == s.name;
+    if (same && is_certain_name(s.name))
+        return context_.statements.intern_sql(s.name, text, reading_context(), execution_of(*op));
+    keep_prepared();
+    return nullptr;
+}
+
+/// For EXECUTE: a statement that the client has prepared with Parse. Null: its types have no names here.
+prepared pg_session_core::as_sql(std::string_view name, prepared const& statement) {
+    if (statement->by_sql) return statement;
+    std::string sql = "PREPARE " + quoted_name(name);
+    for (std::size_t i = 0; i + 4 <= statement->types.size(); i += 4) {
+        std::uint32_t oid = 0;
+        for (std::size_t j = 0; j < 4; ++j) oid = oid << 8 | static_cast<unsigned char>(statement->types[i + j]);
+        std::string_view const type = type_name(oid);
+        if (type.empty()) return nullptr;
+        sql.append(i == 0 ? "(" : ",").append(type);
+    }
+    if (!statement->types.empty()) sql += ')';
+    sql.append(" AS ").append(statement->text);
+    return context_.statements.intern_sql(name, sql, reading_context(), statement->operation);
+}
+
+/// The server has under this name what the client has, or nothing.
+void pg_session_core::put_in_place(std::string_view name, session_step& step) {
+    if (!is_certain_name(name)) return;
+    auto const at = statements_.find(std::string(name));
+    prepared const wanted = at == statements_.end() ? nullptr : as_sql(name, at->second);
+    if (wanted && server_->statements.has(wanted->id)) return server_->statements.use(wanted->id);
+    // Read as things are now, its text may be another, and even several.
+    routing::text_facts const now = text_facts();
+    bool const same = wanted && (now == routing::text_facts{} ||
+                                 context_.classifier.classify(wanted->text, now)->why != routing::why::encoding);
+    if (same)
+        make_by_sql(wanted, step);
+    else
+        clear_name(name, step);
+}
+
+/// What the client has not prepared it cannot execute, also where others have, or their functions, of which nobody
+/// knows. On a server that is its own, nobody else has.
+void pg_session_core::clear_name(std::string_view name, session_step& step) {
+    if (!pins_ || server_->statements.named(name) || server_->doubtful.named(name)) close_name(name, step);
+}
+
+void pg_session_core::make_by_sql(prepared const& statement, session_step& step) {
+    close_name(statement->server_name, step);
+    make_room(step);
+    server_->statements.add(statement);
+    if (!segment_open_) {
+        send_own_query(statement->text, step).parsed = statement;
+        return;
+    }
+    portals_.drop_unnamed();
+    prepared const maker = own_statement(statement->text);
+    ensure_prepared(maker, step);
+    step.server.write([&](std::string& out) {
+        static constexpr std::string_view no_parameters("\0\0\0\0\0\0", 6);
+        pg::write_bind_renamed(out, {}, maker->server_name, pg::as_bytes(no_parameters));
+        pg::write_execute(out, {});
+    });
+    server_->owed.push(owed_kind::bind).ours = true;
+    owed_reply& owed = server_->owed.push(owed_kind::execute);
+    owed.ours = true;
+    owed.parsed = statement;
+}
+
+/// A statement that names another is about to go out. (A PREPARE alone is begin_prepare's.)
+void pg_session_core::put_in_place(routing::statement const& s, session_step& step) {
+    if (!uses_name(s) || s.kind == statement_kind::prepare) return;
+    if (s.kind == statement_kind::deallocate && statements_.contains(s.name)) return;  // it does not go out
+    put_in_place(s.name, step);
+}
+
+/// The client's PREPARE of this is about to go out, also where the server has just that: it is to be read as things are now.
+void pg_session_core::begin_prepare(prepared const& what, session_step& step) {
+    std::string const& name = what->server_name;
+    // While the site is closed it must not fail for what has come there unseen, and leave that to be executed in its place.
+    if (!read_write() || server_->statements.named(name) || server_->doubtful.named(name)) close_name(name, step);
+    make_room(step);
+    server_->statements.add(what);
+}
+
+/// Before a Query goes out.
+void pg_session_core::note_names(routing::operation const& op, session_step& step) {
+    if (op.statements.size() == 1) return put_in_place(op.statements.front(), step);
+    std::set<std::string_view> placed;
+    for (routing::statement const& s : op.statements) {
+        if (!uses_name(s)) continue;
+        // What it means further on is what the text itself has made of it.
+        if (placed.insert(s.name).second) put_in_place(s.name, step);
+        // How far a text of several has come when it fails nobody knows: its names stay with their server.
+        if (s.kind == statement_kind::prepare) keep_prepared();
+        if (s.kind != statement_kind::deallocate) continue;
+        server_->tainted = true;
+        if (prepared const gone = server_->statements.named(s.name)) server_->statements.remove(gone->id);
+        statements_.erase(s.name);
+    }
+}
+
+}  // namespace lull

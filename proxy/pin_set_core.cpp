@@ -1,0 +1,93 @@
+#include "proxy/pin_set_core.hpp"
+
+namespace lull {
+
+using routing::statement_kind;
+
+namespace {
+
+constexpr pin all[] = {pin::mode,   pin::temporary, pin::cursor,   pin::lock,   pin::hidden_lock,
+                       pin::listen, pin::prepared,  pin::settings, pin::library, pin::code};
+
+char const* name_of(pin what) {
+    switch (what) {
+        case pin::mode:
+            return "pool mode";
+        case pin::temporary:
+            return "temporary table";
+        case pin::cursor:
+            return "cursor with hold";
+        case pin::lock:
+            return "advisory lock";
+        case pin::hidden_lock:
+            return "";
+        case pin::listen:
+            return "LISTEN";
+        case pin::prepared:
+            return "PREPARE that cannot be carried";
+        case pin::settings:
+            return "settings that cannot be carried";
+        case pin::library:
+            return "LOAD";
+        case pin::code:
+            return "what its code may have left";
+    }
+    return "";
+}
+
+bool can_be_asked(pin what) {
+    switch (what) {
+        case pin::temporary:
+        case pin::cursor:
+        case pin::lock:
+        case pin::hidden_lock:
+            return true;
+        case pin::mode:
+        case pin::listen:
+        case pin::prepared:
+        case pin::settings:
+        case pin::library:
+        case pin::code:
+            return false;
+    }
+    return false;
+}
+
+}  // namespace
+
+void pin_set::add(routing::statement const& s) {
+    if (s.may_set) add(pin::settings);
+    bool const makes = s.kind == statement_kind::ddl || s.command == "SELECT INTO";
+    bool const cursor = s.kind == statement_kind::declare_cursor;
+    if (makes) add(pin::temporary);
+    if (cursor) add(pin::cursor);
+    if (makes || cursor)
+        add(pin::hidden_lock);  // by a function that its query calls
+    else if (s.kind == statement_kind::listen)
+        add(pin::listen);
+    else if (s.kind == statement_kind::set || s.kind == statement_kind::reset)
+        add(pin::settings);
+    else if (s.kind == statement_kind::utility)
+        add(pin::library);
+    else
+        add(pin::lock);
+}
+
+bool pin_set::askable() const {
+    for (pin what : all)
+        if (has(what) && !can_be_asked(what)) return false;
+    return bits_ != 0;
+}
+
+std::string pin_set::text() const {
+    std::string out;
+    for (pin what : all) {
+        std::string_view const name = name_of(what);
+        if (!has(what) || name.empty()) continue;
+        if (!out.empty()) out += ", ";
+        out += name;
+    }
+    return out;
+}
+
+}  // namespace lull

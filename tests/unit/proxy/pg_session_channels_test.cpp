@@ -1,0 +1,327 @@
+// LISTEN and NOTIFY through the listener that clients share.
+#include "tests/unit/proxy/script.hpp"
+
+using namespace lull;
+using namespace lull::wire;
+
+namespace {
+
+class recorder final : public channel_port {
+  public:
+    void listen(std::string const&, std::string const& channel, std::uint64_t ticket) override {
+        asked = channel;
+        last = ticket;
+    }
+    void unlisten(std::string const&, std::string const& channel) override { ended += channel + " "; }
+    std::string asked;
+    std::string ended;
+    std::uint64_t last = 0;
+};
+
+std::string note(std::string const& channel, std::string const& payload) {
+    std::string out;
+    pg::write_notification_response(out, 77, channel, payload);
+    return out;
+}
+
+/// A client whose worker has a listener.
+class listening_scene {
+  public:
+    explicit listening_scene(cutter how) : s(how) {
+        s.world.context().channels = &book;
+        s.replica.state.reported = s.primary.state.reported = s.guarded.state.reported =
+            s.world.context().settings.with(s.world.context().settings.none(), "client_encoding", "UTF8");
+        s.client(query("select 1"));
+        s.link();
+        (void)s.sent(s.replica);
+        s.server(rows({"1"}) + ready('I'));
+        (void)s.told();
+    }
+    void answer(channel_outcome outcome) {
+        std::string const channel = std::exchange(port.asked, {});
+        for (auto client : book.answered("shop", channel, port.last, outcome)) {
+            CHECK(client == s.driver.core().identity().key_pid);
+            s.driver.heard(channel, outcome);
+        }
+    }
+    /// The primary says what it says to the statement that stands for LISTEN.
+    void pass(char status = 'I', std::string const& before = {}) {
+        s.server(before + complete("RESET") + ready(status));
+    }
+    void listen(std::string const& channel) {
+        s.client(query("listen " + channel));
+        answer(channel_outcome::listening);
+        s.link();
+        (void)s.sent(s.primary);
+        pass();
+        CHECK(s.told() == "C(LISTEN) Z(I) ");
+    }
+    bool hears(std::string const& channel) {
+        s.driver.notified(channel, note(channel, "x"));
+        return !s.told().empty();
+    }
+
+    recorder port;
+    channel_book book{port};
+    scene s;
+};
+
+template <class Story>
+void tell_of_listening(Story&& story) {
+    for (std::size_t at = 0; at < 40; ++at) {
+        CAPTURE(at);
+        listening_scene l(cutter{at});
+        story(l);
+    }
+    listening_scene l(cutter{0, true});
+    story(l);
+}
+
+}  // namespace
+
+TEST_CASE("LISTEN is answered when the listener hears, and keeps no server") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("listen news"));
+        CHECK(l.port.asked == "news");
+        CHECK(!l.s.driver.wish());
+        CHECK(l.s.told() == "");
+        l.answer(channel_outcome::listening);
+        CHECK(&l.s.link() == &l.s.primary);
+        CHECK(l.s.sent(l.s.primary) == "Q(RESET lull.nothing;) ");
+        CHECK_FALSE(l.hears("news"));
+        l.pass();
+        // What was told before the answer is behind it.
+        CHECK(l.s.told() == "C(LISTEN) Z(I) ");
+        l.s.driver.tell_notifications();
+        CHECK(l.s.told() != "");
+        CHECK_FALSE(l.s.driver.linked());
+        CHECK_FALSE(l.s.driver.core().pinned());
+        CHECK(l.s.driver.core().channels() == 1);
+        CHECK(l.hears("news"));
+        CHECK_FALSE(l.hears("other"));
+        l.s.driver.gone();
+        CHECK(l.port.ended == "news ");
+    });
+}
+
+TEST_CASE("in the extended protocol, too, and of several in one text") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(parse("", "listen a") + bind_to("") + execute() + wire::sync());
+        l.answer(channel_outcome::listening);
+        l.s.link();
+        CHECK(has(l.s.sent(l.s.primary), "RESET lull.nothing"));
+        l.s.server(message('1') + message('1') + message('2') + complete("RESET") + ready('I'));
+        CHECK(l.s.told() == "1 2 C(LISTEN) Z(I) ");
+        CHECK(l.hears("a"));
+
+        l.s.client(query("listen b; listen c"));
+        l.answer(channel_outcome::listening);
+        l.answer(channel_outcome::listening);
+        l.s.link();
+        CHECK(l.s.sent(l.s.primary) == "Q(RESET lull.nothing;RESET lull.nothing;) ");
+        l.s.server(complete("RESET") + complete("RESET") + ready('I'));
+        CHECK(l.s.told() == "C(LISTEN) C(LISTEN) Z(I) ");
+        CHECK(l.hears("b"));
+        CHECK(l.hears("c"));
+    });
+}
+
+TEST_CASE("in a block LISTEN counts from COMMIT, with what was notified meanwhile") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("begin"));
+        l.s.client(query("listen news"));
+        l.answer(channel_outcome::listening);
+        l.s.link();
+        CHECK(l.s.sent(l.s.primary) == "Q(BEGIN) Q(RESET lull.nothing;) ");
+        l.pass('T', complete("BEGIN") + ready('T'));
+        CHECK(l.s.told() == "C(BEGIN) Z(T) C(LISTEN) Z(T) ");
+        CHECK_FALSE(l.hears("news"));
+        l.s.client(query("commit"));
+        l.s.server(complete("COMMIT") + ready('I'));
+        CHECK(l.s.told() == "C(COMMIT) Z(I) ");
+        l.s.driver.tell_notifications();
+        CHECK(l.s.told() != "");
+    });
+}
+
+TEST_CASE("a block that is rolled back has not listened") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("begin"));
+        l.s.client(query("listen news"));
+        l.answer(channel_outcome::listening);
+        l.s.link();
+        l.pass('T', complete("BEGIN") + ready('T'));
+        l.s.client(query("rollback"));
+        l.s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(l.port.ended == "news ");
+        (void)l.s.told();
+        CHECK_FALSE(l.hears("news"));
+    });
+}
+
+TEST_CASE("a client in a block is told behind its end") {
+    tell_of_listening([](listening_scene& l) {
+        l.listen("news");
+        l.s.client(query("begin"));
+        l.s.client(query("update t set a = 1"));
+        l.s.link();
+        l.s.server(complete("BEGIN") + ready('T') + complete("UPDATE 1") + ready('T'));
+        (void)l.s.told();
+        CHECK_FALSE(l.hears("news"));
+        l.s.client(query("rollback"));
+        CHECK_FALSE(l.hears("news"));
+        l.s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(l.s.told() == "C(ROLLBACK) Z(I) ");
+        l.s.driver.tell_notifications();
+        std::string const told = l.s.told();
+        CHECK(told.find('A') != told.rfind('A'));
+    });
+}
+
+TEST_CASE("UNLISTEN, of one and of all, ends it with its transaction") {
+    for (std::string const how : {"unlisten news", "unlisten *", "discard all"})
+        tell_of_listening([&](listening_scene& l) {
+            l.listen("news");
+            l.s.client(query(how));
+            l.s.link();
+            CHECK(l.hears("news") == false);
+            l.s.server(complete("X") + ready('I'));
+            (void)l.s.told();
+            CHECK(l.port.ended == "news ");
+            CHECK_FALSE(l.hears("news"));
+        });
+}
+
+TEST_CASE("where the listener cannot be used, LISTEN keeps a server as it always did") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("listen news"));
+        l.answer(channel_outcome::unavailable);
+        l.s.link();
+        CHECK(l.s.sent(l.s.primary) == "Q(listen news) ");
+        l.s.server(complete("LISTEN") + ready('I'));
+        CHECK(l.s.told() == "C(LISTEN) Z(I) ");
+        CHECK(l.s.driver.core().pinned());
+        l.s.server(note("news", "own"));
+        CHECK(l.s.told() != "");
+    });
+}
+
+TEST_CASE("as drivers prepare it, in a segment whose first part was flushed and answered") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(parse("s", "listen a") + describe('S', "s") + flush());
+        l.s.link();
+        (void)l.s.sent(l.s.primary);
+        l.s.server(message('1') + message('t', std::string_view("\0\0", 2)) + message('n'));
+        (void)l.s.told();
+        l.s.client(bind_to("s") + execute() + wire::sync());
+        CHECK(l.port.asked == "a");
+        l.answer(channel_outcome::listening);
+        CHECK(has(l.s.sent(l.s.primary), "RESET lull.nothing"));
+        l.s.server(message('1') + message('2') + complete("RESET") + ready('I'));
+        CHECK(l.s.told() == "2 C(LISTEN) Z(I) ");
+        CHECK_FALSE(l.s.driver.linked());
+        CHECK(l.hears("a"));
+    });
+}
+
+TEST_CASE("a server that was kept for LISTEN is not behind UNLISTEN") {
+    for (bool const again : {false, true}) {
+        CAPTURE(again);
+        listening_scene l(cutter{0, true});
+        l.s.client(query("listen a"));
+        l.answer(channel_outcome::unavailable);
+        l.s.link();
+        l.s.server(complete("LISTEN") + ready('I'));
+        CHECK(l.s.driver.core().pins().text() == "LISTEN");
+        l.s.client(query("begin") + query("unlisten *") + (again ? query("listen a") : std::string()) + query("commit"));
+        l.s.server(complete("BEGIN") + ready('T') + complete("UNLISTEN") + ready('T') +
+                   (again ? complete("LISTEN") + ready('T') : std::string()) + complete("COMMIT") + ready('I'));
+        CHECK(l.s.driver.core().pinned() == again);
+        CHECK((l.s.driver.linked() != nullptr) == again);
+    }
+}
+
+TEST_CASE("too many channels are an ordinary error, in a block as well") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("listen news"));
+        l.answer(channel_outcome::full);
+        CHECK(has(l.s.told(), "54000"));
+        CHECK(l.s.driver.core().status() == 'I');
+        l.s.client(parse("", "listen news") + bind_to("") + execute() + wire::sync());
+        l.answer(channel_outcome::full);
+        l.s.link();
+        (void)l.s.sent(l.s.primary);
+        l.s.server(message('1') + message('1') + message('2') + error("3B001", "no") + ready('I'));
+        CHECK(has(l.s.told(), "54000"));
+    });
+}
+
+TEST_CASE("a session that may have missed something ends, but not within a transaction") {
+    tell_of_listening([](listening_scene& l) {
+        l.listen("news");
+        l.s.client(query("begin"));
+        l.s.client(query("update t set a = 1"));
+        l.s.link();
+        l.s.server(complete("BEGIN") + ready('T') + complete("UPDATE 1") + ready('T'));
+        (void)l.s.told();
+        l.s.driver.listener_lost();
+        CHECK(l.s.told() == "");
+        l.s.client(query("commit"));
+        l.s.server(complete("COMMIT") + ready('I'));
+        CHECK(l.s.told() == "C(COMMIT) Z(I) ");
+        l.s.driver.tell_notifications();
+        CHECK(has(l.s.told(), "57P01"));
+        CHECK(l.s.driver.closed());
+    });
+}
+
+TEST_CASE("what waits for a client is bounded") {
+    listening_scene l(cutter{});
+    l.s.world.configured().limits.max_notification_bytes = 16 * 1024;
+    l.s.flip(routing::mode::read_write);
+    l.listen("news");
+    l.s.client(query("begin"));
+    for (int i = 0; i < 3; ++i) l.s.driver.notified("news", note("news", std::string(8000, 'x')));
+    l.s.client(query("rollback"));
+    CHECK(has(l.s.told(), "C(ROLLBACK) Z(I)"));
+    l.s.driver.tell_notifications();
+    CHECK(has(l.s.told(), "too many notifications"));
+    CHECK(l.s.driver.closed());
+}
+
+TEST_CASE("a notification of a server that is shared is nobody's") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("update t set a = 1"));
+        l.s.link();
+        (void)l.s.sent(l.s.primary);
+        l.s.server(complete("UPDATE 1") + note("left", "by a function") + ready('I'));
+        CHECK(l.s.told() == "C(UPDATE 1) Z(I) ");
+    });
+}
+
+TEST_CASE("who keeps a server hears of it what he has asked it for, and no more") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("listen news"));
+        l.answer(channel_outcome::unavailable);
+        l.s.link();
+        l.s.server(complete("LISTEN") + ready('I'));
+        (void)l.s.told();
+        l.s.server(note("left", "by a function"));
+        CHECK(l.s.told() == "");
+        l.s.server(note("news", "own"));
+        CHECK(l.s.told() != "");
+    });
+}
+
+TEST_CASE("who loses the server that listened for him is told at once") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("listen news"));
+        l.answer(channel_outcome::unavailable);
+        l.s.link();
+        l.s.server(complete("LISTEN") + ready('I'));
+        (void)l.s.told();
+        l.s.driver.lose();
+        CHECK(has(l.s.told(), "08006"));
+        CHECK(l.s.driver.closed());
+    });
+}

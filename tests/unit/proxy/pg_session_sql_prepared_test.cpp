@@ -1,0 +1,356 @@
+// PREPARE, EXECUTE and DEALLOCATE of clients that share servers.
+#include "tests/unit/proxy/script.hpp"
+
+using namespace lull;
+using namespace lull::wire;
+
+TEST_CASE("what was prepared in SQL is prepared again on another server, and keeps none") {
+    tell([](scene& s) {
+        s.client(query("prepare p as update t set a = $1"));
+        s.link();
+        CHECK(s.sent(s.primary) == "Q(prepare p as update t set a = $1) ");
+        s.server(complete("PREPARE") + ready('I'));
+        CHECK(s.told() == "C(PREPARE) Z(I) ");
+        CHECK_FALSE(s.driver.core().pinned());
+        s.client(query("execute p(1)"));
+        s.link();
+        CHECK(s.sent(s.primary) == "Q(execute p(1)) ");
+        s.server(complete("UPDATE 1") + ready('I'));
+        (void)s.told();
+        s.primary.state.statements.clear();  // another one
+        s.client(query("execute p(2)"));
+        s.link();
+        CHECK(s.sent(s.primary) == "C(Sp) Q(prepare p as update t set a = $1) Q(execute p(2)) ");
+        s.server(message('3') + complete("PREPARE") + ready('I') + complete("UPDATE 1") + ready('I'));
+        CHECK(s.told() == "C(UPDATE 1) Z(I) ");
+    });
+}
+
+TEST_CASE("a name that somebody else has left on a server means nothing to others") {
+    tell([](scene& s) {
+        s.primary.state.statements.add(s.world.context().statements.intern_sql(
+            "p", "prepare p as select 1", "", s.world.context().classifier.classify("execute p")));
+        s.client(query("execute p"));
+        s.link();
+        CHECK(s.sent(s.primary) == "C(Sp) Q(execute p) ");
+        s.server(message('3') + error("26000", "prepared statement \"p\" does not exist") + ready('I'));
+        CHECK(has(s.told(), "26000"));
+        s.client(query("prepare p as select 2"));
+        s.link();
+        CHECK(s.sent(s.primary) == "Q(prepare p as select 2) ");
+        s.server(complete("PREPARE") + ready('I'));
+        CHECK(s.told() == "C(PREPARE) Z(I) ");
+        s.client(query("prepare p as select 3"));
+        if (s.driver.wish()) s.link();
+        CHECK(has(s.told(), "42P05"));
+    });
+}
+
+TEST_CASE("EXECUTE goes where its statement would") {
+    tell([](scene& s) {
+        s.client(query("prepare p as select 1"));
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(complete("PREPARE") + ready('I'));
+        (void)s.told();
+        s.client(query("execute p"));
+        CHECK(&s.link() == &s.replica);
+        CHECK(s.sent(s.replica) == "C(Sp) Q(prepare p as select 1) Q(execute p) ");
+        s.server(message('3') + complete("PREPARE") + ready('I') + rows({"1"}) + ready('I'));
+        CHECK(has(s.told(), "Z(I)"));
+        s.client(query("execute nothing"));
+        CHECK(&s.link() == &s.primary);
+        (void)s.sent(s.primary);
+        s.server(message('3') + error("26000", "none") + ready('I'));
+        (void)s.told();
+    });
+}
+
+TEST_CASE("a write that was prepared in SQL is refused while the site is sealed") {
+    tell([](scene& s) {
+        s.client(query("prepare p as update t set a = 1"));
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(complete("PREPARE") + ready('I'));
+        (void)s.told();
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.client(query("execute p"));
+        CHECK(!s.driver.wish());
+        CHECK(has(s.told(), "25006"));
+    });
+}
+
+TEST_CASE("what can no longer be prepared is told as the answer to EXECUTE, once") {
+    tell([](scene& s) {
+        s.client(query("prepare p as update t set a = $1"));
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(complete("PREPARE") + ready('I'));
+        (void)s.told();
+        s.primary.state.statements.clear();
+        s.client(query("execute p(2)"));
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(message('3') + error("42P01", "gone") + ready('I') + error("26000", "none") + ready('I'));
+        std::string const told = s.told();
+        CHECK(has(told, "42P01"));
+        CHECK(lacks(told, "26000"));
+        CHECK(s.primary.state.statements.size() == 0);
+    });
+}
+
+TEST_CASE("a PREPARE that fails has not been") {
+    tell([](scene& s) {
+        for (std::string const& asked :
+             {query("prepare p as select nowhere"), parse("", "prepare p as select nowhere") + bind_to("") + execute() +
+                                                        wire::sync()}) {
+            s.client(asked);
+            s.link();
+            bool const extended = asked.front() == 'P';
+            (void)s.sent(s.primary);
+            s.server((extended ? message('1') + message('2') : std::string()) + error("42703", "nowhere") + ready('I'));
+            CHECK(has(s.told(), "42703"));
+            CHECK(s.primary.state.statements.named("p") == nullptr);
+        }
+        s.client(query("prepare p as select 1"));
+        s.link();
+        CHECK(s.sent(s.primary) == "Q(prepare p as select 1) ");
+        s.server(complete("PREPARE") + ready('I'));
+        CHECK(s.told() == "C(PREPARE) Z(I) ");
+    });
+}
+
+TEST_CASE("a read that was prepared in SQL is answered while the site is sealed") {
+    tell([](scene& s) {
+        s.client(query("prepare p as select a from t where a = $1"));
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(complete("PREPARE") + ready('I'));
+        (void)s.told();
+        s.seal_on_primary();
+        s.client(query("execute p(-1)"));
+        CHECK(&s.link() == &s.guarded);
+        CHECK(s.sent(s.guarded) ==
+              "Q(BEGIN READ ONLY;SELECT 1) C(Sp) Q(prepare p as select a from t where a = $1) Q(execute p(-1)) Q(ROLLBACK) ");
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T') + message('3') + complete("PREPARE") + ready('T') +
+                 rows({"-1"}) + ready('T') + complete("ROLLBACK") + ready('I'));
+        CHECK(has(s.told(), "Z(I)"));
+    });
+}
+
+TEST_CASE("what nobody has seen being prepared is refused while the site is sealed") {
+    tell([](scene& s) {
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        for (char const* text : {"execute p", "explain execute p", "explain analyze execute p"}) {
+            s.client(query(text));
+            CHECK(!s.driver.wish());
+            CHECK(has(s.told(), "25006"));
+        }
+    });
+}
+
+TEST_CASE("on a server from before, what is executed while the site is sealed is made anew") {
+    // A function may have put something else under the names that are known.
+    tell([](scene& s) {
+        s.client(query("create temp table m (a int)"));
+        s.link();
+        s.server(complete("CREATE TABLE") + ready('I'));
+        s.keep_server();
+        s.client(query("prepare p as select a from t"));
+        s.server(complete("PREPARE") + ready('I'));
+        s.client(parse("s", "select a from t") + wire::sync());
+        s.server(message('1') + ready('I'));
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.client(query("execute p"));
+        CHECK(s.sent(s.primary) ==
+              "Q(BEGIN READ ONLY;SELECT 1) C(Sp) Q(prepare p as select a from t) Q(execute p) Q(ROLLBACK) ");
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T') + message('3') + complete("PREPARE") + ready('T') +
+                 rows({"1"}) + ready('T') + complete("ROLLBACK") + ready('I'));
+        CHECK(has(s.told(), "Z(I)"));
+        s.client(bind_to("s") + execute() + wire::sync());
+        CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) C(Slull_2) P(lull_2,select a from t) B(,lull_2) E() S "
+                                   "Q(ROLLBACK) ");
+    });
+}
+
+TEST_CASE("what is executed there and nobody knows is made anew behind the beginning of our transaction") {
+    tell([](scene& s) {
+        s.client(query("create temp table m (a int)"));
+        s.link();
+        s.server(complete("CREATE TABLE") + ready('I'));
+        s.keep_server();
+        s.client(query("prepare p as select a from of_nobody_knows_what"));
+        s.server(complete("PREPARE") + ready('I'));
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.client(query("execute p"));
+        CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T'));
+        CHECK(s.sent(s.primary) == "C(Sp) Q(prepare p as select a from of_nobody_knows_what) Q(execute p) Q(ROLLBACK) ");
+    });
+}
+
+TEST_CASE("on a standby, too, what is executed while the site is sealed is made anew") {
+    tell([](scene& s) {
+        s.client(query("prepare p as select 1"));
+        s.link();
+        s.server(complete("PREPARE") + ready('I'));
+        s.client(query("execute p"));
+        CHECK(&s.link() == &s.replica);
+        s.server(message('3') + complete("PREPARE") + ready('I') + rows({"1"}) + ready('I'));
+        (void)s.told();
+        (void)s.sent(s.replica);
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.client(query("execute p"));
+        CHECK(&s.link() == &s.replica);
+        CHECK(s.sent(s.replica) == "C(Sp) Q(prepare p as select 1) Q(execute p) ");
+    });
+}
+
+TEST_CASE("a name that servers may cut or fold otherwise is not carried, and not executed while the site is sealed") {
+    tell([](scene& s) {
+        s.client(query("prepare \"p\xc3\xa9\" as select 1"));
+        s.link();
+        CHECK(s.sent(s.primary) == "Q(prepare \"p\xc3\xa9\" as select 1) ");
+        s.server(complete("PREPARE") + ready('I'));
+        (void)s.told();
+        CHECK(s.driver.core().pinned());
+        s.client(query("execute \"p\xc3\xa9\""));
+        CHECK(s.sent(s.primary) == "Q(execute \"p\xc3\xa9\") ");
+        s.server(rows({"1"}) + ready('I'));
+        (void)s.told();
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.client(query("execute \"p\xc3\xa9\""));
+        CHECK(has(s.told(), "25006"));
+        CHECK(s.sent(s.primary) == "");
+    });
+}
+
+TEST_CASE("nobody executes what Lull has prepared for others") {
+    tell([](scene& s) {
+        for (char const* text : {"execute lull_1", "explain execute lull_1", "select 1; execute lull_1"}) {
+            s.client(query(text));
+            CHECK(!s.driver.wish());
+            CHECK(has(s.told(), "42939"));
+        }
+    });
+}
+
+TEST_CASE("on a standby also in a segment that is from the window before") {
+    tell([](scene& s) {
+        s.client(query("prepare p as select 1"));
+        s.link();
+        s.server(complete("PREPARE") + ready('I'));
+        auto const flip = [&](routing::mode to, std::uint64_t epoch) {
+            s.world.adopt({.mode = to, .epoch = routing::epoch{epoch}, .generation = 1});
+            s.driver.snapshot();
+        };
+        flip(routing::mode::sealed, 1);
+        (void)s.told();
+        s.client(bind_to("p") + execute() + flush());
+        CHECK(&s.link() == &s.replica);
+        s.server(message('3') + message('1') + message('2') + complete("PREPARE") + message('2') + complete("SELECT 1"));
+        flip(routing::mode::read_write, 1);
+        s.client(parse("", "select f()") + bind_to("") + execute() + flush());
+        (void)s.sent(s.replica);
+        s.server(message('1') + message('2') + complete("SELECT 1"));
+        flip(routing::mode::sealed, 2);
+        s.client(bind_to("p") + execute() + wire::sync());
+        CHECK(has(s.sent(s.replica), "C(Sp) "));
+    });
+}
+
+TEST_CASE("while the site is closed a PREPARE replaces what has come under its name unseen") {
+    tell([](scene& s) {
+        s.client(query("prepare p as select 1; select 2"));
+        s.link();
+        s.server(message('3') + complete("PREPARE") + rows({"2"}) + ready('I'));
+        (void)s.told();
+        (void)s.sent(s.primary);
+        CHECK(s.driver.core().pinned());
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.client(parse("", "prepare p as select 3") + bind_to("") + execute() + wire::sync());
+        CHECK(has(s.sent(s.primary), " C(Sp) E() S Q(ROLLBACK) "));
+    });
+}
+
+TEST_CASE("a PREPARE that is executed under another reading than it was parsed by is not carried") {
+    tell([](scene& s) {
+        s.client(query("begin"));
+        s.client(parse("w", "prepare p as select '\\' || a from t") + bind_to("w") + wire::sync());
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(complete("BEGIN") + ready('T') + message('1') + message('2') + ready('T'));
+        s.client(query("set standard_conforming_strings to off"));
+        s.server(complete("SET") + parameter("standard_conforming_strings", "off") + ready('T'));
+        s.client(execute() + wire::sync());
+        s.server(complete("PREPARE") + ready('T'));
+        s.client(query("commit"));
+        s.server(complete("COMMIT") + ready('I'));
+        (void)s.told();
+        CHECK(s.driver.core().pinned());
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.client(query("execute p"));
+        CHECK(has(s.told(), "25006"));
+    });
+}
+
+TEST_CASE("in a text of several a name is put in place once, ahead of what the text makes of it") {
+    tell([](scene& s) {
+        s.client(query("prepare p as select 1"));
+        s.link();
+        s.server(complete("PREPARE") + ready('I'));
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.client(query("deallocate p; prepare p as select 2; execute p"));
+        s.link();
+        CHECK(s.sent(s.primary) == "Q(deallocate p; prepare p as select 2; execute p) ");
+        s.server(complete("DEALLOCATE") + complete("PREPARE") + rows({"2"}) + ready('I'));
+        (void)s.told();
+        CHECK(s.driver.core().pinned());
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.client(query("execute p"));
+        CHECK(has(s.told(), "25006"));
+    });
+}
+
+TEST_CASE("EXECUTE behind what may still change its name waits, and is judged by what came of it") {
+    tell([](scene& s) {
+        s.client(query("prepare p as select nowhere") + query("execute p"));
+        s.link();
+        CHECK(s.sent(s.primary) == "Q(prepare p as select nowhere) ");
+        s.server(error("42703", "nowhere") + ready('I'));
+        CHECK(has(s.told(), "42703"));
+        if (s.driver.wish()) s.link();
+        CHECK(s.sent(s.primary) == "C(Sp) Q(execute p) ");
+        CHECK(s.driver.core().writes());
+        s.server(message('3') + error("26000", "none") + ready('I'));
+        CHECK(has(s.told(), "26000"));
+    });
+}
+
+TEST_CASE("EXECUTE on the primary is waited for as a write, whatever it is known to be") {
+    tell([](scene& s) {
+        s.world.set_replica_healthy(false);
+        s.client(query("prepare p as select 1"));
+        s.link();
+        s.server(complete("PREPARE") + ready('I'));
+        s.client(query("execute p"));
+        s.link();
+        CHECK(s.driver.core().writes());
+        s.server(rows({"1"}) + ready('I'));
+        CHECK(!s.driver.core().writes());
+    });
+}
