@@ -39,7 +39,7 @@ std::string blockers(overview const& all, std::string const& database) {
                            c.statement);
     }
     if (found.size() > most_named) out += fmt::format("\nand {} more", found.size() - most_named);
-    if (out.empty()) out = "server connections that are being opened or cancelled";
+    if (out.empty()) out = "server connections that are being opened or cancelled, or are kept until their site is open";
     return out;
 }
 

@@ -72,7 +72,7 @@ void pg_client::follow(session_step& step) {
         pg_server& server = *server_;
         server_ = nullptr;
         server.unlink();
-        server.pool().lost(server, {});
+        server.pool().discard(server);
     }
     if (step.cancel_server && server_) server_->cancel();
     note_writer();

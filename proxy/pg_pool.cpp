@@ -12,6 +12,7 @@
 
 #include <mutex>
 #include <tuple>
+#include <utility>
 
 namespace lull {
 
@@ -36,6 +37,8 @@ pool_core::server name_of(pg_server& server) {
 pool_core::client name_of(pg_client& client) {
     return reinterpret_cast<pool_core::client>(&client);
 }
+constexpr std::chrono::seconds slow{1};
+
 pg_server& server_of(pool_core::server name) {
     return *reinterpret_cast<pg_server*>(name);
 }
@@ -110,6 +113,7 @@ void pg_pool::open_one() {
     auto made = std::make_unique<pg_server>(*this);
     pg_server& server = *made;
     servers_.emplace(&server, std::move(made));
+    if (unguarded(server)) service_.writer_changed(key_.site, true);  // until it is opened or lost
     // From the loop: a connection that fails at once must not call back into the one who asks.
     boost::asio::post(service_.io(), [this, &server] {
         if (servers_.contains(&server)) server.connect();
@@ -123,11 +127,19 @@ void pg_pool::cancel(pg_client& client) {
 void pg_pool::opened(pg_server& server) {
     core_.opened();
     service_.context().stats.of(key_.backend).connect.add(service_.context().now - server.opened_at());
-    release(server);
+    bool const counted = unguarded(server);
+    release(server);  // first: should it leave at once, that is counted before its login is not any more
+    if (counted) service_.writer_changed(key_.site, false);
 }
 
 void pg_pool::release(pg_server& server) {
     if (server.cancelling()) return;  // not for anybody before the signal has arrived
+    if (parked_.contains(&server)) return;
+    if (unguarded(server) && service_.snapshot().of(key_.site).mode != routing::mode::read_write) {
+        // It may have something temporary that nobody knows of. While draining its end is waited for.
+        if (service_.snapshot().of(key_.site).mode == routing::mode::draining) return lost(server, {});
+        return park(server);
+    }
     bool const old = server.state().generation != generation() && key_.use != pool_use::migration;
     bool const aged = service_.context().now - server.opened_at() > sizes_.lifetime;
     if (old || aged || server.outdated() || service_.paused(key_.database)) {
@@ -145,18 +157,62 @@ void pg_pool::close_idle(pool_core::server name) {
     lost(server_of(name), {});
 }
 
-void pg_pool::lost(pg_server& server, std::string error) {
+/// Its login or its end can write: it was begun while the site was open, and is on the primary.
+bool pg_pool::unguarded(pg_server& server) const {
+    return key_.use == pool_use::normal && server.state().role == routing::role::primary && server.begun_open();
+}
+
+/// It does not count in the pool's size any more: readers get in while it waits.
+void pg_pool::park(pg_server& server) {
     auto const at = servers_.find(&server);
     if (at == servers_.end()) return;
+    parked_.emplace(&server, std::move(at->second));
+    servers_.erase(at);
+    server.resume_reading();
+    if (core_.gone(name_of(server), false, most(), true)) open_one();
+}
+
+void pg_pool::discard(pg_server& server) {
+    bool const open = service_.snapshot().of(key_.site).mode == routing::mode::read_write;
+    if (open || !unguarded(server) || !server.state().clean()) return lost(server, {});
+    park(server);
+}
+
+void pg_pool::dismiss(std::unique_ptr<pg_server> server) {
+    pg_server& last = *server;
+    if (!unguarded(last) || !last.state().clean() || !last.leave()) return bury(std::move(server));
+    leaving_.emplace(&last, leaving{std::move(server), service_.context().now});
+    service_.writer_changed(key_.site, true);
+}
+
+/// What of it is on the stack unwinds first.
+void pg_pool::bury(std::unique_ptr<pg_server> dead) {
+    dead->retire();
+    boost::asio::post(service_.io(), [dead = std::shared_ptr<pg_server>(std::move(dead))] {});
+}
+
+void pg_pool::end_leaving(pg_server& server) {
+    auto const at = leaving_.find(&server);
+    if (at == leaving_.end()) return;
+    bury(std::move(at->second.server));
+    leaving_.erase(at);
+    service_.writer_changed(key_.site, false);
+}
+
+void pg_pool::lost(pg_server& server, std::string error) {
+    auto const at = servers_.find(&server);
+    if (at == servers_.end()) {
+        if (auto parked = parked_.extract(&server)) return bury(std::move(parked.mapped()));
+        return end_leaving(server);
+    }
     bool const opening = !error.empty();
     if (opening) ++service_.context().stats.of(key_.backend).failures;
     // Closed by us in the middle of something: the server learns of it when it is done.
     if (!server.opening() && !server.state().clean()) service_.note_broken(server);
-    server.retire();
+    if (opening && unguarded(server)) service_.writer_changed(key_.site, false);
     std::unique_ptr<pg_server> last = std::move(at->second);
     servers_.erase(at);
-    // What of it is on the stack unwinds first.
-    boost::asio::post(service_.io(), [dead = std::shared_ptr<pg_server>(std::move(last))] {});
+    dismiss(std::move(last));
     bool const retry = error.empty();
     if (core_.gone(name_of(server), opening, most(), retry)) open_one();
     if (!retry) fail_waiting(error);
@@ -187,11 +243,37 @@ void pg_pool::fail_waiting(std::string const& error) {
 void pg_pool::add_pids(std::vector<std::uint32_t>& to) const {
     for (auto const& [server, owner] : servers_)
         if (server->state().pid != 0) to.push_back(static_cast<std::uint32_t>(server->state().pid));
+    for (auto const& [server, owner] : parked_) to.push_back(static_cast<std::uint32_t>(server->state().pid));
+    for (auto const& [server, one] : leaving_) to.push_back(static_cast<std::uint32_t>(server->state().pid));
+}
+
+std::size_t pg_pool::unsettled(std::vector<writer>& slow_ones) const {
+    std::size_t count = 0;
+    routing::instant const now = service_.context().now;
+    auto const look = [&](pg_server& server, routing::instant since, char const* state) {
+        ++count;
+        if (now - since < slow) return;
+        writer w;
+        w.protocol = "postgres";
+        w.server_pid = static_cast<std::uint32_t>(server.state().pid);
+        w.database = key_.database;
+        w.user = key_.user;
+        w.state = state;
+        w.since = wall_of(since, now);
+        slow_ones.push_back(std::move(w));
+    };
+    for (auto const& [server, owner] : servers_)
+        if (server->opening() && unguarded(*server)) look(*server, server->opened_at(), "logging in");
+    for (auto const& [server, one] : leaving_) look(*server, one.since, "ending its session");
+    return count;
 }
 
 void pg_pool::set_snapshot() {
+    bool const open = service_.snapshot().of(key_.site).mode == routing::mode::read_write;
     for (pool_core::server name : core_.idle_since(routing::instant::max()))
-        if (server_of(name).state().generation != generation()) close_idle(name);
+        if (server_of(name).state().generation != generation() || (!open && unguarded(server_of(name)))) close_idle(name);
+    if (!open) return;
+    for (auto& [server, owner] : std::exchange(parked_, {})) dismiss(std::move(owner));
 }
 
 void pg_pool::close_idle_ones() {
@@ -235,12 +317,20 @@ void pg_pool::tick() {
         if (server->opening() && now - server->opened_at() > service_.limits().connect_timeout)
             stuck.push_back(server);
     for (pg_server* server : stuck) {
+        if (server->logging_in()) service_.note_broken(*server);
         std::string error;
         pg::write_error_response(error,
                                  {.severity = "FATAL",
                                   .sqlstate = pg::sqlstate::sqlclient_unable_to_establish_sqlconnection,
                                   .message = "connecting to the server timed out"});
         lost(*server, error);
+    }
+    stuck.clear();
+    for (auto const& [server, one] : leaving_)
+        if (now - one.since > service_.limits().connect_timeout) stuck.push_back(server);
+    for (pg_server* server : stuck) {
+        service_.note_broken(*server);
+        end_leaving(*server);
     }
     for (pool_core::server name : core_.idle_since(now - sizes_.idle_timeout)) close_idle(name);
     for (pool_core::server name : core_.idle_since(routing::instant::max()))

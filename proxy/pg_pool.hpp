@@ -3,6 +3,7 @@
 
 #include "proxy/pg_login_core.hpp"
 #include "proxy/pool_core.hpp"
+#include "proxy/ports.hpp"
 #include "routing/snapshot.hpp"
 
 #include <compare>
@@ -39,6 +40,9 @@ class pg_pool {
     /// Back and clean.
     void release(pg_server& server);
     void opened(pg_server& server);
+    /// Not for anybody any more. While the site is closed it stays all the same, for the end of a session drops what it
+    /// has made that is temporary, and with it what is permanent and depends on it: until the site is open again.
+    void discard(pg_server& server);
     /// The connection is no more; `error`, if not empty, is why it never was.
     void lost(pg_server& server, std::string error);
 
@@ -57,12 +61,16 @@ class pg_pool {
     pg_service& service() { return service_; }
     std::uint64_t generation() const;
     std::size_t open() const { return core_.open(); }
+    /// Servers where something of before the flip may be committing without a client, by what runs at a login or at the
+    /// end of a session: not sealed before there are none. `slow` gets a line for each that takes long.
+    std::size_t unsettled(std::vector<writer>& slow) const;
     void add_pids(std::vector<std::uint32_t>& to) const;
     server_credentials const& credentials() const { return credentials_; }
     void remember(pg::scram_keys const& keys);
     template <class Visit>
     void each_server(Visit&& visit) const {
         for (auto const& [server, owner] : servers_) visit(*server);
+        for (auto const& [server, owner] : parked_) visit(*server);
     }
 
   private:
@@ -71,6 +79,11 @@ class pg_pool {
     void give(pool_core::granted const& grant);
     void close_idle(pool_core::server name);
     void fail_waiting(std::string const& error);
+    bool unguarded(pg_server& server) const;
+    void park(pg_server& server);
+    void dismiss(std::unique_ptr<pg_server> server);
+    void bury(std::unique_ptr<pg_server> dead);
+    void end_leaving(pg_server& server);
 
     pg_service& service_;
     pool_key const key_;
@@ -88,6 +101,12 @@ class pg_pool {
         config::milliseconds query_wait{std::chrono::minutes(2)};
     } sizes_;
     std::unordered_map<pg_server*, std::unique_ptr<pg_server>> servers_;
+    std::unordered_map<pg_server*, std::unique_ptr<pg_server>> parked_;  // nobody's, until the site is open
+    struct leaving {
+        std::unique_ptr<pg_server> server;
+        routing::instant since;
+    };
+    std::unordered_map<pg_server*, leaving> leaving_;  // the pool has closed them, the server is not through with them
 };
 
 }  // namespace lull

@@ -2,6 +2,7 @@
 
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frame.hpp"
+#include "protocol/pg/frontend.hpp"
 #include "protocol/pg/sqlstate.hpp"
 #include "proxy/log.hpp"
 #include "proxy/pg_cancel.hpp"
@@ -36,6 +37,7 @@ std::string failure(std::string_view sqlstate, std::string const& message, std::
 pg_server::pg_server(pg_pool& pool)
     : pool_(pool),
       service_(pool.service()),
+      begun_open_(service_.snapshot().of(pool.key().site).mode == routing::mode::read_write),
       since_(service_.context().now),
       alive_(std::make_shared<bool>(true)) {
     routing::backend const& backend = service_.snapshot().of(pool.key().backend);
@@ -242,8 +244,20 @@ std::size_t pg_server::on_bytes(std::span<std::byte const> in) {
         }
         return used;
     }
+    if (stage_ == stage::leaving) return in.size();
     if (client_) return client_->on_server_bytes(in);
     return on_idle_bytes(in);
+}
+
+bool pg_server::leave() {
+    if (!socket_ || stage_ != stage::ready) return false;
+    stage_ = stage::leaving;
+    client_ = nullptr;
+    gather out;  // not the one of the event that this is a part of
+    out.write(pg::write_terminate);
+    send(out);
+    resume_reading();
+    return true;
 }
 
 /// Nobody has asked it anything: a change of its configuration may be told, all else ends it.
@@ -270,6 +284,10 @@ std::size_t pg_server::on_idle_bytes(std::span<std::byte const> in) {
 
 void pg_server::lose(std::string_view why) {
     if (stage_ == stage::closed) return;
+    if (stage_ == stage::leaving) {
+        stage_ = stage::closed;
+        return pool_.lost(*this, {});
+    }
     bool const was_ready = stage_ == stage::ready;
     if (was_ready && client_ && client_->session() && client_->session()->at_work_unguarded())
         service_.note_broken(*this);

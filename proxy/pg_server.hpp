@@ -49,6 +49,9 @@ class pg_server final : public socket_events {
     void hold_until_canceled(std::shared_ptr<void> receipt);
     /// What the kernel still holds for it is not sent any more once it is closed.
     void drop_unsent();
+    /// Says goodbye and waits for the server's end, which is pool.lost(): what its session still does there, such as
+    /// dropping what is temporary, is over then. False: there is nobody to wait for.
+    bool leave();
     /// Out of its pool; to be deleted when the stack has unwound.
     void retire() {
         stage_ = stage::closed;
@@ -57,7 +60,11 @@ class pg_server final : public socket_events {
     /// Not for another client after the one that has it.
     void outdate() { outdated_ = true; }
     bool outdated() const { return outdated_; }
-    bool opening() const { return stage_ != stage::ready; }
+    bool opening() const { return stage_ < stage::ready; }
+    /// The server may be running what it runs at a login, and has not told its pid yet.
+    bool logging_in() const { return stage_ == stage::login; }
+    /// It was begun while clients could write.
+    bool begun_open() const { return begun_open_; }
     routing::instant opened_at() const { return since_; }
     /// Where it goes, of the addresses of its server's name; null: not known yet.
     socket_address const* address() const {
@@ -68,7 +75,7 @@ class pg_server final : public socket_events {
     void on_writable() override;
 
   private:
-    enum class stage : std::uint8_t { resolving, connecting, login, ready, closed };
+    enum class stage : std::uint8_t { resolving, connecting, login, ready, leaving, closed };
     void connect_next();
     void fail(std::string const& why, std::string_view sqlstate, std::string_view hint = {});
     void read();
@@ -97,6 +104,7 @@ class pg_server final : public socket_events {
     bool paused_ = false;
     bool reading_ = false;
     bool outdated_ = false;
+    bool const begun_open_;
     bool cancelling_ = false;
     std::vector<std::shared_ptr<void>> receipts_;  // of those who have asked for it
     routing::instant since_;

@@ -232,7 +232,8 @@ void pg_service::note_broken(pg_server& server) {
     pool_key const& key = server.pool().key();
     pg_server_state const& state = server.state();
     // Guarded sessions cannot write, the migration may.
-    if (key.use != pool_use::normal || state.role != routing::role::primary || state.pid == 0) return;
+    if (key.use != pool_use::normal || state.role != routing::role::primary) return;
+    if (state.pid == 0 && !server.logging_in()) return;
     server.drop_unsent();
     note_broken(key.site, static_cast<std::uint32_t>(state.pid), key.user, key.database);
 }
@@ -384,6 +385,8 @@ void pg_service::add_load(std::vector<site_load>& sites) {
         site_load& load = sites[static_cast<std::size_t>(key.site)];
         pool->add_pids(load.server_pids);
         if (key.use == pool_use::migration) pool->add_pids(load.migration_pids);
+        if (snapshot().of(key.site).mode != routing::mode::read_write) load.writers += pool->unsettled(load.longest);
+        if (load.longest.size() > most_listed) load.longest.resize(most_listed);
     }
     for (pg_client* client : busy_) {
         if (auto const* replication = client->replication(); replication && replication->server_pid() != 0)

@@ -114,7 +114,9 @@ void pg_session_core::wind_down(session_step& step) {
         send_own_query("ROLLBACK", step).ends_alone = true;
         return;
     }
-    if (identity_.pool_mode == config::pool_mode::session && !identity_.migration && !server_->tainted) {
+    // To drop what is temporary is a write while the site is closed: a server from before the flip is given up as it is.
+    bool const from_before = !read_write() && server_->role == routing::role::primary && !wish_.guarded;
+    if (identity_.pool_mode == config::pool_mode::session && !identity_.migration && !server_->tainted && !from_before) {
         if (!resetting_) {
             resetting_ = true;
             send_own_query("DISCARD ALL", step);
@@ -124,7 +126,8 @@ void pg_session_core::wind_down(session_step& step) {
         server_->actual = context_.settings.none();
         pins_.clear();
     }
-    bool const used_up = pins_ || server_->tainted;
+    bool const given_up = from_before && identity_.pool_mode == config::pool_mode::session && !identity_.migration;
+    bool const used_up = pins_ || server_->tainted || given_up;
     unlink();
     (used_up ? step.discard : step.release) = true;
 }
@@ -172,6 +175,7 @@ void pg_session_core::on_snapshot(session_step& step) {
     note_flip();
     if (client_gone_) return;
     report_mode(step);
+    if (blocked_ == blocked::welcome) return on_choose_again(step);
     if (blocked_ == blocked::server && started_) {
         // What it waits for was chosen under another mode; choose again. The driver drops the old wish.
         blocked_ = blocked::no;

@@ -13,7 +13,7 @@ namespace lull::routing {
 
 /// A server session that was lost in the middle of something: the server may still carry that out.
 struct broken_session {
-    std::uint32_t pid = 0;
+    std::uint32_t pid = 0;  // 0: not known, it was lost while it logged in
     instant at{};     // when it was lost; the backend began before that, another one with this pid after it
     std::string who;  // one line
     friend bool operator==(broken_session const&, broken_session const&) = default;

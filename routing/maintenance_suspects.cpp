@@ -17,6 +17,10 @@ constexpr std::ptrdiff_t max_marks = 200;
 
 void maintenance::take_broken(std::vector<broken_session> const& more) {
     for (auto const& b : more) {
+        if (b.pid == 0) {  // it was lost before it told: found among all of Lull's, by its age
+            leftovers_before_ = at_.now;
+            continue;
+        }
         if (broken_.size() < max_broken) {
             broken_.push_back(b);
         } else {

@@ -60,7 +60,6 @@ def seal(lull):
                 if last:
                     raise
                 lull.off()
-    wait_for(lambda: not lull.cluster.primary.sql("SELECT 1 FROM pg_class WHERE relname = 'probe'", db="shop"), "its table has gone", 15)
 
 
 def both(client, sql):
