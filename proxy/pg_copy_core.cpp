@@ -11,13 +11,14 @@ namespace lull {
 void pg_session_core::begin_copy() {
     owed_queue& owed = server_->owed;
     bool ended = false;
-    if (!owed.empty() && owed.front().kind == owed_kind::query) ended = owed.front().copy_ended;
-    if (!owed.empty() && owed.front().kind == owed_kind::execute) {
+    owed_kind const what = owed.empty() ? owed_kind::local : owed.front().kind;
+    if (what == owed_kind::query || what == owed_kind::execute) {
         for (std::size_t i = 0; i < owed.size() && !ended; ++i) {
             owed_kind const kind = owed.at(i).kind;
             ended = owed.at(i).copy_ended || (i > 0 && kind != owed_kind::sync && kind != owed_kind::local);
         }
-        if (owed.drop_syncs_of_copy() > 0 && !ended) segment_open_ = true;
+        bool const dropped = owed.drop_syncs_of_copy() > 0;
+        if (dropped && !ended && what == owed_kind::execute) segment_open_ = true;
     }
     server_->copy_in = !ended;
 }

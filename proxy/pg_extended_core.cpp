@@ -25,6 +25,8 @@ std::string error(std::string_view sqlstate, std::string_view message, std::stri
     return out;
 }
 
+constexpr std::string_view failing_portal = "lull";
+
 bool is_tag(char const* retag, std::string_view tag) {
     return retag && retag == tag;
 }
@@ -104,7 +106,10 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     for (unit_message const& m : plan.messages)
         if (m.statement) strictest = std::max(strictest, judge(m.statement->operation)->access);
     aside_ = aside_ || prepares_aside(plan);
-    if (!aside_ && plan.verdict != routing::verdict::refuse && opens_guard_first(strictest, step)) return 0;
+    // Also what will be refused: what stands before it runs, and it is read.
+    if (opens_guard_first(strictest, step) || waits_for_guard(strictest, step)) return 0;
+    for (unit_message const& m : plan.messages)
+        if (m.statement && m.type != pg::frontend::parse && proves_first(*m.statement->operation, step)) return 0;
     for (unit_message const& m : plan.messages)
         if (m.statement && m.type == pg::frontend::bind && plan.verdict != routing::verdict::refuse &&
             checks_temporary_first(*judge(m.statement->operation), step))
@@ -117,7 +122,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         if (auto const* first = only_statement(plan.messages.front().statement);
             first && first->kind == statement_kind::begin)
             block_options_ = first->begin;
-        send_own_query(begin_sql(true, true), step);
+        guard_with(begin_sql(true, true), step);
         wrap_open_ = true;
     }
     if (!segment_open_) begun_open_ = read_write();
@@ -204,6 +209,8 @@ void pg_session_core::forward_sync(session_step& step) {
     step.server.write([](std::string& out) { pg::write_sync(out); });
     owed_reply& owed = server_->owed.push(owed_kind::sync);
     owed.aside = aside_under_way_ = std::exchange(aside_, false);
+    owed.ends = std::exchange(segment_finished_, false);
+    owed.writes = std::exchange(wrote_behind_, false);
     segment_open_ = guard_ended_ = segment_ends_ = segment_runs_ = begun_open_ = false;
     if (!wrap_open_) return;
     wrap_open_ = false;
@@ -329,7 +336,12 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     prepared const statement = substitute(m.statement, retag);
     bool const unnamed_here = names.statement.empty() && statement == m.statement &&
                               server_->unnamed == statement && unnamed_is_certain();
-    if (!unnamed_here) ensure_prepared(statement, step);
+    // By a name SQL could have another statement there: with nothing of ours around it, it runs by its text.
+    bool const by_text = !unnamed_here && (passing_ || (guard_needed() && !in_guard()));
+    if (by_text)
+        parse_unnamed(*statement, step);
+    else if (!unnamed_here)
+        ensure_prepared(statement, step);
     std::unique_ptr<portal_change> portal = portals_.bind(m.name, {m.statement, retag, in_guard()});
     segment_runs_ = true;
     bool const writes = began_writing(op);
@@ -338,7 +350,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     } else {
         step.server.write([&](std::string& out) {
             pg::write_bind_renamed_header(out, m.size - pg::header_bytes - names.rest, names.portal,
-                                          statement->server_name);
+                                          by_text ? std::string_view() : statement->server_name);
         });
         step.server.view(body.subspan(names.rest));
     }
@@ -394,9 +406,13 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
             loosen_guard(s);
             // Behind it nothing of ours is around what the rest of the segment does.
             guard_ended_ = guard_ended_ || (ours_around && ends_guard(s));
+            if (s.kind != statement_kind::commit && s.kind != statement_kind::rollback) continue;
+            segment_finished_ = true;
+            wrote_behind_ = false;
         }
         segment_ends_ = segment_ends_ || may_end_block(op);
         writes = began_writing(op);
+        wrote_behind_ = wrote_behind_ || (segment_finished_ && writes);
         said = op.access;
     } else {
         // A cursor that SQL has made, as far as anybody can tell.
@@ -427,15 +443,15 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
 
 /// The segment fails at this point, on the server too; the client sees `error`.
 void pg_session_core::fail_extended(std::string error, session_step& step) {
-    prepared const failing = own_statement(failing_statement);
-    ensure_prepared(failing, step);
-    portals_.drop_unnamed();
+    parse_unnamed(*own_statement(failing_statement), step);
     step.server.write([&](std::string& out) {
         static constexpr std::string_view no_parameters("\0\0\0\0\0\0", 6);
-        pg::write_bind_renamed(out, {}, failing->server_name, pg::as_bytes(no_parameters));
-        pg::write_execute(out, {});
+        pg::write_bind_renamed(out, failing_portal, {}, pg::as_bytes(no_parameters));
+        pg::write_execute(out, failing_portal);
     });
-    server_->owed.push(owed_kind::bind).ours = true;
+    owed_reply& owed = server_->owed.push(owed_kind::bind);
+    owed.ours = true;
+    owed.text = error;  // a cursor of SQL's may have its name: that will do as well
     server_->owed.push(owed_kind::execute).text = std::move(error);
 }
 

@@ -130,6 +130,12 @@ std::string pg_session_core::kept_from_server(prepared const& statement, routing
         return out;
     }
     if (passing_ || (heard && !dead)) return {};
+    // The right to write of a transaction that is being waited for ends with it.
+    if (segment_finished_ && site().mode == routing::mode::draining && !identity_.migration &&
+        op.access >= routing::access::unknown) {
+        count(&write_fates::refused);
+        return refusal(&op, nullptr);
+    }
     routing::decision const d = routing::decide(op, facts(statement->text), site());
     bool const refused = d.verdict == routing::verdict::refuse;
     if (dead) return refused && !ends_failed_block(op) ? failed_block_error() : std::string();
@@ -157,6 +163,7 @@ std::string pg_session_core::kept_unread(prepared const& statement) {
     }
     if (!guard_needed() || passing_ || dead) return {};
     auto const& alone = statement->operation;
+    if (alone->statements.size() == 1 && heard(&alone->statements.front())) return {};
     auto const judged = judge(alone);
     bool refused = false;
     routing::statement const* offender = nullptr;
@@ -206,7 +213,7 @@ bool pg_session_core::cuts_segment(session_step& step) {
     }
     step.server.write([](std::string& out) { pg::write_sync(out); });
     server_->owed.push(owed_kind::sync).ours = true;
-    segment_open_ = segment_ends_ = segment_runs_ = begun_open_ = false;
+    segment_open_ = segment_ends_ = segment_runs_ = segment_finished_ = wrote_behind_ = begun_open_ = false;
     return true;
 }
 

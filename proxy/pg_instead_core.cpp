@@ -79,7 +79,9 @@ pg_session_core::instead pg_session_core::instead_of(refused_unit const& unit, p
     }
     if (!is_autocommit() || (unit.segment && !is_single_write(*unit.segment))) return instead::refuse;
     if (action == write_policy::pass) {
-        passing_ = routing::stores_nothing(unit.what);
+        // (A parameter's type may be a domain, whose CHECK runs.)
+        bool const typed = unit.segment && unit.segment->offender && !unit.segment->offender->types.empty();
+        passing_ = !typed && routing::stores_nothing(unit.what);
         return passing_ ? instead::pass : instead::refuse;
     }
     std::optional<std::string> tag = routing::answer_of(write);

@@ -33,6 +33,9 @@ bool is_asked(pin_set const& pins, pin what) {
 void pg_session_core::pin_by(routing::statement const& s) {
     pins_.add(s);
     made_state_ = pins_due_ = true;
+    using routing::statement_kind;
+    kept_by_commit_ = kept_by_commit_ ||
+                      (!in_guard() && (s.kind == statement_kind::declare_cursor || s.kind == statement_kind::listen));
 }
 
 /// It may end what keeps its client there. (What it drops at its COMMIT does so, too, and is asked for with the rest.)

@@ -113,6 +113,11 @@ std::string refusal_error(routing::site const& site, std::string_view sqlstate, 
                       op ? explain(op->why) : std::string_view{});
 }
 
+std::string unread_write_refusal(routing::site const& site, std::string_view sqlstate) {
+    return error_with(site, sqlstate, "cannot execute COMMIT in a read-only transaction",
+                      "The transaction was taken for one that only reads, but its end would change something: it is rolled back.");
+}
+
 std::string temporary_refusal(routing::site const& site, std::string_view sqlstate, std::string_view command) {
     return error_with(site, sqlstate, "cannot execute " + std::string(command) + " in a read-only transaction",
                       "A temporary table of this session has triggers, rules, policies, deferred constraints, or "

@@ -25,6 +25,8 @@ std::string_view refusal_sqlstate(config::config const& config, routing::site co
 /// For the statement `offender` of `op`; either may be null.
 std::string refusal_error(routing::site const& site, std::string_view sqlstate, routing::operation const* op,
                           routing::statement const* offender);
+/// COMMIT of a block from before the window that was taken for a reader, and has written.
+std::string unread_write_refusal(routing::site const& site, std::string_view sqlstate);
 /// For a write to temporary tables of which some may run what nobody knows.
 std::string temporary_refusal(routing::site const& site, std::string_view sqlstate, std::string_view command);
 /// For a text, or a pipeline, that would end our READ ONLY transaction and go on.

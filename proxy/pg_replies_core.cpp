@@ -266,6 +266,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
         bool const opens = front.opens;
         bool const asks_pins = front.asks_pins;
         std::uint8_t const gone = front.pins_gone;
+        bool const proves = front.proves;
         std::string refused = opens ? std::exchange(front.text, {}) : std::string();
         bool const aborted = front.ends_alone && before != 'I' && status == 'I';
         pop_owed(step);
@@ -291,7 +292,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
             blocked_ = blocked::no;
             step.retry_input = true;
             if (refused.empty()) return true;
-            temporary_checked_ = !failed;
+            (proves ? wrote_nothing_ : temporary_checked_) = !failed;
             if (!failed) return true;
             fail_next_ = std::move(refused);
             if (!wrap_open_) return true;
@@ -312,10 +313,13 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
     if (status != 'I') block_seen_ = block_seen_ || (!wrapped && !aside);
     bool const chained = front.block_after;
     // COMMIT AND CHAIN: the next transaction has not written yet, and has to begin that anew.
-    bool const chains = front.ends_alone && status == 'T' && !chained;
+    bool const of_segment = front.kind == owed_kind::sync && front.ends;
+    bool const wrote_behind = of_segment && front.writes;
+    bool const chains = (front.ends_alone || of_segment) && status == 'T' && !chained;
     pop_owed(step);
     if (told == 'I' || status == 'I' || aside || chains) finish_transaction(wrapped);
     if (chains) block_seen_ = true;
+    if (chains && wrote_behind) may_write_ = true;
     if (chained) block_guarded_ = block_seen_ = true;
     if (status != 'I' && told != 'I') note_block();
     return true;

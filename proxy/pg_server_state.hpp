@@ -32,6 +32,8 @@ enum class owed_kind : std::uint8_t {
 struct owed_reply {
     owed_kind kind = owed_kind::query;
     bool opens = false;        // ours: a unit waits for this BEGIN
+    bool guards = false;       // ours: makes the READ ONLY transaction that what comes behind it is to run in
+    bool proves = false;       // ours: a COMMIT waits for it, which may be told only where nothing has been written
     bool ours = false;         // the client did not ask: swallow the answer
     bool idle_after = false;   // ReadyForQuery goes out as idle: our own transaction is around it
     bool block_after = false;  // ReadyForQuery goes out as in a block: we open the next one behind it

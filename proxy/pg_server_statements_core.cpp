@@ -40,6 +40,13 @@ void pg_session_core::make_room(session_step& step) {
     owed.parsed = oldest;
 }
 
+/// As the unnamed statement, which no SQL can replace. What the client has by that is prepared again when it is used.
+void pg_session_core::parse_unnamed(prepared_text const& statement, session_step& step) {
+    step.server.write([&](std::string& out) { pg::write_parse(out, {}, statement.text, pg::as_bytes(statement.types)); });
+    server_->owed.push(owed_kind::parse).ours = true;
+    server_->unnamed = nullptr;
+}
+
 prepared pg_session_core::own_statement(std::string_view text) {
     return context_.statements.intern(text, {}, {}, context_.classifier.classify(text));
 }

@@ -3,6 +3,7 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frontend.hpp"
 #include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_refusal_core.hpp"
 #include "routing/backends.hpp"
 
 #include <algorithm>
@@ -121,6 +122,9 @@ void pg_session_core::want(routing::verdict verdict, session_step& step) {
 /// Whether the server that is ours can serve a unit without giving it back first.
 bool pg_session_core::matches(routing::verdict verdict) const {
     if (aside_under_way_) return false;
+    // Behind a ROLLBACK of ours nothing may go out as if the block were still there.
+    for (std::size_t i = 0; i < server_->owed.size(); ++i)
+        if (owed_reply const& owed = server_->owed.at(i); owed.ours && owed.ends_alone) return false;
     if (!segment_open_ && !server_->owed.empty()) {
         // What is under way may end the transaction. Behind its end the right to write is over, and the next
         // unit needs a READ ONLY block of its own, or another server.
@@ -304,14 +308,56 @@ bool pg_session_core::opens_guard_first(routing::access access, session_step& st
         return false;
     if (server_->status != 'I' || !server_->owed.empty() || (client_status_ == 'E' && !deferred_))
         return false;
-    block_options_ = deferred_.value_or(routing::begin_options{});
+    bool const blocks = deferred_ && !aside_;
+    block_options_ = blocks ? *deferred_ : routing::begin_options{};
     send_own_query(begin_sql(true, true), step).opens = true;
-    if (deferred_) {
+    if (blocks) {
         deferred_.reset();
         block_seen_ = block_guarded_ = true;
     } else {
         wrap_open_ = true;
     }
+    blocked_ = blocked::settings;
+    return true;
+}
+
+/// The same where it is on its way already: until it is answered nobody knows that it is there.
+bool pg_session_core::waits_for_guard(routing::access access, session_step& step) {
+    if (access < routing::access::unknown) return false;
+    bool on_its_way = false;
+    for (std::size_t i = 0; i < server_->owed.size(); ++i) on_its_way = on_its_way || server_->owed.at(i).guards;
+    if (!on_its_way) return false;
+    if (segment_open_) step.server.write([](std::string& out) { pg::write_flush(out); });
+    blocked_ = blocked::barrier;
+    return true;
+}
+
+void pg_session_core::guard_with(std::string_view sql, session_step& step) {
+    send_own_query(sql, step).guards = true;
+}
+
+/// A block from before the flip that was taken for a reader ends with ROLLBACK. That may be told as COMMIT only where
+/// nothing is lost by it: it has written nothing. True: the server is being asked, and the unit comes again.
+bool pg_session_core::proves_first(routing::operation const& op, session_step& step) {
+    bool const commits = std::ranges::any_of(op.statements, [](routing::statement const& s) {
+        return s.kind == routing::statement_kind::commit;
+    });
+    bool const from_before = began_unguarded_ || (guard_needed() && !in_guard());
+    if (!commits || !from_before || wrote_nothing_ || server_->status != 'T') return false;
+    if (!server_->owed.empty()) {
+        if (segment_open_) step.server.write([](std::string& out) { pg::write_flush(out); });
+        blocked_ = blocked::barrier;
+        return true;
+    }
+    // (No operator and no function of somebody's search_path.)
+    owed_reply& owed = send_own_query(
+        kept_by_commit_ ? "SELECT 1 OPERATOR(pg_catalog./) 0"
+                        : "SELECT 1 OPERATOR(pg_catalog./) "
+                          "CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN 1 ELSE 0 END",
+        step);
+    owed.opens = owed.proves = true;
+    owed.text = unread_write_refusal(site(), refusal_code());
+    if (segment_open_) portals_.drop_unnamed();
     blocked_ = blocked::settings;
     return true;
 }
@@ -337,13 +383,14 @@ void pg_session_core::prologue(session_step& step) {
         block_options_ = *deferred_;
         bool const read_only =
             !read_write() && !identity_.migration ? true : block_options_.read_only.value_or(false);
-        send_own_query(begin_sql(read_only, guard), step);
+        send_own_query(begin_sql(read_only, guard), step).guards = guard;
         deferred_.reset();
         block_seen_ = true;
         block_guarded_ = guard;
     } else if (guard && server_->status == 'T' && server_->owed.empty() && (!in_guard() || guard_loose_)) {
         // A block from before the flip that has only read goes on, and can no longer do anything else.
-        send_own_query("SET TRANSACTION READ ONLY", step);
+        guard_with("SET TRANSACTION READ ONLY", step);
+        began_unguarded_ = began_unguarded_ || !in_guard();
         block_guarded_ = true;
         guard_loose_ = false;
     }
@@ -384,8 +431,8 @@ void pg_session_core::unlink() {
         channels_->end = session_channels::ending::lost;
     }
     server_ = nullptr;
-    block_guarded_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
-    segment_runs_ = begun_open_ = false;
+    block_guarded_ = began_unguarded_ = wrote_nothing_ = kept_by_commit_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
+    segment_runs_ = segment_finished_ = wrote_behind_ = begun_open_ = false;
     segment_ends_ = aside_ = aside_under_way_ = reads_differently_ = false;
     pins_.clear();
     may_write_ = in_flight_ = wiping_ = pins_due_ = made_state_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;

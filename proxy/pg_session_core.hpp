@@ -152,6 +152,9 @@ class pg_session_core {
     bool matches(routing::verdict verdict) const;
     bool sync_settings(session_step& step);
     bool opens_guard_first(routing::access access, session_step& step);
+    bool waits_for_guard(routing::access access, session_step& step);
+    bool proves_first(routing::operation const& op, session_step& step);
+    void guard_with(std::string_view sql, session_step& step);
     void prologue(session_step& step);
     void taint_by(routing::operation const& op, std::string_view text, bool whole);
     void after_event(session_step& step);
@@ -258,6 +261,7 @@ class pg_session_core {
     bool unnamed_is_certain() const;
     bool is_dead_block() const;
     void ensure_prepared(prepared const& statement, session_step& step);
+    void parse_unnamed(prepared_text const& statement, session_step& step);
     void fail_extended(std::string error, session_step& step);
     void make_room(session_step& step);
     prepared own_statement(std::string_view text);
@@ -367,11 +371,16 @@ class pg_session_core {
     routing::route block_route_ = routing::route::automatic;  // of that BEGIN
     routing::begin_options block_options_;            // of the open block, for AND CHAIN
     bool block_guarded_ = false;  // our READ ONLY block on a primary is the client's block
+    bool began_unguarded_ = false;  // it was a block before it was guarded
+    bool wrote_nothing_ = false;    // that has been asked, and nothing unknown has run since
+    bool kept_by_commit_ = false;   // it has LISTENed or declared a cursor WITH HOLD: its COMMIT does something
     bool guard_loose_ = false;    // it came behind a savepoint that has ended since, and must be made again
     bool guard_ended_ = false;    // this segment has ended the transaction that was guarded; nothing more may run in it
     bool wrap_open_ = false;      // our READ ONLY block is around an extended segment
     bool aside_ = false;          // the open segment runs ahead of the block that was answered and not begun
     bool aside_under_way_ = false;  // such a segment has not been answered: it may fail the block
+    bool segment_finished_ = false;  // COMMIT or ROLLBACK has been executed in it ...
+    bool wrote_behind_ = false;      // ... and something that may write behind that
     bool segment_ends_ = false;     // something in the open segment may have ended the block
     bool segment_open_ = false;     // extended messages without their Sync
     bool segment_runs_ = false;     // it has bound or executed something

@@ -229,6 +229,8 @@ void pg_session_core::on_cancel(session_step& step) {
 
 void pg_session_core::end_writing(bool terminate, session_step& step) {
     if (!writes() || !server_) return;
+    // What no cancel has reached until the order comes again: who does not read, or has sent half of something.
+    if (abort_due_ && abort_reason_ == abort_reason::maintenance) terminate = true;
     if (!server_->owed.empty()) step.cancel_server = true;
     abort_due_ = true;
     abort_reason_ = abort_reason::maintenance;

@@ -199,7 +199,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
     if (failed && guard && op.access >= routing::access::unknown) return fail();
     if (!discards_notify(op) && opens_guard_first(op.access, step)) return later();
-    if (checks_temporary_first(op, step)) return later();
+    if (waits_for_guard(op.access, step) || proves_first(op, step) || checks_temporary_first(op, step)) return later();
     forget_refusal();
     if (passes) count(&write_fates::passed);
     prologue(step);
@@ -277,7 +277,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     };
     if (only && guard && idle && only->kind == statement_kind::begin) {
         block_options_ = only->begin;
-        send_own_query(begin_sql(true, true), step);
+        guard_with(begin_sql(true, true), step);
         owed_reply& owed = server_->owed.push(owed_kind::local);
         pg::write_command_complete(owed.text, only->command);
         pg::write_ready_for_query(owed.text, 'T');
@@ -297,7 +297,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed.retag = commits && !keeps && server_->status != 'E' ? "COMMIT" : nullptr;
         owed.block_after = chain;
         owed.ends_alone = true;
-        if (chain) send_own_query(begin_sql(true, true), step);
+        if (chain) guard_with(begin_sql(true, true), step);
         return;
     }
     if (only && only->kind == statement_kind::deallocate && server_->status != 'E' &&
@@ -335,7 +335,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     bool const wrap = opened || (guard && idle && !alone);
     if (wrap && !opened) {
         block_options_ = {};
-        send_own_query(begin_sql(true, true), step);
+        guard_with(begin_sql(true, true), step);
     }
     note_purity(op);
     bool const prepares = only && only->kind == statement_kind::prepare && !in_failed_block();

@@ -74,6 +74,7 @@ void pg_session_core::note_purity(routing::operation const& op) {
     // Also when the site is opened meanwhile: it may be closed again before this transaction ends.
     if ((read_write() && !in_guard()) || identity_.migration) return;
     if (op.access < routing::access::unknown || discards_notify(op)) return;
+    wrote_nothing_ = false;
     routing::session_facts const now = facts();
     bool const keeps = std::ranges::any_of(
         op.statements, [&](routing::statement const& s) { return routing::writes_temporary(s, now); });

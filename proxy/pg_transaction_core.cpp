@@ -12,7 +12,7 @@ void pg_session_core::finish_transaction(bool wrapped) {
     if (committed) apply_settings(keeps_temporary() || (!wrapped && !block_guarded_));
     if (may_write_) wrote_at_ = context_.now;
     abort_due_ = false;
-    reads_differently_ = wiping_ = block_seen_ = error_seen_ = block_guarded_ = guard_loose_ = may_write_ = commit_sent_ = false;
+    reads_differently_ = wiping_ = block_seen_ = error_seen_ = block_guarded_ = began_unguarded_ = wrote_nothing_ = kept_by_commit_ = guard_loose_ = may_write_ = commit_sent_ = false;
     called_unknown_ = temporary_checked_ = temporary_written_ = false;
     last_transaction_tag_ = 0;
     // What a client has sent behind it is under way, and is not over with it.

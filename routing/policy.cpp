@@ -14,6 +14,9 @@ bool writes_temporary(statement const& s, session_facts const& facts) {
 
 bool passes_read_only(statement const& s, config::guard const& guard) {
     if (s.may_set) return false;  // a hidden RESET of transaction_read_only works at any time
+    // Whatever it is: the types of its parameters may run something.
+    bool const judged_by_function =
+        s.access < access::unknown || (s.access == access::unknown && guard.functions == config::function_policy::server);
     switch (s.kind) {
         case statement_kind::empty:
         case statement_kind::show:
@@ -27,9 +30,9 @@ bool passes_read_only(statement const& s, config::guard const& guard) {
         case statement_kind::fetch:
         case statement_kind::close_cursor:
         case statement_kind::unlisten:
-            return true;
+            return judged_by_function;
         case statement_kind::begin:
-            return s.begin.read_only.value_or(true);
+            return judged_by_function && s.begin.read_only.value_or(true);
         case statement_kind::select:
         case statement_kind::explain:
         case statement_kind::copy_out:
@@ -49,10 +52,10 @@ bool passes_read_only(statement const& s, config::guard const& guard) {
                 return false;
             return !s.to_default ? is_harmless_setting(s.name, s.value) : is_harmless_setting(s.name, "");
         case statement_kind::reset:
-            return s.name.empty() || is_harmless_setting(s.name, "");
+            return judged_by_function && (s.name.empty() || is_harmless_setting(s.name, ""));
         case statement_kind::set_transaction:
             // Resetting transaction_read_only makes a transaction writable at any time, so no reset at all.
-            return !s.to_default && s.begin.read_only.value_or(true);
+            return judged_by_function && !s.to_default && s.begin.read_only.value_or(true);
         case statement_kind::notify:
             return guard.notify == config::notify_policy::discard;
         case statement_kind::dml:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.gate import Gate
 from harness.wait import stays, wait_for
-from harness.wire import Closed, errors, query, tags
+from harness.wire import Closed, bind, copy_data, copy_done, errors, execute, parse, query, sync, tags
 
 
 @pytest.fixture
@@ -312,3 +312,92 @@ def test_a_write_that_was_taken_for_a_read_is_waited_for(make_lull, primary):
         stays(lambda: lull.site()["mode"] == "draining", 0.5, "sealed although the server knows of a write")
         client.query("COMMIT")
         lull.wait_mode("sealed")
+
+
+# -- what would never end, and what must not be told as done ----------------------------------------------------------------
+
+@pytest.mark.parametrize("gone", [False, True], ids=["client there", "client gone"])
+def test_a_sync_within_copy_is_not_waited_for(make_lull, gone):
+    """PostgreSQL ignores it there and answers nothing."""
+    lull = make_lull({"clusters": {"main": {"pool_size": 1}}}, replicas=False)
+    client = lull.wire()
+    client.send(query("COPY log (who, what) FROM STDIN"), sync(), copy_done())
+    if gone:
+        time.sleep(0.3)
+    else:
+        assert tags(client.until("Z")) == ["COPY 0"]
+        assert client.one("SELECT 1") == "1"
+    client.close()
+    lull.on(drain_timeout_ms=5000, on_deadline="abort")
+    lull.off()
+    with lull.wire() as other:
+        assert tags(other.query("INSERT INTO log (who) VALUES ('served')")) == ["INSERT 0 1"]
+
+
+STUCK = {
+    "a copy that gets nothing": [query("COPY log (who, what) FROM STDIN"), copy_data(b"a\tb\n")],
+    "half a copy": [query("COPY log (who, what) FROM STDIN"), copy_data(b"a\tb\n" * 50000)[:100000]],
+    "half a query": [query("INSERT INTO log (who) VALUES ('" + "y" * 400000 + "')")[:300000]],
+}
+
+
+@pytest.mark.parametrize("name", STUCK)
+def test_what_no_cancel_reaches_is_terminated(make_lull, primary, name):
+    lull = make_lull(replicas=False)
+    with lull.wire() as client:
+        client.send(*STUCK[name])
+        wait_for(lambda: lull.site()["writing"] == 1, "it has begun")
+        lull.on(drain_timeout_ms=500, on_deadline="cancel")
+    assert primary.sql("SELECT count(*) FROM log", db="shop") == [(0,)]
+    lull.off()
+
+
+@pytest.mark.parametrize("how", ["simple", "extended"])
+def test_a_block_taken_for_a_reader_that_has_written_is_not_told_that_it_is_committed(make_lull, primary, how):
+    primary.sql("CREATE FUNCTION public.writes() RETURNS text LANGUAGE plpgsql AS "
+                "$$BEGIN INSERT INTO log (who) VALUES ('seen'); RETURN 'x'; END$$; CREATE VIEW sly AS SELECT writes() AS a;"
+                "GRANT SELECT ON sly TO PUBLIC", db="shop")
+    try:
+        lull = make_lull({"clusters": {"main": {"control": None}}}, replicas=False)  # so that no catalog tells
+        with lull.wire() as client:
+            client.query("BEGIN")
+            assert client.one("SELECT a FROM sly") == "x"
+            lull.on()
+            ask = client.query if how == "simple" else client.extended
+            answer = ask("COMMIT")
+            assert errors(answer)[0]["C"] == "25006" and tags(answer) == []
+            client.query("ROLLBACK")
+            client.query("BEGIN")
+            assert client.one("SELECT count(*) FROM items") == "100"
+            assert tags(ask("COMMIT")) == ["COMMIT"]
+            assert client.one("SELECT 1") == "1"
+        assert primary.sql("SELECT count(*) FROM log", db="shop") == [(0,)]
+        lull.off()
+    finally:
+        primary.sql("DROP VIEW sly; DROP FUNCTION public.writes()", db="shop")
+
+
+def test_the_right_to_write_ends_with_an_executed_commit(make_lull, primary):
+    lull = make_lull(replicas=False)
+
+    def ask(client, *texts):
+        return client.ask(*[m for text in texts for m in (parse("", text), bind(), execute())], sync())
+
+    for ways in (["COMMIT AND CHAIN"], ["COMMIT", "BEGIN"]):
+        for together in (False, True):
+            with lull.wire() as client:
+                ask(client, "BEGIN")
+                ask(client, "INSERT INTO log (who) VALUES ('before')")
+                lull.begin(drain_timeout_ms=20000)
+                wait_for(lambda: lull.site()["mode"] == "draining", "it waits")
+                write = "INSERT INTO log (who) VALUES ('after')"
+                if together:
+                    answer = ask(client, *ways, write)
+                else:
+                    assert not errors(ask(client, *ways))
+                    answer = ask(client, write)
+                assert errors(answer)[0]["C"] == "25006"
+                client.query("ROLLBACK")
+                lull.wait_mode("sealed")
+                lull.off()
+    assert primary.sql("SELECT count(*) FROM log WHERE who = 'after'", db="shop") == [(0,)]

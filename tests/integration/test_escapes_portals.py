@@ -33,9 +33,14 @@ CREATE FUNCTION evil.unlocks() RETURNS text LANGUAGE sql AS
   $$SELECT set_config('default_transaction_' || 'read_only', 'off', false)$$;
 CREATE FUNCTION evil.moves() RETURNS bigint LANGUAGE sql AS $$SELECT nextval('evil.moved')$$;
 CREATE VIEW evil.harmless AS SELECT 'x'::text AS x;
-CREATE FUNCTION evil.replaces(body text) RETURNS text LANGUAGE plpgsql AS $$DECLARE p text;
-  BEGIN SELECT name INTO p FROM pg_prepared_statements WHERE statement = 'SELECT ''innocent''';
+CREATE FUNCTION evil.replaces(body text, what text DEFAULT 'SELECT ''innocent''') RETURNS text LANGUAGE plpgsql AS $$DECLARE p text;
+  BEGIN SELECT name INTO p FROM pg_prepared_statements WHERE statement = what;
   EXECUTE 'DEALLOCATE ' || p; EXECUTE 'PREPARE ' || p || ' AS ' || body; RETURN p; END$$;
+CREATE FUNCTION evil.checks(t text) RETURNS bool LANGUAGE plpgsql AS $$BEGIN PERFORM evil.escapes(t); RETURN true; END$$;
+CREATE FUNCTION evil.turns(t text) RETURNS bool LANGUAGE plpgsql AS
+  $$BEGIN EXECUTE 'RES' || 'ET transaction_' || 'read_only'; PERFORM evil.moves(); RETURN true; END$$;
+CREATE DOMAIN evil.checked AS text CHECK (evil.checks(VALUE));
+CREATE DOMAIN evil.turning AS text CHECK (evil.turns(VALUE));
 RESET ROLE;
 """
 
@@ -479,3 +484,69 @@ def test_statement_that_a_function_has_replaced_in_an_earlier_transaction(attemp
     wait_for(lambda: not attempt.primary.sql("SELECT 1 FROM pg_class WHERE relname = 'mine'", db="shop"), "it has gone", 15)
     assert attempt.primary.sql("SELECT what FROM evil.caught", db="shop") == []
     attempt.before = None
+
+
+LISTENING = {"sites": {"shop": {"write_rules": [{"statements": ["listen", "notify"], "action": "pass"}]}}}
+SESSION = {"sites": {"shop": {"pool_mode": "session"}}}
+
+
+@pytest.mark.parametrize("when", ["pinned before", "pinned while sealed"])
+@pytest.mark.parametrize("attempt", [("15", "app", None), ("15", "app", SESSION), ("18", "app", None)], indirect=True,
+                         ids=["transaction", "session", "18"])
+def test_unlisten_whose_name_a_function_has_given_away(attempt, when):
+    """Nothing of ours is around it, so it must run by its text."""
+    with attempt.wire() as client:
+        if when == "pinned before":
+            pin(client)
+        attempt.seal()
+        pin(client)
+        client.ask(parse("u", "UNLISTEN *"), bind("", "u"), execute(), sync())
+        for body in ("INSERT INTO evil.caught VALUES (\'\'plain\'\')", "SELECT evil.escapes(\'\'replaced\'\')"):
+            client.query(f"SELECT evil.replaces('{body}', 'UNLISTEN *')")
+            assert tags(client.ask(bind("", "u"), execute(), sync())) == ["UNLISTEN"]
+
+
+TYPED = ["", "SHOW work_mem", "UNLISTEN *", "SAVEPOINT a", "DISCARD PLANS", "CLOSE ALL", "RESET work_mem", "FETCH c", "BEGIN", "COMMIT",
+         "SET TRANSACTION READ ONLY", "SET work_mem TO '4MB'", "DEALLOCATE x", "SELECT 1"]
+
+
+def oid_of(attempt, name):
+    return attempt.primary.sql(f"SELECT 'evil.{name}'::regtype::oid::int", db="shop")[0][0]
+
+
+@on_strict
+def test_parameters_of_a_type_that_runs_something(attempt):
+    """A value of a domain is made, and its CHECK run, whatever the statement does with it."""
+    turning = oid_of(attempt, "turning")
+    with attempt.wire() as client:
+        attempt.seal()
+        for text in TYPED:
+            assert errors(client.ask(parse("", text, [turning]), bind("", "", ["v"]), execute(), sync())), text
+            client.query("ROLLBACK")
+
+
+@pytest.mark.parametrize("attempt", [("15", "app", LISTENING)], indirect=True, ids=["rule pass"])
+def test_parameters_of_what_passes(attempt):
+    checked = oid_of(attempt, "checked")
+    with attempt.wire() as client:
+        attempt.seal()
+        for text in ("LISTEN news", "NOTIFY news"):
+            answer = client.ask(parse("", text, [checked]), bind("", "", ["v"]), execute(), sync())
+            assert errors(answer)[0]["C"] == "25006", text
+            assert not errors(client.ask(parse("", text), bind(), execute(), sync())), text
+
+
+def test_what_nobody_knows_waits_for_the_answer_to_our_begin(attempt):
+    """A cancel that comes late hits the BEGIN, and what stands behind it must not run alone."""
+    with attempt.wire() as client:
+        attempt.seal()
+        for n in range(60):
+            client.send(parse("", "SELECT 1"), flush(), parse("", "SELECT evil.escapes('late')"), bind(), execute(), sync())
+            if n % 2:
+                client.cancel()
+            client.until("Z")
+            client.send(parse("", "SELECT evil.escapes('beside')"), bind(), execute(),
+                        parse("", "INSERT INTO evil.caught VALUES ('refused')"), bind(), execute(), sync())
+            if n % 2:
+                client.cancel()
+            client.until("Z")

@@ -113,10 +113,38 @@ TEST_CASE("a block that has only read becomes READ ONLY at the flip, and its COM
         s.server(complete("SET") + ready('T') + rows({"2"}) + ready('T'));
         CHECK(s.told() == "T D(2) C(SELECT 1) Z(T) ");
         s.client(query("commit"));
+        CHECK(has(s.sent(s.primary), "pg_current_xact_id_if_assigned"));
+        s.server(rows({"1"}) + ready('T'));
         CHECK(s.sent(s.primary) == "Q(ROLLBACK) ");
         s.server(complete("ROLLBACK") + ready('I'));
         CHECK(s.told() == "C(COMMIT) Z(I) ");
     });
+}
+
+TEST_CASE("a block that was taken for a reader and has written is not told that it is committed") {
+    for (bool const simple : {true, false})
+        for (bool const converted : {true, false}) {
+            CAPTURE(simple);
+            CAPTURE(converted);
+            scene s({});
+            reading_block(s);
+            s.flip(routing::mode::draining);
+            (void)s.told();
+            if (converted) {
+                s.client(query("select 2"));
+                s.server(complete("SET") + ready('T') + rows({"2"}) + ready('T'));
+                (void)s.told();
+            }
+            (void)s.sent(s.primary);
+            s.client(simple ? query("commit") : parse("", "commit") + bind_to("") + execute() + wire::sync());
+            std::string const asked = s.sent(s.primary);
+            CHECK(has(asked, "pg_current_xact_id_if_assigned"));
+            CHECK(lacks(asked, "ROLLBACK"));
+            s.server(error("22012") + ready('E'));
+            std::string const told = s.told();
+            CHECK(has(told, "E(25006 cannot execute COMMIT in a read-only transaction)"));
+            CHECK(lacks(told, "C(COMMIT)"));
+        }
 }
 
 TEST_CASE("the end of a savepoint takes our READ ONLY along, so it is made again") {
@@ -162,7 +190,7 @@ TEST_CASE("statements behind the end of the block in one segment are refused") {
         std::string const sent = s.sent(s.guarded);
         CHECK(has(sent, "ROLLBACK"));
         CHECK(lacks(sent, "B(,) E() S"));
-        CHECK(has(sent, "E() S"));
+        CHECK(has(sent, "E(lull) S"));
         s.server(message('1') + message('1') + message('2') + complete("ROLLBACK") + message('1') +
                  message('2') + error("25P01") + ready('I'));
         std::string const told = s.told();

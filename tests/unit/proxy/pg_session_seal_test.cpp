@@ -207,3 +207,19 @@ TEST_CASE("an error that is too long to be looked into is an error all the same"
     CHECK(s.driver.discarded.empty());
     CHECK(s.driver.released.size() == 1);
 }
+
+TEST_CASE("behind a ROLLBACK of ours that is not answered nothing goes out: it would run outside of the failed block") {
+    tell([](scene& s) {
+        s.client(query("begin") + query("insert into t values (1)"));
+        s.link();
+        s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.flip(routing::mode::draining);
+        s.driver.end_writing(false);
+        CHECK(has(s.sent(s.primary), "Q(ROLLBACK)"));
+        s.flip(routing::mode::read_write);
+        s.client(query("insert into t values (2)") + query("insert into t values (3)"));
+        CHECK(lacks(s.sent(s.primary), "insert"));
+    });
+}
