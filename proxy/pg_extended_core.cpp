@@ -25,8 +25,6 @@ std::string error(std::string_view sqlstate, std::string_view message, std::stri
     return out;
 }
 
-constexpr std::string_view failing_portal = "lull";
-
 bool is_tag(char const* retag, std::string_view tag) {
     return retag && retag == tag;
 }
@@ -439,20 +437,6 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         owed.ends_alone = only->kind == statement_kind::commit || only->kind == statement_kind::rollback;
     owed.settings = made > 0;
     owed.settings_count = made;
-}
-
-/// The segment fails at this point, on the server too; the client sees `error`.
-void pg_session_core::fail_extended(std::string error, session_step& step) {
-    parse_unnamed(*own_statement(failing_statement), step);
-    step.server.write([&](std::string& out) {
-        static constexpr std::string_view no_parameters("\0\0\0\0\0\0", 6);
-        pg::write_bind_renamed(out, failing_portal, {}, pg::as_bytes(no_parameters));
-        pg::write_execute(out, failing_portal);
-    });
-    owed_reply& owed = server_->owed.push(owed_kind::bind);
-    owed.ours = true;
-    owed.text = error;  // a cursor of SQL's may have its name: that will do as well
-    server_->owed.push(owed_kind::execute).text = std::move(error);
 }
 
 }  // namespace lull

@@ -22,6 +22,8 @@ bool may_call_anything(routing::operation const& op) {
 constexpr char const* begin_tag = "BEGIN";
 constexpr char const* start_transaction_tag = "START TRANSACTION";
 
+constexpr std::string_view failing_portal = "lull";
+
 }  // namespace
 
 std::string_view pg_session_core::refusal_code() const {
@@ -279,6 +281,20 @@ std::shared_ptr<routing::operation const> const& pg_session_core::judge(
                                   : catalog_.fresh ? routing::standing::fresh
                                                    : routing::standing::stale;
     return context_.resolver.resolve(op, catalog_.facts, how);
+}
+
+/// The segment fails at this point, on the server too; the client sees `error`.
+void pg_session_core::fail_extended(std::string error, session_step& step) {
+    parse_unnamed(*own_statement(failing_statement), step);
+    step.server.write([&](std::string& out) {
+        static constexpr std::string_view no_parameters("\0\0\0\0\0\0", 6);
+        pg::write_bind_renamed(out, failing_portal, {}, pg::as_bytes(no_parameters));
+        pg::write_execute(out, failing_portal);
+    });
+    owed_reply& owed = server_->owed.push(owed_kind::bind);
+    owed.ours = true;
+    owed.text = error;  // a cursor of SQL's may have its name: that will do as well
+    server_->owed.push(owed_kind::execute).text = std::move(error);
 }
 
 }  // namespace lull
