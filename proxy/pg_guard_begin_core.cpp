@@ -45,11 +45,12 @@ void pg_session_core::guard_with(std::string_view sql, session_step& step) {
 /// A block from before the flip that was taken for a reader ends with ROLLBACK. That may be told as COMMIT only where
 /// nothing is lost by it: it has written nothing. True: the server is being asked, and the unit comes again.
 bool pg_session_core::proves_first(routing::operation const& op, session_step& step) {
+    if (server_->status != 'T' || wrote_nothing_) return false;
     bool const commits = std::ranges::any_of(op.statements, [](routing::statement const& s) {
         return s.kind == routing::statement_kind::commit;
     });
     bool const from_before = began_unguarded_ || (guard_needed() && !in_guard());
-    if (!commits || !from_before || wrote_nothing_ || server_->status != 'T') return false;
+    if (!commits || !from_before) return false;
     if (!server_->owed.empty()) {
         if (segment_open_) step.server.write([](std::string& out) { pg::write_flush(out); });
         blocked_ = blocked::barrier;

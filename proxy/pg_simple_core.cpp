@@ -192,10 +192,10 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     if (prepares && !in_failed_block())
         if (std::string error = refuses_to_prepare(*prepares, text.size()); !error.empty())
             return fail_simple(in, size, std::move(error), step);
-    bool const subtransactions = std::ranges::any_of(op.statements, [](routing::statement const& s) {
+    auto const ends_subtransaction = [](routing::statement const& s) {
         return s.kind == statement_kind::release || s.kind == statement_kind::rollback_to;
-    });
-    if (guard && subtransactions && op.statements.size() > 1)
+    };
+    if (guard && op.statements.size() > 1 && std::ranges::any_of(op.statements, ends_subtransaction))
         return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
     if (failed && guard && op.access >= routing::access::unknown) return fail();
     if (!discards_notify(op) && opens_guard_first(op.access, step)) return later();
