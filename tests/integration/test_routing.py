@@ -37,7 +37,7 @@ def on_standby(client, sql):
     "SELECT (SELECT pg_is_in_recovery()), count(*), now(), random() FROM items",
 ])
 def test_reads_go_to_the_replica(client, sql):
-    assert rows(client.query(sql))[0][0] == "t"
+    wait_for(lambda: rows(client.query(sql))[0][0] == "t", "the catalog knows the table, which is a new one")
     assert rows(client.extended(sql))[0][0] == "t"
 
 

@@ -32,9 +32,12 @@ class Chaos:
         wait_for(lambda: self.lull.admin("GET", "/status")[0] == 200, "Lull is back", 30)
 
     def kill_lull_while_entering(self, dice):
-        if not self.operator.entering.wait(3):
-            return self.kill_lull(dice)
-        time.sleep(dice.uniform(0, 0.15))
+        if self.operator.entering.wait(3):
+            time.sleep(dice.uniform(0, 0.15))
+        self.kill_lull(dice)
+
+    def kill_lull_while_sealed(self, dice):
+        self.operator.sealed.wait(3)
         self.kill_lull(dice)
 
     def backends(self):

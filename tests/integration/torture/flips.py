@@ -16,7 +16,7 @@ class Operator(threading.Thread):
         self.violations = []
         self.counts = {"flips": 0, "not entered": 0, "sealed": 0}
         self.migrated = []      # tokens of the migration that were acknowledged
-        self.entering = threading.Event()
+        self.entering, self.sealed = threading.Event(), threading.Event()
         self.problem = None
 
     def run(self):
@@ -57,10 +57,12 @@ class Operator(threading.Thread):
         if self.plan.fence and not fenced:
             self.violations.append(("sealed without its fence", f"the fence is {site['fence']}"))
         window = self.judge.open_window(site["sealed_lsn"], site["state"] == "frozen", fenced)
+        self.sealed.set()
         until = time.monotonic() + flip.hold
         for turn in range(flip.migrations):
             self.migrate(f"{self.counts['flips']:03d}-{turn:06d}-migr")
         self.stop.wait(max(0.0, until - time.monotonic()))
+        self.sealed.clear()
         mode = self.site()["mode"]
         if mode != "sealed":
             self.violations.append(("reopened by itself", f"a sealed window is {mode}, and nobody has opened it"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 CHAOS = {
     "kill lull": 4,
     "kill lull while entering": 3,
+    "kill lull while sealed": 2,
     "terminate backends": 3,
     "cut connections": 5,
     "kill a backend": 1,
