@@ -8,7 +8,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -44,6 +43,10 @@ struct session_channels {
     std::deque<notification> waiting;
     std::size_t waiting_bytes = 0;
 
+    void drop_waiting() {
+        waiting.clear();
+        waiting_bytes = 0;
+    }
     /// Empty: to all.
     void end_listening(std::string const& channel) {
         if (channel.empty()) {

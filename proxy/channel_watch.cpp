@@ -3,6 +3,7 @@
 #include "protocol/pg/backend.hpp"
 #include "proxy/log.hpp"
 #include "proxy/pg_query.hpp"
+#include "routing/quoted.hpp"
 
 #include <libpq-fe.h>
 
@@ -28,15 +29,6 @@ int make_event() {
     return fd;
 }
 
-std::string quoted(std::string const& channel) {
-    std::string out = "\"";
-    for (char c : channel) {
-        if (c == '"') out += c;
-        out += c;
-    }
-    return out + "\"";
-}
-
 }  // namespace
 
 channel_watch::channel_watch(config::endpoint primary, config::login_role role, config::server_tls tls,
@@ -55,12 +47,16 @@ channel_watch::~channel_watch() {
         stop_ = true;
         if (socket_ >= 0) ::shutdown(socket_, SHUT_RDWR);
     }
-    std::uint64_t const one = 1;
-    [[maybe_unused]] ssize_t const n = ::write(wake_, &one, sizeof one);
+    wake();
     thread_.join();
     for (auto& [database, at] : databases_)
         if (at.connection) pg_close(at.connection);
     ::close(wake_);
+}
+
+void channel_watch::wake() {
+    std::uint64_t const one = 1;
+    [[maybe_unused]] ssize_t const n = ::write(wake_, &one, sizeof one);
 }
 
 void channel_watch::listen(std::size_t worker, std::string const& database, std::string const& channel,
@@ -77,8 +73,7 @@ void channel_watch::give(order what) {
         std::lock_guard const lock(mutex_);
         orders_.push_back(std::move(what));
     }
-    std::uint64_t const one = 1;
-    [[maybe_unused]] ssize_t const n = ::write(wake_, &one, sizeof one);
+    wake();
 }
 
 /// False: this object ends.
@@ -158,7 +153,7 @@ channel_outcome channel_watch::begin(order const& what, watched& at) {
         at.connected = std::chrono::system_clock::now();
     }
     if (!wait_on(PQsocket(at.connection))) return channel_outcome::unavailable;
-    pg_result const result = pg_query(at.connection, ("LISTEN " + quoted(what.channel)).c_str());
+    pg_result const result = pg_query(at.connection, ("LISTEN " + routing::quoted(what.channel, '"')).c_str());
     wait_on(-1);
     if (result.ok()) {
         at.channels.keep(what.channel, what.worker);
@@ -178,7 +173,7 @@ void channel_watch::end(order const& what, watched& at) {
         return;
     }
     if (!wait_on(PQsocket(at.connection))) return;
-    pg_result const result = pg_query(at.connection, ("UNLISTEN " + quoted(what.channel)).c_str());
+    pg_result const result = pg_query(at.connection, ("UNLISTEN " + routing::quoted(what.channel, '"')).c_str());
     wait_on(-1);
     if (result.ok()) return pass_on(what.database, at);
     // Also where the connection lives on: then the server would go on telling us what nobody wants.

@@ -57,6 +57,7 @@ class channel_watch {
         channel_union channels;
     };
     void give(order what);
+    void wake();
     void run();
     bool take(std::deque<order>& orders);
     void wait();

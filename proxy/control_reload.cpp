@@ -104,22 +104,18 @@ admin_answer control::reload() {
     }
     config::config const& wanted = std::get<config::config>(loaded);
     config::config merged = merge(*config_, wanted);
-    if (auto const in_the_way = obstacle(*config_, wanted, merged)) {
-        log::error("reload: {}; {}", in_the_way->what, in_the_way->fix);
-        return problem(422, "The configuration was not reloaded", in_the_way->what,
-                       in_the_way->fix + "; until then the old configuration holds");
-    }
+    auto const refuse = [](std::string const& what, std::string const& fix) {
+        log::error("reload: {}; {}", what, fix);
+        return problem(422, "The configuration was not reloaded", what, fix + "; until then the old configuration holds");
+    };
+    if (auto const in_the_way = obstacle(*config_, wanted, merged)) return refuse(in_the_way->what, in_the_way->fix);
     record_homes homes = find_homes(records_, merged.sites);
     for (auto const& [site, before] : homes.adopted)
         if (find_site(site) && homes.problem.empty()) {
             homes.problem = "databases that site " + site + " would get were closed as those of site " + before;
             homes.fix = "restart lull: it starts site " + site + " closed";
         }
-    if (!homes.problem.empty()) {
-        log::error("reload: {}; {}", homes.problem, homes.fix);
-        return problem(422, "The configuration was not reloaded", homes.problem,
-                       homes.fix + "; until then the old configuration holds");
-    }
+    if (!homes.problem.empty()) return refuse(homes.problem, homes.fix);
     // The files anew, whether or not their names have changed: that is how certificates are renewed.
     std::vector<tls_trouble> troubles;
     auto keyring = load_keyring(merged, troubles);

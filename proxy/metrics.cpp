@@ -69,7 +69,6 @@ class writer_of_metrics {
     std::string write() {
         process();
         traffic();
-        timeouts();
         statements();
         connections();
         listeners();
@@ -145,17 +144,16 @@ class writer_of_metrics {
              [](database_stats const& d) { return d.writes.unknown; });
     }
 
-    void timeouts() {
-        static constexpr std::array<char const*, time_limit_kinds> names{
-            "query_wait", "statement", "transaction", "idle_in_transaction", "idle_session"};
-        auto f = counter("lull_timeouts_total", "What a time-out has ended, by database and by which.");
-        for (auto const& [name, stats] : all_.workers.databases())
-            for (std::size_t t = 0; t < time_limit_kinds; ++t)
-                f.add({{"database", name}, {"limit", names[t]}}, stats.timeouts[t]);
-    }
-
     void statements() {
         auto const databases = all_.workers.databases();
+        {
+            static constexpr std::array<char const*, time_limit_kinds> names{
+                "query_wait", "statement", "transaction", "idle_in_transaction", "idle_session"};
+            auto f = counter("lull_timeouts_total", "What a time-out has ended, by database and by which.");
+            for (auto const& [name, stats] : databases)
+                for (std::size_t t = 0; t < time_limit_kinds; ++t)
+                    f.add({{"database", name}, {"limit", names[t]}}, stats.timeouts[t]);
+        }
         {
             auto f = counter("lull_statements_total",
                              "Statements given to servers, by what the classifier said of them and by the server's role.");

@@ -5,7 +5,6 @@
 #include "proxy/log.hpp"
 #include "proxy/outbox.hpp"
 #include "proxy/pg_service.hpp"
-#include "proxy/tls_context.hpp"
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -106,10 +105,7 @@ class request final : public socket_events, public std::enable_shared_from_this<
     }
 
     void begin_tls() {
-        routing::backend const& backend = service_.snapshot().of(to_.server);
-        auto const keyring = service_.tls();
-        auto const at = keyring->servers.find(backend.cluster);
-        if (at != keyring->servers.end()) tls_ = at->second->connect(backend.address.host);
+        tls_ = service_.tls_to(to_.server);
         if (!tls_) return give_up("no TLS for this cluster");
         stage_ = stage::handshake;
         std::string first;

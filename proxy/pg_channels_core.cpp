@@ -88,8 +88,7 @@ void pg_session_core::on_channels_lost() {
     channels_->end = session_channels::ending::lost;
     channels_->joined.clear();
     channels_->active.clear();
-    channels_->waiting.clear();
-    channels_->waiting_bytes = 0;
+    channels_->drop_waiting();
 }
 
 void pg_session_core::on_notification(notification const& what) {
@@ -100,8 +99,7 @@ void pg_session_core::on_notification(notification const& what) {
     channels_->waiting_bytes += what->message.size();
     if (channels_->waiting_bytes <= limits().max_notification_bytes) return;
     channels_->end = session_channels::ending::too_many;
-    channels_->waiting.clear();
-    channels_->waiting_bytes = 0;
+    channels_->drop_waiting();
 }
 
 /// Between transactions, and between messages. `slow`: the client does not take what it is sent.
@@ -151,10 +149,8 @@ void pg_session_core::settle_channels() {
 
 void pg_session_core::leave_channels() {
     if (!channels_) return;
-    channels_->own.clear();
-    channels_->active.clear();
-    channels_->waiting.clear();
-    channels_->waiting_bytes = 0;
+    channels_->end_listening({});
+    channels_->drop_waiting();
     settle_channels();
     if (!channels_->asked.empty())
         context_.channels->leave(identity_.database, std::exchange(channels_->asked, {}), identity_.key_pid);

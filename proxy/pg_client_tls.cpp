@@ -22,13 +22,7 @@ void pg_client::begin_tls() {
 
 /// Turns what was read into what the client said. False: the connection is over.
 bool pg_client::decrypt(std::span<std::byte const>& fresh) {
-    std::span<std::byte> const plain = service_.plain();
-    gather& answers = service_.sealed();
-    std::size_t got = 0;
-    answers.write([&](std::string& out) { got = tls_->open(fresh, plain, out); });
-    if (!answers.empty() && out_.send(socket_->fd(), answers) == outbox::result::later)
-        socket_->wait_writable();
-    fresh = plain.first(got);
+    fresh = service_.open_sealed(*tls_, fresh, out_, *socket_);
     if (tls_->where() == tls_filter::state::failed) {
         log::info("could not accept a TLS connection of {}: {}", peer_, tls_->error());
         gone();
@@ -50,10 +44,7 @@ bool pg_client::decrypt(std::span<std::byte const>& fresh) {
 
 outbox::result pg_client::put(gather& bytes) {
     if (!tls_ || bytes.empty()) return out_.send(socket_->fd(), bytes);
-    gather& sealed = service_.sealed();
-    bool good = false;
-    sealed.write([&](std::string& out) { good = tls_->seal(bytes.vectors(), out); });
-    return good ? out_.send(socket_->fd(), sealed) : outbox::result::failed;
+    return service_.send_sealed(*tls_, bytes, out_, socket_->fd());
 }
 
 /// close_notify, so that the client can tell an end from a connection that was cut.

@@ -5,13 +5,13 @@
 
 namespace lull {
 
-namespace {
-
-bool is_begin_tag(std::string_view tag) {
-    return tag == "BEGIN" || tag == "START TRANSACTION";
+/// What the name meant before this.
+void pg_session_core::restore_name(owed_reply const& of) {
+    if (of.before)
+        statements_[of.name] = of.before;
+    else
+        statements_.erase(of.name);
 }
-
-}  // namespace
 
 /// The oldest debt has failed, and those behind it up to Sync are skipped: what they did to the names of
 /// statements has not happened.
@@ -31,11 +31,8 @@ void pg_session_core::undo_names() {
     for (std::size_t i = end; i-- > 0;) {
         owed_reply const& skipped = owed.at(i);
         if (skipped.ours) continue;
-        bool const names = !skipped.name.empty();
-        if (names && skipped.before)
-            statements_[skipped.name] = skipped.before;  // a Close
-        else if (names)
-            statements_.erase(skipped.name);
+        if (!skipped.name.empty())
+            restore_name(skipped);
         else if (skipped.kind == owed_kind::close && skipped.before)
             *unnamed = skipped.before;
         else if (skipped.kind == owed_kind::parse)

@@ -120,7 +120,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         if (auto const* first = only_statement(plan.messages.front().statement);
             first && first->kind == statement_kind::begin)
             block_options_ = first->begin;
-        guard_with(begin_sql(true, true), step);
+        send_own_query(begin_sql(true, true), step).guards = true;
         wrap_open_ = true;
     }
     if (!segment_open_) begun_open_ = read_write();
@@ -207,9 +207,10 @@ void pg_session_core::forward_sync(session_step& step) {
     step.server.write([](std::string& out) { pg::write_sync(out); });
     owed_reply& owed = server_->owed.push(owed_kind::sync);
     owed.aside = aside_under_way_ = std::exchange(aside_, false);
-    owed.ends = std::exchange(segment_finished_, false);
-    owed.writes = std::exchange(wrote_behind_, false);
-    segment_open_ = guard_ended_ = segment_ends_ = segment_runs_ = begun_open_ = false;
+    owed.ends = segment_finished_;
+    owed.writes = wrote_behind_;
+    forget_segment();
+    guard_ended_ = false;
     if (!wrap_open_) return;
     wrap_open_ = false;
     if (block_guarded_) return;  // BEGIN came within: the wrap is the client's block now

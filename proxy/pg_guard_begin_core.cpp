@@ -33,27 +33,21 @@ bool pg_session_core::waits_for_guard(routing::access access, session_step& step
     bool on_its_way = false;
     for (std::size_t i = 0; i < server_->owed.size(); ++i) on_its_way = on_its_way || server_->owed.at(i).guards;
     if (!on_its_way) return false;
-    if (segment_open_) step.server.write([](std::string& out) { pg::write_flush(out); });
-    blocked_ = blocked::barrier;
+    await_answers(blocked::barrier, step);
     return true;
-}
-
-void pg_session_core::guard_with(std::string_view sql, session_step& step) {
-    send_own_query(sql, step).guards = true;
 }
 
 /// A block from before the flip that was taken for a reader ends with ROLLBACK. That may be told as COMMIT only where
 /// nothing is lost by it: it has written nothing. True: the server is being asked, and the unit comes again.
 bool pg_session_core::proves_first(routing::operation const& op, session_step& step) {
     if (server_->status != 'T' || wrote_nothing_) return false;
-    bool const commits = std::ranges::any_of(op.statements, [](routing::statement const& s) {
-        return s.kind == routing::statement_kind::commit;
-    });
     bool const from_before = began_unguarded_ || (guard_needed() && !in_guard());
-    if (!commits || !from_before) return false;
+    if (!from_before || std::ranges::none_of(op.statements, [](routing::statement const& s) {
+            return s.kind == routing::statement_kind::commit;
+        }))
+        return false;
     if (!server_->owed.empty()) {
-        if (segment_open_) step.server.write([](std::string& out) { pg::write_flush(out); });
-        blocked_ = blocked::barrier;
+        await_answers(blocked::barrier, step);
         return true;
     }
     // (No operator and no function of somebody's search_path.)

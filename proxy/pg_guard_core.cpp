@@ -215,7 +215,7 @@ bool pg_session_core::cuts_segment(session_step& step) {
     }
     step.server.write([](std::string& out) { pg::write_sync(out); });
     server_->owed.push(owed_kind::sync).ours = true;
-    segment_open_ = segment_ends_ = segment_runs_ = segment_finished_ = wrote_behind_ = begun_open_ = false;
+    forget_segment();
     return true;
 }
 
@@ -284,17 +284,10 @@ std::shared_ptr<routing::operation const> const& pg_session_core::judge(
 }
 
 /// The segment fails at this point, on the server too; the client sees `error`.
-void pg_session_core::fail_extended(std::string error, session_step& step) {
+void pg_session_core::fail_extended(std::string const& error, session_step& step) {
     parse_unnamed(*own_statement(failing_statement), step);
-    step.server.write([&](std::string& out) {
-        static constexpr std::string_view no_parameters("\0\0\0\0\0\0", 6);
-        pg::write_bind_renamed(out, failing_portal, {}, pg::as_bytes(no_parameters));
-        pg::write_execute(out, failing_portal);
-    });
-    owed_reply& owed = server_->owed.push(owed_kind::bind);
-    owed.ours = true;
-    owed.text = error;  // a cursor of SQL's may have its name: that will do as well
-    server_->owed.push(owed_kind::execute).text = std::move(error);
+    // (A cursor of SQL's may have its name: that will do as well.)
+    run_own(failing_portal, {}, error, step).text = error;
 }
 
 }  // namespace lull

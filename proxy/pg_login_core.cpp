@@ -123,10 +123,11 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
         return refuse(pg::sqlstate::too_many_connections, too_many_clients, out, too_many_clients_hint);
     std::vector<std::string_view> unsupported;
     std::map<std::string, std::string> made;
+    bool const replicates = startup.find("replication").has_value();
     auto add = [&](std::string const& name, std::string_view value) {
         std::string const key = lower(name);
         made[key] = setting_value(value, {});
-        parameters_.emplace_back(name, value);
+        if (replicates) parameters_.emplace_back(name, value);
     };
     user_ = startup.find("user").value_or("");
     database_ = startup.find("database").value_or("");

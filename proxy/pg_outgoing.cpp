@@ -3,15 +3,12 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_service.hpp"
-#include "proxy/tls_context.hpp"
+#include "proxy/server_dial.hpp"
+#include "proxy/tls_filter.hpp"
 
 #include <boost/asio/post.hpp>
 
-#include <cstring>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 namespace lull {
 
@@ -20,18 +17,6 @@ namespace {
 constexpr int blocks_a_turn = 16;
 
 }  // namespace
-
-server_tls_wish tls_wish_of(routing::snapshot const& s, routing::backend_id server) {
-    routing::backend const& backend = s.of(server);
-    auto const cluster = s.config->clusters.find(backend.cluster);
-    using mode = config::server_tls_mode;
-    if (cluster == s.config->clusters.end() || cluster->second.tls.mode == mode::disable)
-        return server_tls_wish::none;
-    // As libpq: what a Unix socket carries does not leave the machine.
-    if (backend.address.host.starts_with('/')) return server_tls_wish::none;
-    if (cluster->second.tls.mode == mode::prefer) return server_tls_wish::prefer;
-    return cluster->second.tls.direct ? server_tls_wish::direct : server_tls_wish::require;
-}
 
 pg_outgoing::pg_outgoing(pg_service& service, routing::backend_id server, std::string user,
                          server_credentials credentials, std::string packet, owner& told)
@@ -48,11 +33,6 @@ pg_outgoing::pg_outgoing(pg_service& service, routing::backend_id server, std::s
 
 pg_outgoing::~pg_outgoing() = default;
 
-std::string pg_outgoing::where() const {
-    auto const& address = service_.snapshot().of(state_.backend).address;
-    return "\"" + address.host + "\", port " + std::to_string(address.port);
-}
-
 void pg_outgoing::connect(std::vector<socket_address> addresses) {
     addresses_ = std::move(addresses);
     connect_next();
@@ -61,28 +41,14 @@ void pg_outgoing::connect(std::vector<socket_address> addresses) {
 void pg_outgoing::connect_next() {
     connecting_ = true;
     int error = 0;
-    while (next_address_ < addresses_.size()) {
-        socket_address const& to = addresses_[next_address_++];
-        int const fd = ::socket(to.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd < 0) {
-            error = errno;
-            continue;
-        }
-        int const on = 1;
-        ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-        if (::connect(fd, reinterpret_cast<sockaddr const*>(&to.storage), to.size) == 0 ||
-            errno == EINPROGRESS) {
-            socket_.emplace(service_.io(), fd, *this);
-            socket_->wait_writable();
-            return;
-        }
-        error = errno;
-        ::close(fd);
+    if (int const fd = dial(addresses_, next_address_, error); fd >= 0) {
+        socket_.emplace(service_.io(), fd, *this);
+        socket_->wait_writable();
+        return;
     }
     // From the loop: whoever asked is still in the middle of it.
     boost::asio::post(service_.io(), [this, error, alive = std::weak_ptr<bool>(alive_)] {
-        if (alive.lock()) fail("connection to server at " + where() + " failed: " + std::strerror(error));
+        if (alive.lock()) fail(connect_failure(service_.snapshot(), state_.backend, error));
     });
 }
 
@@ -124,10 +90,7 @@ void pg_outgoing::start_login() {
 }
 
 void pg_outgoing::begin_tls() {
-    routing::backend const& backend = service_.snapshot().of(state_.backend);
-    auto const keyring = service_.tls();
-    auto const at = keyring->servers.find(backend.cluster);
-    if (at != keyring->servers.end()) tls_ = at->second->connect(backend.address.host);
+    tls_ = service_.tls_to(state_.backend);
     if (!tls_) return fail("no TLS for this cluster");
     gather& first = service_.sealed();
     first.write([&](std::string& out) { tls_->start(out); });
@@ -136,19 +99,13 @@ void pg_outgoing::begin_tls() {
 
 /// False: the connection is over.
 bool pg_outgoing::decrypt(std::span<std::byte const>& fresh) {
-    std::span<std::byte> const plain = service_.plain();
-    gather& answers = service_.sealed();
-    std::size_t got = 0;
     bool const shaking_hands = tls_->where() == tls_filter::state::handshake;
-    answers.write([&](std::string& out) { got = tls_->open(fresh, plain, out); });
-    if (!answers.empty() && out_.send(socket_->fd(), answers) == outbox::result::later)
-        socket_->wait_writable();
-    fresh = plain.first(got);
+    fresh = service_.open_sealed(*tls_, fresh, out_, *socket_);
     if (tls_->where() == tls_filter::state::failed) {
         if (open_)
             end({});
         else
-            fail("TLS to the server at " + where() + " failed: " + tls_->error(),
+            fail("TLS to the server at " + place_of(service_.snapshot(), state_.backend) + " failed: " + tls_->error(),
                  "The proxy's configuration has it under tls of the cluster.");
         return false;
     }
@@ -167,10 +124,7 @@ bool pg_outgoing::decrypt(std::span<std::byte const>& fresh) {
 
 outbox::result pg_outgoing::put(gather& bytes) {
     if (!tls_ || bytes.empty()) return out_.send(socket_->fd(), bytes);
-    gather& sealed = service_.sealed();
-    bool good = false;
-    sealed.write([&](std::string& out) { good = tls_->seal(bytes.vectors(), out); });
-    return good ? out_.send(socket_->fd(), sealed) : outbox::result::failed;
+    return service_.send_sealed(*tls_, bytes, out_, socket_->fd());
 }
 
 void pg_outgoing::send(gather& bytes) {
@@ -182,13 +136,11 @@ void pg_outgoing::on_writable() {
     service_.touch_clock();
     if (!socket_) return;
     if (connecting_) {
-        int error = 0;
-        socklen_t size = sizeof error;
-        ::getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &size);
+        int const error = connect_error(socket_->fd());
         if (error == 0) return start_login();
         socket_.reset();
         if (next_address_ < addresses_.size()) return connect_next();
-        return fail("connection to server at " + where() + " failed: " + std::strerror(error));
+        return fail(connect_failure(service_.snapshot(), state_.backend, error));
     }
     switch (out_.flush(socket_->fd())) {
         case outbox::result::later:

@@ -19,9 +19,6 @@ namespace lull {
 class pg_service;
 class tls_filter;
 
-/// What the configuration wants of connections to this server.
-server_tls_wish tls_wish_of(routing::snapshot const& snapshot, routing::backend_id server);
-
 class pg_outgoing final : public socket_events {
   public:
     /// Whom it tells. Each is the last thing that an event of the connection does; it may be closed
@@ -79,7 +76,6 @@ class pg_outgoing final : public socket_events {
     void read();
     void take(std::span<std::byte const> fresh);
     void read_later();
-    std::string where() const;
 
     pg_service& service_;
     owner& owner_;

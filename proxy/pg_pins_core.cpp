@@ -33,7 +33,6 @@ bool is_asked(pin_set const& pins, pin what) {
 void pg_session_core::pin_by(routing::statement const& s) {
     pins_.add(s);
     made_state_ = pins_due_ = true;
-    using routing::statement_kind;
     kept_by_commit_ = kept_by_commit_ ||
                       (!in_guard() && (s.kind == statement_kind::declare_cursor || s.kind == statement_kind::listen));
 }

@@ -5,6 +5,7 @@
 #include "proxy/pg_cancel.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_service.hpp"
+#include "proxy/server_dial.hpp"
 
 namespace lull {
 

@@ -1,8 +1,6 @@
 // What servers say, matched with what they owe. Most of it is passed on by the header alone: runs of messages
 // that nobody has to look into leave as one view of the block they came in.
 #include "protocol/pg/backend.hpp"
-#include "protocol/pg/frontend.hpp"
-#include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_session_core.hpp"
 
 #include <algorithm>
@@ -16,10 +14,6 @@ constexpr std::size_t longest_inspected = 256 * 1024;
 
 /// PostgreSQL reports about fifteen.
 constexpr std::size_t most_parameters = 256;
-
-bool is_begin_tag(std::string_view tag) {
-    return tag == "BEGIN" || tag == "START TRANSACTION";
-}
 
 bool must_be_read(char type) {
     switch (type) {
@@ -191,16 +185,11 @@ void pg_session_core::settle_front(bool failed) {
         ++p;
     }
     if (!failed) return;
-    if (front.parsed && front.kind == owed_kind::parse) server_->statements.remove(front.parsed->id);
-    bool const by_sql = front.kind == owed_kind::query || front.kind == owed_kind::execute;
-    if (front.parsed && by_sql) server_->statements.remove(front.parsed->id);
-    if (!front.name.empty() && front.kind == owed_kind::query) {
-        if (front.before)
-            statements_[front.name] = front.before;
-        else
-            statements_.erase(front.name);
-    }
-    if (front.parsed && front.kind == owed_kind::close) server_->statements.add(front.parsed);
+    if (front.parsed && front.kind == owed_kind::close)
+        server_->statements.add(front.parsed);
+    else if (front.parsed)
+        server_->statements.remove(front.parsed->id);
+    if (!front.name.empty() && front.kind == owed_kind::query) restore_name(front);
     if (front.kind == owed_kind::parse && !front.parsed) server_->unnamed = nullptr;
 }
 

@@ -7,8 +7,8 @@
 #include "proxy/log.hpp"
 #include "proxy/pg_cancel.hpp"
 #include "proxy/pg_client.hpp"
-#include "proxy/pg_outgoing.hpp"
 #include "proxy/pg_service.hpp"
+#include "proxy/server_dial.hpp"
 #include "proxy/tls_filter.hpp"
 
 #include <boost/asio/post.hpp>
@@ -67,29 +67,12 @@ void pg_server::connect() {
 void pg_server::connect_next() {
     stage_ = stage::connecting;
     int error = 0;
-    while (next_address_ < addresses_.size()) {
-        socket_address const& to = addresses_[next_address_++];
-        int const fd = ::socket(to.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd < 0) {
-            error = errno;
-            continue;
-        }
-        int const on = 1;
-        ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-        if (::connect(fd, reinterpret_cast<sockaddr const*>(&to.storage), to.size) == 0 ||
-            errno == EINPROGRESS) {
-            socket_.emplace(service_.io(), fd, *this);
-            socket_->wait_writable();
-            return;
-        }
-        error = errno;
-        ::close(fd);
-    }
-    auto const& where = service_.snapshot().of(state_.backend).address;
-    fail("connection to server at \"" + where.host + "\", port " + std::to_string(where.port) +
-             " failed: " + std::strerror(error),
-         pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);
+    int const fd = dial(addresses_, next_address_, error);
+    if (fd < 0)
+        return fail(connect_failure(service_.snapshot(), state_.backend, error),
+                    pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);
+    socket_.emplace(service_.io(), fd, *this);
+    socket_->wait_writable();
 }
 
 void pg_server::start_login() {
@@ -135,15 +118,11 @@ void pg_server::on_writable() {
     service_.touch_clock();
     if (!socket_) return;
     if (stage_ == stage::connecting) {
-        int error = 0;
-        socklen_t size = sizeof error;
-        ::getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &size);
+        int const error = connect_error(socket_->fd());
         if (error == 0) return start_login();
         socket_.reset();
         if (next_address_ < addresses_.size()) return connect_next();
-        auto const& where = service_.snapshot().of(state_.backend).address;
-        return fail("connection to server at \"" + where.host + "\", port " + std::to_string(where.port) +
-                        " failed: " + std::strerror(error),
+        return fail(connect_failure(service_.snapshot(), state_.backend, error),
                     pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);
     }
     switch (out_.flush(socket_->fd())) {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lull {
@@ -59,6 +60,11 @@ struct owed_reply {
         text;  // local: the reply itself. Otherwise, if not empty: goes out in place of the ErrorResponse
     std::string name;  // of a client's Parse or Close of a named statement
 };
+
+/// CommandComplete of what begins a block.
+inline bool is_begin_tag(std::string_view tag) {
+    return tag == "BEGIN" || tag == "START TRANSACTION";
+}
 
 /// A queue that keeps its memory.
 class owed_queue {

@@ -14,11 +14,7 @@ void pg_session_core::ensure_prepared(prepared const& statement, session_step& s
     }
     if (statement->by_sql) return make_by_sql(statement, step);
     make_room(step);
-    if (server_->doubtful.has(statement->id)) {
-        step.server.write(
-            [&](std::string& out) { pg::write_close(out, pg::target_kind::statement, statement->server_name); });
-        server_->owed.push(owed_kind::close).ours = true;
-    }
+    if (server_->doubtful.has(statement->id)) close_on_server(statement->server_name, nullptr, step);
     step.server.write([&](std::string& out) {
         pg::write_parse(out, statement->server_name, statement->text, pg::as_bytes(statement->types));
     });
@@ -28,16 +24,35 @@ void pg_session_core::ensure_prepared(prepared const& statement, session_step& s
     owed.parsed = statement;
 }
 
+/// Close of what is not there is no error (manual, "Extended Query"). `was`: what is known to be there; null: nothing is.
+void pg_session_core::close_on_server(std::string_view name, prepared const& was, session_step& step) {
+    if (was) server_->statements.remove(was->id);
+    step.server.write([&](std::string& out) { pg::write_close(out, pg::target_kind::statement, name); });
+    owed_reply& owed = server_->owed.push(owed_kind::close);
+    owed.ours = true;
+    owed.parsed = was;
+}
+
+/// Bind without parameters, and Execute, of a statement that the server has by this name; the debt of the latter.
+/// `refused`: what an error of the former is told as.
+owed_reply& pg_session_core::run_own(std::string_view portal, std::string_view statement, std::string_view refused,
+                                     session_step& step) {
+    step.server.write([&](std::string& out) {
+        static constexpr std::string_view no_parameters("\0\0\0\0\0\0", 6);
+        pg::write_bind_renamed(out, portal, statement, pg::as_bytes(no_parameters));
+        pg::write_execute(out, portal);
+    });
+    owed_reply& bound = server_->owed.push(owed_kind::bind);
+    bound.ours = true;
+    bound.text = refused;
+    return server_->owed.push(owed_kind::execute);
+}
+
 /// For one more statement on the server.
 void pg_session_core::make_room(session_step& step) {
     if (server_->statements.size() < limits().max_server_prepared_statements) return;
     prepared const oldest = server_->statements.oldest();
-    server_->statements.remove(oldest->id);
-    step.server.write(
-        [&](std::string& out) { pg::write_close(out, pg::target_kind::statement, oldest->server_name); });
-    owed_reply& owed = server_->owed.push(owed_kind::close);
-    owed.ours = true;
-    owed.parsed = oldest;
+    close_on_server(oldest->server_name, oldest, step);
 }
 
 /// As the unnamed statement, which no SQL can replace. What the client has by that is prepared again when it is used.

@@ -3,15 +3,13 @@
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
-#include "proxy/tls_context.hpp"
+#include "proxy/server_dial.hpp"
+#include "proxy/tls_filter.hpp"
 
 namespace lull {
 
 void pg_server::begin_tls() {
-    routing::backend const& backend = service_.snapshot().of(state_.backend);
-    auto const keyring = service_.tls();
-    auto const at = keyring->servers.find(backend.cluster);
-    if (at != keyring->servers.end()) tls_ = at->second->connect(backend.address.host);
+    tls_ = service_.tls_to(state_.backend);
     if (!tls_)
         return fail("no TLS for this cluster", pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);
     gather& first = service_.sealed();
@@ -21,22 +19,14 @@ void pg_server::begin_tls() {
 
 /// False: the connection is over.
 bool pg_server::decrypt(std::span<std::byte const>& fresh) {
-    std::span<std::byte> const plain = service_.plain();
-    gather& answers = service_.sealed();
-    std::size_t got = 0;
     bool const shaking_hands = tls_->where() == tls_filter::state::handshake;
-    answers.write([&](std::string& out) { got = tls_->open(fresh, plain, out); });
-    if (!answers.empty() && out_.send(socket_->fd(), answers) == outbox::result::later)
-        socket_->wait_writable();
-    fresh = plain.first(got);
+    fresh = service_.open_sealed(*tls_, fresh, out_, *socket_);
     if (tls_->where() == tls_filter::state::failed) {
         if (!shaking_hands) {
             lose(tls_->error());
             return false;
         }
-        auto const& where = service_.snapshot().of(state_.backend).address;
-        fail("TLS to the server at \"" + where.host + "\", port " + std::to_string(where.port) +
-                 " failed: " + tls_->error(),
+        fail("TLS to the server at " + place_of(service_.snapshot(), state_.backend) + " failed: " + tls_->error(),
              pg::sqlstate::sqlclient_unable_to_establish_sqlconnection,
              "The proxy's configuration has it under tls of the cluster.");
         return false;
@@ -57,10 +47,7 @@ bool pg_server::decrypt(std::span<std::byte const>& fresh) {
 
 outbox::result pg_server::put(gather& bytes) {
     if (!tls_ || bytes.empty()) return out_.send(socket_->fd(), bytes);
-    gather& sealed = service_.sealed();
-    bool good = false;
-    sealed.write([&](std::string& out) { good = tls_->seal(bytes.vectors(), out); });
-    return good ? out_.send(socket_->fd(), sealed) : outbox::result::failed;
+    return service_.send_sealed(*tls_, bytes, out_, socket_->fd());
 }
 
 }  // namespace lull

@@ -13,7 +13,6 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
-#include <stdexcept>
 
 namespace lull {
 

@@ -6,6 +6,7 @@
 #include "proxy/client_counts.hpp"
 #include "proxy/login_guard.hpp"
 #include "proxy/mailbox.hpp"
+#include "proxy/outbox.hpp"
 #include "proxy/pg_login_core.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "proxy/ports.hpp"
@@ -25,6 +26,7 @@
 
 namespace lull {
 
+class edge_socket;
 class pg_client;
 class pg_pool;
 class pg_server;
@@ -106,6 +108,12 @@ class pg_service final : private login_guard, private channel_port {
         return sealed_;
     }
     std::shared_ptr<tls_keyring const> tls() const { return control_.tls(); }
+    // pg_service_tls.cpp: what connections to clients and servers do alike
+    /// The client's side of TLS to this server; null: there is none for its cluster.
+    std::unique_ptr<tls_filter> tls_to(routing::backend_id server) const;
+    /// What was said in `fresh`, in plain(); what has to be answered is sent.
+    std::span<std::byte const> open_sealed(tls_filter& tls, std::span<std::byte const> fresh, outbox& out, edge_socket& socket);
+    outbox::result send_sealed(tls_filter& tls, gather& bytes, outbox& out, int fd);
     pg_pool& pool(pool_key const& key);
     client_counts& counts() { return shared_.counts; }
     host_resolver& resolver() { return resolver_; }

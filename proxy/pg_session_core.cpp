@@ -122,8 +122,8 @@ void pg_session_core::want(routing::verdict verdict, session_step& step) {
 bool pg_session_core::matches(routing::verdict verdict) const {
     if (aside_under_way_) return false;
     // Behind a ROLLBACK of ours nothing may go out as if the block were still there.
-    for (std::size_t i = 0; i < server_->owed.size(); ++i)
-        if (owed_reply const& owed = server_->owed.at(i); owed.ours && owed.ends_alone) return false;
+    // (It is sent where nothing is owed.)
+    if (!server_->owed.empty() && server_->owed.front().ours && server_->owed.front().ends_alone) return false;
     if (!segment_open_ && !server_->owed.empty()) {
         // What is under way may end the transaction. Behind its end the right to write is over, and the next
         // unit needs a READ ONLY block of its own, or another server.
@@ -168,12 +168,16 @@ bool pg_session_core::place(routing::verdict verdict, session_step& step) {
         if (!is_lent(step)) return false;
     }
     if (server_->owed.size() >= limits().max_pipeline) {
-        // A server keeps its answers until it is asked for them, and without them we would wait for ever.
-        if (segment_open_) step.server.write([](std::string& out) { pg::write_flush(out); });
-        blocked_ = blocked::pipeline;
+        await_answers(blocked::pipeline, step);
         return false;
     }
     return !(server_->clean() && !segment_open_ && sync_settings(step));
+}
+
+/// A server keeps its answers until it is asked for them, and without them we would wait for ever.
+void pg_session_core::await_answers(blocked what, session_step& step) {
+    if (segment_open_) step.server.write([](std::string& out) { pg::write_flush(out); });
+    blocked_ = what;
 }
 
 /// What step.want asks for is there at once, and ready for the unit in hand.
@@ -327,7 +331,7 @@ void pg_session_core::prologue(session_step& step) {
         block_guarded_ = guard;
     } else if (guard && server_->status == 'T' && server_->owed.empty() && (!in_guard() || guard_loose_)) {
         // A block from before the flip that has only read goes on, and can no longer do anything else.
-        guard_with("SET TRANSACTION READ ONLY", step);
+        send_own_query("SET TRANSACTION READ ONLY", step).guards = true;
         began_unguarded_ = began_unguarded_ || !in_guard();
         block_guarded_ = true;
         guard_loose_ = false;
@@ -362,20 +366,16 @@ void pg_session_core::on_no_server(std::string error, session_step& step) {
 }
 
 void pg_session_core::unlink() {
-    if (may_write_) wrote_at_ = context_.now;  // how it ended may not be known; that it may have written is
     // With this server goes what it has heard of, and nobody can tell what is notified from now.
     if (channels_ && pins_.has(pin::listen) && !client_gone_) {
         channels_->own.clear();
         channels_->end = session_channels::ending::lost;
     }
     server_ = nullptr;
-    block_guarded_ = began_unguarded_ = wrote_nothing_ = kept_by_commit_ = guard_loose_ = guard_ended_ = wrap_open_ = segment_open_ = false;
-    segment_runs_ = segment_finished_ = wrote_behind_ = begun_open_ = false;
-    segment_ends_ = aside_ = aside_under_way_ = reads_differently_ = false;
+    forget_transaction();
+    forget_segment();
+    guard_ended_ = wrap_open_ = aside_ = aside_under_way_ = in_flight_ = pins_due_ = made_state_ = false;
     pins_.clear();
-    may_write_ = in_flight_ = wiping_ = pins_due_ = made_state_ = abort_due_ = commit_sent_ = block_seen_ = error_seen_ = false;
-    called_unknown_ = temporary_checked_ = temporary_written_ = false;
-    last_transaction_tag_ = 0;
     pending_.clear();
     portals_.clear();
 }

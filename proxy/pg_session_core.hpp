@@ -114,16 +114,7 @@ class pg_session_core {
     enum class abort_reason : std::uint8_t { maintenance, transaction_timeout, idle_in_transaction, statement_pooling };
     struct pending_setting {
         enum class what : std::uint8_t {
-            make,
-            reset,
-            reset_all,
-            discard_all,
-            deallocate_all,
-            savepoint,
-            release,
-            rollback_to,
-            listen,
-            unlisten
+            make, reset, reset_all, discard_all, deallocate_all, savepoint, release, rollback_to, listen, unlisten
         };
         what kind;
         std::string name;
@@ -154,7 +145,6 @@ class pg_session_core {
     bool opens_guard_first(routing::access access, session_step& step);
     bool waits_for_guard(routing::access access, session_step& step);
     bool proves_first(routing::operation const& op, session_step& step);
-    void guard_with(std::string_view sql, session_step& step);
     void prologue(session_step& step);
     void taint_by(routing::operation const& op, std::string_view text, bool whole);
     void after_event(session_step& step);
@@ -164,6 +154,9 @@ class pg_session_core {
     void fatal(std::string_view sqlstate, std::string_view message, session_step& step);
     void ready(session_step& step);
     void finish_transaction(bool wrapped);
+    void forget_transaction();
+    void forget_segment();
+    void await_answers(blocked what, session_step& step);
     void fail_deferred();
     void forget_statements();
     void apply_settings(bool to_server);
@@ -262,7 +255,9 @@ class pg_session_core {
     bool is_dead_block() const;
     void ensure_prepared(prepared const& statement, session_step& step);
     void parse_unnamed(prepared_text const& statement, session_step& step);
-    void fail_extended(std::string error, session_step& step);
+    void close_on_server(std::string_view name, prepared const& was, session_step& step);
+    owed_reply& run_own(std::string_view portal, std::string_view statement, std::string_view refused, session_step& step);
+    void fail_extended(std::string const& error, session_step& step);
     void make_room(session_step& step);
     prepared own_statement(std::string_view text);
     prepared substitute(prepared const& statement, char const*& retag);
@@ -277,6 +272,7 @@ class pg_session_core {
     void settle_front(bool failed);
     void begin_copy();
     void undo_names();
+    void restore_name(owed_reply const& of);
     void undo_portals(std::size_t end);
     void end_portals();
     void forget_stale_plans(owed_reply const& failed);
@@ -298,7 +294,6 @@ class pg_session_core {
     void keep_prepared();
     prepared as_sql(std::string_view name, prepared const& statement);
     void put_in_place(std::string_view name, session_step& step);
-    void close_name(std::string_view name, session_step& step);
     void clear_name(std::string_view name, session_step& step);
     void make_by_sql(prepared const& statement, session_step& step);
     void put_in_place(routing::statement const& s, session_step& step);

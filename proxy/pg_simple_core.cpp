@@ -277,7 +277,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     };
     if (only && guard && idle && only->kind == statement_kind::begin) {
         block_options_ = only->begin;
-        guard_with(begin_sql(true, true), step);
+        send_own_query(begin_sql(true, true), step).guards = true;
         owed_reply& owed = server_->owed.push(owed_kind::local);
         pg::write_command_complete(owed.text, only->command);
         pg::write_ready_for_query(owed.text, 'T');
@@ -297,7 +297,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed.retag = commits && !keeps && server_->status != 'E' ? "COMMIT" : nullptr;
         owed.block_after = chain;
         owed.ends_alone = true;
-        if (chain) guard_with(begin_sql(true, true), step);
+        if (chain) send_own_query(begin_sql(true, true), step).guards = true;
         return;
     }
     if (only && only->kind == statement_kind::deallocate && server_->status != 'E' &&
@@ -335,7 +335,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     bool const wrap = opened || (guard && idle && !alone);
     if (wrap && !opened) {
         block_options_ = {};
-        guard_with(begin_sql(true, true), step);
+        send_own_query(begin_sql(true, true), step).guards = true;
     }
     note_purity(op);
     bool const prepares = only && only->kind == statement_kind::prepare && !in_failed_block();

@@ -3,10 +3,10 @@
 // before a statement with such a name goes out, the server has to have under that name what the client has, or
 // nothing; then the server itself is the judge.
 #include "protocol/pg/backend.hpp"
-#include "protocol/pg/frontend.hpp"
+#include "protocol/pg/reader.hpp"
 #include "protocol/pg/sqlstate.hpp"
-#include "proxy/pg_refusal_core.hpp"
 #include "proxy/pg_session_core.hpp"
+#include "routing/quoted.hpp"
 
 #include <set>
 
@@ -15,15 +15,6 @@ namespace lull {
 using routing::statement_kind;
 
 namespace {
-
-std::string quoted_name(std::string_view name) {
-    std::string out = "\"";
-    for (char c : name) {
-        if (c == '"') out += c;
-        out += c;
-    }
-    return out + "\"";
-}
 
 /// A type by its OID (pg_type.dat): what drivers name when they Parse. Empty: another one.
 std::string_view type_name(std::uint32_t oid) {
@@ -75,16 +66,6 @@ std::string_view type_name(std::uint32_t oid) {
 bool pg_session_core::uses_name(statement_kind kind) {
     return kind == statement_kind::prepare || kind == statement_kind::execute ||
            kind == statement_kind::deallocate || kind == statement_kind::explain || kind == statement_kind::ddl;
-}
-
-/// Close of what is not there is no error (manual, "Extended Query").
-void pg_session_core::close_name(std::string_view name, session_step& step) {
-    prepared const was = server_->statements.named(name);
-    if (was) server_->statements.remove(was->id);
-    step.server.write([&](std::string& out) { pg::write_close(out, pg::target_kind::statement, name); });
-    owed_reply& owed = server_->owed.push(owed_kind::close);
-    owed.ours = true;
-    owed.parsed = was;
 }
 
 /// What is under way may yet fail, and names then mean what they did before.
@@ -158,13 +139,12 @@ prepared pg_session_core::sql_prepared(routing::statement const& s, std::string_
 /// For EXECUTE: a statement that the client has prepared with Parse. Null: its types have no names here.
 prepared pg_session_core::as_sql(std::string_view name, prepared const& statement) {
     if (statement->by_sql) return statement;
-    std::string sql = "PREPARE " + quoted_name(name);
-    for (std::size_t i = 0; i + 4 <= statement->types.size(); i += 4) {
-        std::uint32_t oid = 0;
-        for (std::size_t j = 0; j < 4; ++j) oid = oid << 8 | static_cast<unsigned char>(statement->types[i + j]);
-        std::string_view const type = type_name(oid);
+    std::string sql = "PREPARE " + routing::quoted(name, '"');
+    pg::reader types(pg::as_bytes(statement->types));
+    for (char const* before = "("; types.rest().size() >= 4; before = ",") {
+        std::string_view const type = type_name(types.uint32());
         if (type.empty()) return nullptr;
-        sql.append(i == 0 ? "(" : ",").append(type);
+        sql.append(before).append(type);
     }
     if (!statement->types.empty()) sql += ')';
     sql.append(" AS ").append(statement->text);
@@ -190,11 +170,12 @@ void pg_session_core::put_in_place(std::string_view name, session_step& step) {
 /// What the client has not prepared it cannot execute, also where others have, or their functions, of which nobody
 /// knows. On a server that is its own, nobody else has.
 void pg_session_core::clear_name(std::string_view name, session_step& step) {
-    if (!pins_ || server_->statements.named(name) || server_->doubtful.named(name)) close_name(name, step);
+    prepared const was = server_->statements.named(name);
+    if (!pins_ || was || server_->doubtful.named(name)) close_on_server(name, was, step);
 }
 
 void pg_session_core::make_by_sql(prepared const& statement, session_step& step) {
-    close_name(statement->server_name, step);
+    close_on_server(statement->server_name, server_->statements.named(statement->server_name), step);
     make_room(step);
     server_->statements.add(statement);
     if (!segment_open_) {
@@ -204,13 +185,7 @@ void pg_session_core::make_by_sql(prepared const& statement, session_step& step)
     portals_.drop_unnamed();
     prepared const maker = own_statement(statement->text);
     ensure_prepared(maker, step);
-    step.server.write([&](std::string& out) {
-        static constexpr std::string_view no_parameters("\0\0\0\0\0\0", 6);
-        pg::write_bind_renamed(out, {}, maker->server_name, pg::as_bytes(no_parameters));
-        pg::write_execute(out, {});
-    });
-    server_->owed.push(owed_kind::bind).ours = true;
-    owed_reply& owed = server_->owed.push(owed_kind::execute);
+    owed_reply& owed = run_own({}, maker->server_name, {}, step);
     owed.ours = true;
     owed.parsed = statement;
 }
@@ -226,7 +201,8 @@ void pg_session_core::put_in_place(routing::statement const& s, session_step& st
 void pg_session_core::begin_prepare(prepared const& what, session_step& step) {
     std::string const& name = what->server_name;
     // While the site is closed it must not fail for what has come there unseen, and leave that to be executed in its place.
-    if (!read_write() || server_->statements.named(name) || server_->doubtful.named(name)) close_name(name, step);
+    prepared const was = server_->statements.named(name);
+    if (!read_write() || was || server_->doubtful.named(name)) close_on_server(name, was, step);
     make_room(step);
     server_->statements.add(what);
 }

@@ -9,7 +9,6 @@ namespace lull {
 
 namespace {
 
-/// `then` by the worker's clock, as a time of day.
 std::chrono::microseconds since(routing::instant then, routing::instant now) {
     return then == routing::instant{} ? std::chrono::microseconds{}
                                       : std::chrono::duration_cast<std::chrono::microseconds>(now - then);

@@ -10,11 +10,7 @@ void pg_session_core::finish_transaction(bool wrapped) {
     bool const committed = block_seen_ ? last_transaction_tag_ == 'C' : !error_seen_;
     // What we rolled back, the server has not.
     if (committed) apply_settings(keeps_temporary() || (!wrapped && !block_guarded_));
-    if (may_write_) wrote_at_ = context_.now;
-    abort_due_ = false;
-    reads_differently_ = wiping_ = block_seen_ = error_seen_ = block_guarded_ = began_unguarded_ = wrote_nothing_ = kept_by_commit_ = guard_loose_ = may_write_ = commit_sent_ = false;
-    called_unknown_ = temporary_checked_ = temporary_written_ = false;
-    last_transaction_tag_ = 0;
+    forget_transaction();
     // What a client has sent behind it is under way, and is not over with it.
     std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
     for (std::size_t i = 0; i < server_->owed.size(); ++i) {
@@ -23,6 +19,20 @@ void pg_session_core::finish_transaction(bool wrapped) {
     }
     end_portals();
     if (channels_) settle_channels();
+}
+
+/// What is known of a transaction while it lasts.
+void pg_session_core::forget_transaction() {
+    if (may_write_) wrote_at_ = context_.now;  // how it ended may not be known; that it may have written is
+    abort_due_ = reads_differently_ = wiping_ = block_seen_ = error_seen_ = may_write_ = commit_sent_ = false;
+    block_guarded_ = began_unguarded_ = wrote_nothing_ = kept_by_commit_ = guard_loose_ = false;
+    called_unknown_ = temporary_checked_ = temporary_written_ = false;
+    last_transaction_tag_ = 0;
+}
+
+/// What is known of a segment until its Sync. (That it has ended our transaction holds until the client's own Sync.)
+void pg_session_core::forget_segment() {
+    segment_open_ = segment_ends_ = segment_runs_ = segment_finished_ = wrote_behind_ = begun_open_ = false;
 }
 
 /// A block that was answered and not begun has failed; its options are what AND CHAIN goes on with.

@@ -1,21 +1,10 @@
 #include "routing/fence.hpp"
 
+#include "routing/quoted.hpp"
+
 #include <algorithm>
 
 namespace lull::routing {
-
-namespace {
-
-std::string quoted(std::string const& name, char mark) {
-    std::string out(1, mark);
-    for (char c : name) {
-        if (c == mark) out += mark;
-        out += c;
-    }
-    return out + mark;
-}
-
-}  // namespace
 
 std::optional<bool> read_only_without(std::vector<fence_setting> const& fence, std::string_view database,
                                       std::string_view user) {

@@ -39,17 +39,13 @@ bool passes_read_only(statement const& s, config::guard const& guard) {
         case statement_kind::prepare:
         case statement_kind::declare_cursor:
             // A function that is not on the list runs where the server refuses to write, and is rolled back.
-            return s.access < access::unknown ||
-                   (s.access == access::unknown && guard.functions == config::function_policy::server);
+            return judged_by_function;
         case statement_kind::execute:
             // A write, but where the session knows what was prepared.
-            return s.access == access::read ||
-                   (s.access == access::unknown && guard.functions == config::function_policy::server);
+            return judged_by_function && s.access != access::session;
         case statement_kind::set:
             // A SELECT of set_config() may be one of anybody's set_config(), and is judged as such.
-            if (s.access >= access::unknown &&
-                !(s.access == access::unknown && guard.functions == config::function_policy::server))
-                return false;
+            if (!judged_by_function) return false;
             return !s.to_default ? is_harmless_setting(s.name, s.value) : is_harmless_setting(s.name, "");
         case statement_kind::reset:
             return judged_by_function && (s.name.empty() || is_harmless_setting(s.name, ""));

@@ -56,6 +56,12 @@ class listening_scene {
         pass();
         CHECK(s.told() == "C(LISTEN) Z(I) ");
     }
+    void begin_writing() {
+        s.client(query("begin"));
+        s.client(query("update t set a = 1"));
+        s.link();
+        s.server(complete("BEGIN") + ready('T') + complete("UPDATE 1") + ready('T'));
+    }
     bool hears(std::string const& channel) {
         s.driver.notified(channel, note(channel, "x"));
         return !s.told().empty();
@@ -162,10 +168,7 @@ TEST_CASE("a block that is rolled back has not listened") {
 TEST_CASE("a client in a block is told behind its end") {
     tell_of_listening([](listening_scene& l) {
         l.listen("news");
-        l.s.client(query("begin"));
-        l.s.client(query("update t set a = 1"));
-        l.s.link();
-        l.s.server(complete("BEGIN") + ready('T') + complete("UPDATE 1") + ready('T'));
+        l.begin_writing();
         (void)l.s.told();
         CHECK_FALSE(l.hears("news"));
         l.s.client(query("rollback"));
@@ -259,10 +262,7 @@ TEST_CASE("too many channels are an ordinary error, in a block as well") {
 TEST_CASE("a session that may have missed something ends, but not within a transaction") {
     tell_of_listening([](listening_scene& l) {
         l.listen("news");
-        l.s.client(query("begin"));
-        l.s.client(query("update t set a = 1"));
-        l.s.link();
-        l.s.server(complete("BEGIN") + ready('T') + complete("UPDATE 1") + ready('T'));
+        l.begin_writing();
         (void)l.s.told();
         l.s.driver.listener_lost();
         CHECK(l.s.told() == "");

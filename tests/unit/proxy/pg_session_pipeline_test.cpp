@@ -291,32 +291,21 @@ TEST_CASE("a client that leaves amid COPY: the copy fails on the server, which g
     });
 }
 
-TEST_CASE("what was taken for a read in a segment whose client has left is not committed either") {
-    tell([](scene& s) {
-        s.client(parse("", "/* lull: primary */ select 1") + bind_to("") + execute() + flush());
-        s.link();
-        (void)s.sent(s.primary);
-        s.driver.gone();
-        std::string const sent = s.sent(s.primary);
-        CHECK(has(sent, "ROLLBACK TO SAVEPOINT"));
-        CHECK(sent.ends_with("S "));
-    });
-}
-
-TEST_CASE("a client that leaves amid a segment has not written: a Sync of ours would commit it") {
-    tell([](scene& s) {
-        s.client(parse("", "insert into t values (1)") + bind_to("") + execute() + flush());
-        s.link();
-        (void)s.sent(s.primary);
-        s.driver.gone();
-        std::string const sent = s.sent(s.primary);
-        CHECK(has(sent, "ROLLBACK TO SAVEPOINT"));
-        CHECK(sent.ends_with("S "));
-        s.server(message('1') + message('2') + complete("INSERT 0 1") + message('1') + message('2') + error("25P01") +
-                 ready('I'));
-        CHECK(s.driver.core().finished());
-        CHECK(s.driver.released.size() == 1);
-    });
+TEST_CASE("a client that leaves amid a segment has not written: a Sync of ours would commit it, also what was taken for a read") {
+    for (auto const& [text, tag] : {std::pair{"insert into t values (1)", "INSERT 0 1"},
+                                    std::pair{"/* lull: primary */ select 1", "SELECT 1"}})
+        tell([&](scene& s) {
+            s.client(parse("", text) + bind_to("") + execute() + flush());
+            s.link();
+            (void)s.sent(s.primary);
+            s.driver.gone();
+            std::string const sent = s.sent(s.primary);
+            CHECK(has(sent, "ROLLBACK TO SAVEPOINT"));
+            CHECK(sent.ends_with("S "));
+            s.server(message('1') + message('2') + complete(tag) + message('1') + message('2') + error("25P01") + ready('I'));
+            CHECK(s.driver.core().finished());
+            CHECK(s.driver.released.size() == 1);
+        });
 }
 
 TEST_CASE("a client that leaves amid a message: the server cannot be used again") {

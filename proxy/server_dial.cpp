@@ -1,0 +1,58 @@
+#include "proxy/server_dial.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace lull {
+
+int dial(std::vector<socket_address> const& addresses, std::size_t& next, int& error) {
+    while (next < addresses.size()) {
+        socket_address const& to = addresses[next++];
+        int const fd = ::socket(to.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0) {
+            error = errno;
+            continue;
+        }
+        int const on = 1;
+        ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+        if (::connect(fd, reinterpret_cast<sockaddr const*>(&to.storage), to.size) == 0 || errno == EINPROGRESS) return fd;
+        error = errno;
+        ::close(fd);
+    }
+    return -1;
+}
+
+int connect_error(int fd) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    return error;
+}
+
+std::string place_of(routing::snapshot const& snapshot, routing::backend_id server) {
+    auto const& address = snapshot.of(server).address;
+    return "\"" + address.host + "\", port " + std::to_string(address.port);
+}
+
+std::string connect_failure(routing::snapshot const& snapshot, routing::backend_id server, int error) {
+    return "connection to server at " + place_of(snapshot, server) + " failed: " + std::strerror(error);
+}
+
+server_tls_wish tls_wish_of(routing::snapshot const& s, routing::backend_id server) {
+    routing::backend const& backend = s.of(server);
+    auto const cluster = s.config->clusters.find(backend.cluster);
+    using mode = config::server_tls_mode;
+    if (cluster == s.config->clusters.end() || cluster->second.tls.mode == mode::disable)
+        return server_tls_wish::none;
+    // As libpq: what a Unix socket carries does not leave the machine.
+    if (backend.address.host.starts_with('/')) return server_tls_wish::none;
+    if (cluster->second.tls.mode == mode::prefer) return server_tls_wish::prefer;
+    return cluster->second.tls.direct ? server_tls_wish::direct : server_tls_wish::require;
+}
+
+}  // namespace lull
