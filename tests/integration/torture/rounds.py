@@ -100,7 +100,7 @@ def settings(primary):
     return primary.sql("SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting ORDER BY 1, 2")
 
 
-def round_(cluster, seed, seconds, standby=True, chaos=None, environment=None, fence=None):
+def round_(cluster, seed, seconds, standby=True, chaos=None, environment=None, fence=None, outsiders=OUTSIDERS):
     """Plays one round and returns its Report. `environment`: for the process of Lull alone. `fence`: else as planned."""
     plan = Plan(seed, seconds, standby, chaos)
     plan.fence = plan.fence if fence is None else fence
@@ -128,7 +128,7 @@ def round_(cluster, seed, seconds, standby=True, chaos=None, environment=None, f
             children.append(start_clients(port=lull.port, user="app", password=servers.APP_PASSWORD, seed=seed, numbers=numbers,
                                           seconds=seconds, pause=0.3))
         children.append(start_clients(port=cluster.primary.port, user=OUTSIDER, password="other-secret", seed=seed,
-                                      numbers=[900, 900 + OUTSIDERS], seconds=seconds, pause=0.6, outsiders=True))
+                                      numbers=[900, 900 + outsiders], seconds=seconds, pause=0.6, outsiders=True))
         began = time.monotonic()
         operator.start()
         for event in plan.events:
