@@ -10,7 +10,7 @@ void pg_session_core::restore_name(owed_reply const& of) {
     if (of.before)
         statements_[of.name] = of.before;
     else
-        statements_.erase(of.name);
+        statements_.take(of.name);
 }
 
 /// The oldest debt has failed, and those behind it up to Sync are skipped: what they did to the names of
@@ -45,8 +45,9 @@ void pg_session_core::undo_names() {
 void pg_session_core::forget_stale_plans(owed_reply const& failed) {
     if (auto const* portal = portals_.find(failed.portal ? failed.portal->name : std::string_view()))
         context_.statements.forget(portal->statement);
-    for (auto const& [name, statement] : statements_)
+    statements_.each([this](std::string const&, prepared const& statement) {
         if (statement->by_sql) context_.statements.forget(statement);
+    });
 }
 
 void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step& step) {

@@ -178,10 +178,7 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
                 owed_reply& owed = server_->owed.push(owed_kind::local);
                 pg::write_close_complete(owed.text);
                 owed.name = m.name;
-                if (auto const at = statements_.find(owed.name); at != statements_.end()) {
-                    owed.before = std::move(at->second);
-                    statements_.erase(at);
-                }
+                owed.before = statements_.take(owed.name);
                 return true;
             }
             verbatim(owed_kind::close);
@@ -361,10 +358,8 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     owed.portal = std::move(portal);
     if (!only || only->kind != statement_kind::deallocate || statement == m.statement) return;
     // Gone, unless the server comes to skip this.
-    auto const gone = statements_.find(only->name);
     owed.name = only->name;
-    owed.before = std::move(gone->second);
-    statements_.erase(gone);
+    owed.before = statements_.take(only->name);
 }
 
 void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, session_step& step) {

@@ -225,7 +225,7 @@ void pg_session_core::answer_instead(unit_plan const* segment, std::string_view 
                 break;
             case pg::frontend::close:
                 if (m.of_statement && m.name.empty()) unnamed_ = nullptr;
-                if (m.of_statement) statements_.erase(std::string(m.name));
+                if (m.of_statement) statements_.take(std::string(m.name));
                 step.client.write([](std::string& out) { pg::write_close_complete(out); });
                 break;
             case pg::frontend::sync:

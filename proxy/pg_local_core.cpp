@@ -72,10 +72,8 @@ bool pg_session_core::answer_locally(routing::operation const& op, std::string_v
         ready(step);
         return true;
     };
-    if (s.kind == statement_kind::deallocate && client_status_ != 'E' && statements_.contains(s.name)) {
-        statements_.erase(s.name);  // one of the protocol level; the server knows it by another name
-        return answer("DEALLOCATE", client_status_);
-    }
+    if (s.kind == statement_kind::deallocate && client_status_ != 'E' && statements_.take(s.name))
+        return answer("DEALLOCATE", client_status_);  // one of the protocol level; the server knows it by another name
     if (client_status_ == 'I' && s.kind == statement_kind::begin) {
         if (routing::decide(op, facts(), site()).verdict == routing::verdict::refuse) return false;
         deferred_ = s.begin;
@@ -215,7 +213,7 @@ std::size_t pg_session_core::extended_locally(unit_plan const& plan, session_ste
                 break;
             }
             case pg::frontend::close:
-                statements_.erase(std::string(m.name));
+                statements_.take(std::string(m.name));
                 if (m.name.empty()) unnamed_ = nullptr;
                 answer(pg::write_close_complete);
                 break;

@@ -22,8 +22,7 @@ prepared pg_session_core::find_statement(std::string_view name, unit_plan const&
         if (m->type == pg::frontend::close && m->of_statement) return nullptr;
     }
     if (name.empty()) return unnamed_;
-    auto at = statements_.find(std::string(name));
-    return at == statements_.end() ? nullptr : at->second;
+    return statements_.find(std::string(name));
 }
 
 /// While the site is sealed a statement that was judged by how another server read its text is judged again by how this
@@ -52,18 +51,19 @@ prepared pg_session_core::find_portal(std::string_view name, unit_plan const& so
 /// The settings by which PostgreSQL reads the literals of a statement when it is parsed, and finds its names: the types of
 /// its parameters and of its result stay what they were then.
 std::string_view pg_session_core::reading_context() {
-    if (wanted_ == context_of_ && facts_ == context_facts_ && !reads_differently_) return reading_context_;
+    if (wanted_ == context_of_ && facts_ == context_facts_ && !reads_differently_) return reading_context_.view();
     context_of_ = reads_differently_ ? nullptr : wanted_;
     context_facts_ = facts_;
-    reading_context_.clear();
+    std::string made;
     for (auto const& [name, value] : *wanted_)
-        if (decides_literals(name) || decides_names(name)) reading_context_.append(name).append("=").append(value).append(";");
+        if (decides_literals(name) || decides_names(name)) made.append(name).append("=").append(value).append(";");
     // Also what no client has set, but a role.
-    if (!facts_.standard_conforming_strings) reading_context_ += "escapes;";
-    if (facts_.unsafe_encoding) reading_context_ += "encoding;";
+    if (!facts_.standard_conforming_strings) made += "escapes;";
+    if (facts_.unsafe_encoding) made += "encoding;";
     // What is set only for now is shared with nobody.
-    if (reads_differently_) reading_context_ += "of client " + std::to_string(identity_.key_pid);
-    return reading_context_;
+    if (reads_differently_) made += "of client " + std::to_string(identity_.key_pid);
+    reading_context_ = std::move(made);
+    return reading_context_.view();
 }
 
 /// False: the message is malformed.

@@ -18,13 +18,13 @@
 #include "proxy/pg_session_unit.hpp"
 #include "proxy/pin_set_core.hpp"
 #include "proxy/rare_text.hpp"
+#include "proxy/statement_book.hpp"
 #include "routing/policy.hpp"
 
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -348,7 +348,7 @@ class pg_session_core {
     session_settings facts_of_;       // the reported settings that facts_ and superuser_ were made from
     session_settings context_of_;     // the settings that reading_context_ was made from
     routing::text_facts context_facts_;
-    std::string reading_context_;
+    rare_text reading_context_;
     bool reads_differently_ = false;  // this transaction has set what decides how literals are read
     bool told_read_only_ = false;
     bool mode_due_ = false;  // to be told at the next boundary between messages
@@ -413,7 +413,7 @@ class pg_session_core {
     std::unique_ptr<session_channels> channels_;  // null: it has never listened
     bool sharing_ = false;  // the listener hears what the segment in hand LISTENs to
     std::vector<pending_setting> pending_;
-    std::unordered_map<std::string, prepared> statements_;
+    statement_book statements_;
     prepared unnamed_;
     portal_table portals_;
     std::optional<routing::instant> wrote_at_;

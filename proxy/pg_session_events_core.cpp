@@ -291,7 +291,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         // A PREPARE that nobody can know of has not been.
         if (!owed.name.empty() && !owed.before &&
             (owed.kind == owed_kind::query || owed.kind == owed_kind::execute))
-            statements_.erase(owed.name);
+            statements_.take(owed.name);
         if (!told) step.client.text(error);
         told = true;
         if (owed.kind == owed_kind::query || owed.kind == owed_kind::function_call ||

@@ -301,7 +301,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         return;
     }
     if (only && only->kind == statement_kind::deallocate && server_->status != 'E' &&
-        statements_.erase(only->name) > 0) {
+        statements_.take(only->name)) {
         owed_reply& owed = send_own_query(nothing_statement, step);
         owed.ours = false;
         owed.retag = "DEALLOCATE";

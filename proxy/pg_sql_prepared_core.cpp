@@ -82,8 +82,8 @@ std::shared_ptr<routing::operation const> pg_session_core::execution_of(
     if (op->statements.size() != 1) return op;
     routing::statement const& s = op->statements.front();
     if (s.kind != statement_kind::execute || s.value.empty()) return op;
-    auto const at = statements_.find(s.name);
-    return at != statements_.end() && at->second->by_sql ? as_read_now(at->second)->operation : op;
+    prepared const made = statements_.find(s.name);
+    return made && made->by_sql ? as_read_now(made)->operation : op;
 }
 
 std::shared_ptr<routing::operation const> pg_session_core::execution_of(routing::operation const& prepare) const {
@@ -154,8 +154,8 @@ prepared pg_session_core::as_sql(std::string_view name, prepared const& statemen
 /// The server has under this name what the client has, or nothing.
 void pg_session_core::put_in_place(std::string_view name, session_step& step) {
     if (!is_certain_name(name)) return;
-    auto const at = statements_.find(std::string(name));
-    prepared const wanted = at == statements_.end() ? nullptr : as_sql(name, at->second);
+    prepared const made = statements_.find(std::string(name));
+    prepared const wanted = made ? as_sql(name, made) : nullptr;
     if (wanted && server_->statements.has(wanted->id)) return server_->statements.use(wanted->id);
     // Read as things are now, its text may be another, and even several.
     routing::text_facts const now = text_facts();
@@ -220,7 +220,7 @@ void pg_session_core::note_names(routing::operation const& op, session_step& ste
         if (s.kind != statement_kind::deallocate) continue;
         server_->tainted = true;
         if (prepared const gone = server_->statements.named(s.name)) server_->statements.remove(gone->id);
-        statements_.erase(s.name);
+        statements_.take(s.name);
     }
 }
 

@@ -46,13 +46,13 @@ void pg_session_core::fail_deferred() {
 void pg_session_core::forget_statements() {
     server_->statements.clear();
     server_->unnamed = nullptr;
-    std::unordered_map<std::string, prepared> kept;
+    statement_book kept;
     for (std::size_t i = 0; i < server_->owed.size(); ++i) {
         owed_reply const& owed = server_->owed.at(i);
         if (owed.kind == owed_kind::close || !owed.parsed) continue;
         server_->statements.add(owed.parsed);
-        if (auto const at = statements_.find(owed.name); !owed.name.empty() && at != statements_.end())
-            kept.insert(*at);
+        if (owed.name.empty()) continue;
+        if (prepared known = statements_.find(owed.name)) kept[owed.name] = std::move(known);
     }
     statements_ = std::move(kept);
 }

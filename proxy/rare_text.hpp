@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace lull {
@@ -21,6 +22,8 @@ class rare_text {
         *this = std::move(text);
     }
     bool empty() const { return !text_; }
+    /// Until it changes.
+    std::string_view view() const { return text_ ? std::string_view(*text_) : std::string_view(); }
     void clear() { text_.reset(); }
     /// What it was; it is empty then.
     std::string take() {
