@@ -51,6 +51,7 @@ control::control(boost::asio::io_context& io, std::shared_ptr<config::config con
     state_file::loaded stored = state_.load();
     record_homes homes = find_homes(std::move(stored.records), config_->sites);
     if (!homes.problem.empty()) throw std::runtime_error(homes.problem + "; " + homes.fix);
+    refuse_to_leave_journals(homes.adopted);
     for (std::string const& note : homes.notes) log::warning("{}", note);
     records_ = stored.records = std::move(homes.records);
     if (!stored.problem.empty()) {

@@ -188,6 +188,7 @@ class control final : public control_port, public admin_desk, private channel_au
     std::string why_not_freezable(managed_site const& s) const;
     // control_journal.cpp: when journals take entries, and their replay
     void load_journal(managed_site& s);
+    void refuse_to_leave_journals(std::map<std::string, std::string> const& adopted);
     void share_settings();
     replay_server replays_to(managed_site const& s);
     void ask_for_rights(managed_site& s);

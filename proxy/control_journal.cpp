@@ -9,9 +9,11 @@
 #include "routing/write_rules.hpp"
 
 #include <boost/asio/post.hpp>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <set>
+#include <stdexcept>
 
 namespace lull {
 
@@ -31,6 +33,18 @@ std::vector<std::string> made_roles(journal_entry const& entry) {
 }  // namespace
 
 /// Before anything is decided about it: what a process before us left.
+/// A closed site that is called otherwise now would open past the writes that wait under its old name.
+void control::refuse_to_leave_journals(std::map<std::string, std::string> const& adopted) {
+    for (auto const& [site, before] : adopted) {
+        journals_.load(before);
+        if (std::size_t const pending = journals_.count(before).pending)
+            throw std::runtime_error(fmt::format(
+                "site {} was closed as site {}, and {} journaled writes wait under that name; call it {} again, open it "
+                "(`lull maintenance off {}`) and rename it then",
+                site, before, pending, before, before));
+    }
+}
+
 void control::load_journal(managed_site& s) {
     {
         std::lock_guard const lock(shared_);

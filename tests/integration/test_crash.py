@@ -189,6 +189,23 @@ def test_a_graceful_restart_stays_sealed(make_lull):
     lull.off()
 
 
+def test_a_renamed_site_does_not_leave_acknowledged_writes_behind(make_lull, primary):
+    lull = make_lull({"sites": {"shop": {"write_rules": [{"tables": ["log"], "action": "journal"}]}}}, replicas=False)
+    lull.on()
+    with lull.wire() as client:
+        assert not errors(client.query("INSERT INTO log (who, what) VALUES ('ack', 'journaled')"))
+    lull.stop()
+    sites = lull.config["sites"]
+    sites["store"] = sites.pop("shop")
+    lull.write_config()
+    refused = lull.cli("serve", "--config", lull.config_file, check=False)
+    assert refused.returncode == 1 and "1 journaled writes wait under that name; call it shop again" in refused.stderr, refused.stderr
+    sites["shop"] = sites.pop("store")
+    lull.start()
+    lull.off()
+    wait_for(lambda: primary.sql("SELECT what FROM log WHERE who = 'ack'", db="shop") == [("journaled",)], "it has run")
+
+
 def test_a_sealed_site_that_is_renamed_for_the_restart_stays_sealed(make_lull, primary):
     lull = make_lull()
     sealed = lull.on(reason="renamed meanwhile")
