@@ -342,6 +342,17 @@ void visit_database(Database& d, V& v) {
     visit_overrides(d.own, v);
 }
 
+template <class Peer, class V>
+void visit_peer(Peer& p, V& v) {
+    v.field("id", p.id, spec{.about = "Its peer_id.", .least = 1, .most = most_peer_id, .required = true, .restart = true});
+    v.field("address", p.address,
+            spec{.about = "Where it listens besides: an address of its own, or its Unix socket. No host name.",
+                 .required = true,
+                 .restart = true,
+                 .path = true,
+                 .example = "/run/lull-2:6432"});
+}
+
 template <class Config, class V>
 void visit(Config& c, V& v) {
     v.section("listen", [&] {
@@ -375,6 +386,17 @@ void visit(Config& c, V& v) {
                 spec{.about = "Where Prometheus asks: /metrics, and /healthz and /readyz for supervisors.",
                      .restart = true,
                      .example = "127.0.0.1:9127"});
+        v.flag("reuse_port", c.listen.reuse_port, "true", "false",
+               spec{.about = "Whether other processes may listen on the same ports (SO_REUSEPORT): the system spreads "
+                             "connections over them.",
+                    .restart = true});
+        v.field("peer_id", c.listen.peer_id,
+                spec{.about = "The number of this process among those that share a port or a load balancer; 0: there are no others.",
+                     .most = most_peer_id,
+                     .restart = true});
+        v.list("peers", c.listen.peers,
+               "The others, each with its own peer_id: a CancelRequest that belongs to one of them is handed on to it.",
+               [](auto& peer, auto& visitor) { visit_peer(peer, visitor); });
     });
     v.field("auth", c.auth,
             spec{.about = "How PostgreSQL clients prove who they are; trust believes everyone."});

@@ -45,7 +45,7 @@ void visit_overrides(Overrides& o, V& v) {
 template <class Limits, class V>
 void visit_limits(Limits& l, V& v) {
     v.field("max_clients", l.max_clients,
-            spec{.about = "PostgreSQL clients at one time.", .least = 1, .most = 1'000'000});
+            spec{.about = "PostgreSQL clients at one time.", .least = 1, .most = 250'000});
     v.field("max_clients_per_user", l.max_clients_per_user,
             spec{.about = "Of them those of one user; 0 is no limit.", .most = 1'000'000});
     v.field("max_clients_per_database", l.max_clients_per_database,
@@ -87,6 +87,21 @@ void visit_limits(Limits& l, V& v) {
             spec{.about = "Names of servers and upstreams are looked up again after it.",
                  .least = second,
                  .most = day});
+    v.field("tcp_keepalives_idle", l.tcp_keepalives_idle,
+            spec{.about = "A PostgreSQL connection of which nothing was heard for so long is probed, to clients and to servers.",
+                 .least = second,
+                 .most = day,
+                 .restart = true});
+    v.field("tcp_keepalives_interval", l.tcp_keepalives_interval,
+            spec{.about = "Between probes that are not answered.", .least = second, .most = hour, .restart = true});
+    v.field("tcp_keepalives_count", l.tcp_keepalives_count,
+            spec{.about = "After so many of them the connection counts as broken.", .least = 1, .most = 100, .restart = true});
+    v.field("tcp_user_timeout", l.tcp_user_timeout,
+            spec{.about = "How long what was sent on a PostgreSQL connection may stay unacknowledged, or the peer not read, before "
+                          "the connection counts as broken.",
+                 .most = day,
+                 .restart = true,
+                 .note = "0s, the system's"});
     v.field("max_statement_bytes", l.max_statement_bytes,
             spec{.about = "The longest text of a prepared statement.",
                  .least = 64,

@@ -66,6 +66,15 @@ enum class fence_policy : std::uint8_t { automatic, required, wanted, off };
 /// rolls them back.
 enum class prepared_policy : std::uint8_t { report, wait, refuse };
 
+inline constexpr std::size_t most_peer_id = 31;  // a cancel key names the process in 5 bits
+
+/// Another Lull on this host that has the same port: the kernel may give it a CancelRequest that is meant for us.
+struct peer {
+    std::size_t id = 0;
+    endpoint address;
+    friend bool operator==(peer const&, peer const&) = default;
+};
+
 struct listeners {
     std::optional<endpoint> postgres;
     std::optional<endpoint> migration;
@@ -75,6 +84,9 @@ struct listeners {
     std::vector<std::string> proxy_protocol;  // networks whose connections begin with a PROXY header
     std::vector<ip_network> proxy_networks;   // the same; fill_defaults() makes them
     std::optional<endpoint> metrics;
+    bool reuse_port = false;
+    std::size_t peer_id = 0;  // among the peers; 0: none
+    std::vector<peer> peers;  // without this process
     friend bool operator==(listeners const&, listeners const&) = default;
 };
 
@@ -244,6 +256,10 @@ struct limits {
     std::size_t max_failed_login_entries = 10'000;
     milliseconds connect_timeout{10'000};         // to a server or an upstream
     milliseconds dns_max_ttl{15'000};             // names of servers and upstreams are looked up again after it
+    milliseconds tcp_keepalives_idle{60'000};     // of PostgreSQL clients and servers, here and in the next three
+    milliseconds tcp_keepalives_interval{10'000};
+    std::size_t tcp_keepalives_count = 6;
+    milliseconds tcp_user_timeout{0};             // 0: the system's
     std::size_t max_statement_bytes = 1024 * 1024;  // Parse; a Query past max_parse_bytes is streamed
     std::size_t max_parse_bytes = 16 * 1024;      // longer text is not parsed: unknown, therefore a write
     std::size_t max_prepared_statements = 1000;   // per client

@@ -4,6 +4,7 @@
 #include "config/network.hpp"
 #include "config/validate_fence.hpp"
 #include "config/validate_guard.hpp"
+#include "config/validate_peers.hpp"
 #include "config/validate_writes.hpp"
 
 #include <algorithm>
@@ -76,6 +77,9 @@ class judge {
     verdict all() && {
         listeners_are_apart();
         sockets();
+        validate_peers(config_.listen, [this](std::string const& path, std::string message, std::string fix) {
+            refuse(path, std::move(message), std::move(fix));
+        });
         files();
         if (config_.clusters.empty())
             refuse("clusters", "no cluster",

@@ -1,6 +1,7 @@
 #include "proxy/listener.hpp"
 
 #include "config/endpoint.hpp"
+#include "proxy/keep_alive.hpp"
 #include "proxy/log.hpp"
 #include "proxy/peer.hpp"
 
@@ -42,7 +43,7 @@ std::string peer_of(sockaddr_storage const& address, socklen_t size) {
 
 }  // namespace
 
-int listen_tcp(config::endpoint const& where) {
+int listen_tcp(config::endpoint const& where, config::limits const& limits, bool reuse_port) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
@@ -52,11 +53,12 @@ int listen_tcp(config::endpoint const& where) {
         throw std::runtime_error("cannot listen on " + name + ": " + ::gai_strerror(e));
     int const fd = ::socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int const on = 1;
-    // The last two are handed on to every connection that it accepts (Linux), which need no calls for them then.
+    // The last ones are handed on to every connection that it accepts (Linux), which need no calls for them then.
     if (fd >= 0) {
         ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        if (reuse_port) ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
         ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+        keep_alive(fd, limits);
     }
     bool const bound = fd >= 0 && ::bind(fd, list->ai_addr, list->ai_addrlen) == 0;
     ::freeaddrinfo(list);

@@ -17,7 +17,7 @@ namespace lull {
 
 /// Sockets that listen, non-blocking. They throw std::runtime_error, with address and reason, where that is
 /// not possible.
-int listen_tcp(config::endpoint const& where);
+int listen_tcp(config::endpoint const& where, config::limits const& limits, bool reuse_port);
 /// Takes away a socket file that nobody listens on any more. `permissions` as for chmod.
 int listen_unix(std::string const& path, unsigned permissions);
 

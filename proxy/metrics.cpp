@@ -220,6 +220,8 @@ class writer_of_metrics {
         counter("lull_login_timeouts_total",
                 "Of these, ended because logging in took longer than limits.login_timeout.")
             .add({}, sum<count>([](worker_survey const& w) { return w.pg.login_timeouts; }));
+        counter("lull_failed_passwords_total", "Of these, ended by a wrong password, or one of a user who does not exist.")
+            .add({}, sum<count>([](worker_survey const& w) { return w.pg.failed_passwords; }));
         counter("lull_client_sessions_total", "Of these, logged in.")
             .add({}, sum<count>([](worker_survey const& w) { return w.pg.sessions; }));
         counter("lull_client_connections_without_session_total",

@@ -352,7 +352,7 @@ void pg_client::look_at_clock() {
         std::string out;
         login_->on_timeout(out);
         ++service_.context().stats.login_timeouts;
-        closing_ = true;
+        end_login();
         return flush_text(out);
     }
     if (closing_) {

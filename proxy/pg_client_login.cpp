@@ -104,6 +104,11 @@ void pg_client::refuse(std::string_view sqlstate, std::string_view message, std:
     flush_text(text);
 }
 
+void pg_client::end_login() {
+    closing_ = true;
+    if (!login_->refusal().empty()) service_.login_refused(login_->user(), login_->database(), peer_, login_->refusal());
+}
+
 void pg_client::log_in() {
     if (awaits_proxy_header_ && !take_proxy_header()) return;
     std::string out;
@@ -126,7 +131,7 @@ void pg_client::log_in() {
                                              if (alive.lock() && !finished_) gone();
                                          }));
         case pg_login_core::need::close:
-            closing_ = true;
+            end_login();
             break;
         case pg_login_core::need::console:
             flush_text(out);
@@ -187,7 +192,7 @@ void pg_client::secret_found(std::optional<std::string> secret, std::string cons
     if (!error.empty()) log::warning("cannot look up user {}: {}", login_->user(), error);
     std::string out;
     login_->on_secret(std::move(secret), error, out);
-    if (login_->needs() == pg_login_core::need::close) closing_ = true;
+    if (login_->needs() == pg_login_core::need::close) end_login();
     flush_text(out);
     if (!finished_ && !closing_ && !in_.empty()) log_in();
     if (!finished_) resume_reading();

@@ -37,7 +37,7 @@ bool pg_client::decrypt(std::span<std::byte const>& fresh) {
                     .end_point = tls_->own_end_point()},
                    out);
     if (login_->needs() != pg_login_core::need::close) return true;
-    closing_ = true;
+    end_login();
     flush_text(out);
     return false;
 }

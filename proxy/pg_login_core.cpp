@@ -210,6 +210,7 @@ void pg_login_core::refuse(std::string_view sqlstate, std::string_view message, 
                            std::string_view hint, std::string_view detail) {
     pg::write_error_response(
         out, {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .detail = detail, .hint = hint});
+    refusal_ = message;
     need_ = need::close;
     state_ = state::over;
 }

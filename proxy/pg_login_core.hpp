@@ -88,6 +88,8 @@ class pg_login_core {
     /// Whose connection it really is, told by somebody who is trusted; before on_client().
     void set_address(std::string address) { channel_.address = std::move(address); }
     /// There are too many clients already; before on_client().
+    /// Why it was refused, for the log; empty: it was not.
+    std::string const& refusal() const { return refusal_; }
     void turn_away() { turned_away_ = true; }
     /// Bytes consumed; what is to be sent is appended to `out`.
     std::size_t on_client(pg::bytes in, std::string& out);
@@ -101,6 +103,7 @@ class pg_login_core {
 
     need needs() const { return need_; }
     std::string const& user() const { return user_; }
+    std::string const& database() const { return database_; }
     std::string const& cluster() const { return cluster_; }
     std::int32_t cancel_pid() const { return cancel_pid_; }
     /// How long the secret of its cancel key is, in bytes: what its protocol version can have.
@@ -176,6 +179,7 @@ class pg_login_core {
     std::optional<pg::scram_keys> keys_;
     std::int32_t cancel_pid_ = 0;
     std::string cancel_secret_;
+    std::string refusal_;
 };
 
 }  // namespace lull

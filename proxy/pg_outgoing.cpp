@@ -41,7 +41,7 @@ void pg_outgoing::connect(std::vector<socket_address> addresses) {
 void pg_outgoing::connect_next() {
     connecting_ = true;
     int error = 0;
-    if (int const fd = dial(addresses_, next_address_, error); fd >= 0) {
+    if (int const fd = dial(addresses_, next_address_, service_.limits(), error); fd >= 0) {
         socket_.emplace(service_.io(), fd, *this);
         socket_->wait_writable();
         return;

@@ -67,7 +67,7 @@ void pg_server::connect() {
 void pg_server::connect_next() {
     stage_ = stage::connecting;
     int error = 0;
-    int const fd = dial(addresses_, next_address_, error);
+    int const fd = dial(addresses_, next_address_, service_.limits(), error);
     if (fd < 0)
         return fail(connect_failure(service_.snapshot(), state_.backend, error),
                     pg::sqlstate::sqlclient_unable_to_establish_sqlconnection);

@@ -10,7 +10,6 @@
 
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
-#include <openssl/crypto.h>
 
 #include <algorithm>
 
@@ -25,16 +24,6 @@ constexpr std::size_t heard_out = 64;  // clients more than may come in: what is
 constexpr std::size_t ticks_a_round = 10;    // through all busy clients: a second
 constexpr std::uint32_t rounds_a_look = 10;  // at a client's socket for an end that made no edge
 
-/// The same for all workers: salts of users whose password is plain text, and of users that do not exist.
-std::array<std::byte, 32> const& process_secret() {
-    static std::array<std::byte, 32> const secret = [] {
-        std::array<std::byte, 32> s{};
-        random_pool().fill(s);
-        return s;
-    }();
-    return secret;
-}
-
 /// Clients share server connections, and SQL could replace there what it knows the name of.
 std::string statement_prefix() {
     std::array<std::byte, 6> bytes{};
@@ -42,11 +31,6 @@ std::string statement_prefix() {
     std::string prefix = "lull_";
     for (std::byte byte : bytes) prefix += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
     return prefix + "_";
-}
-
-/// In constant time.
-bool same_secret(std::string_view a, std::string_view b) {
-    return a.size() == b.size() && ::CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
 routing::classifier_limits classifier_limits_of(config::limits const& limits) {
@@ -75,7 +59,8 @@ pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
       loads_(initial->sites.size()) {
     door_->mail = &mail;
     context_.channels = &channels_;
-    entropy_.process_secret = process_secret();
+    salt_logins(initial->config->state_dir);
+    peer_id_ = static_cast<std::int32_t>(initial->config->listen.peer_id);
     context_.avoid_until.resize(initial->backends.size());
     resolver_.set_max_ttl(initial->config->limits.dns_max_ttl);
     idle_sessions_end_ = config::has_idle_session_timeout(*initial->config);
@@ -90,18 +75,6 @@ pg_service::~pg_service() {
     }
     on_drained = on_busy = on_removed = on_starving = nullptr;
     clients_.clear();  // before what they still refer to
-}
-
-std::string pg_service::random(std::size_t bytes) {
-    std::string out(bytes, '\0');
-    random_.fill(std::as_writable_bytes(std::span(out)));
-    return out;
-}
-
-login_entropy pg_service::new_login() {
-    login_entropy e = entropy_;
-    random_.fill(e.nonce);
-    return e;
 }
 
 void pg_service::accept(int fd, std::string peer, bool migration) {
@@ -142,44 +115,6 @@ void pg_service::remove(pg_client& client) {
     boost::asio::post(io_, [last] {});
 }
 
-std::int32_t pg_service::enlist(pg_client& client) {
-    std::int32_t key;
-    do {
-        next_key_ = (next_key_ + 1) & ((1 << worker_shift) - 1);
-        key = static_cast<std::int32_t>(id_) << worker_shift | next_key_;
-    } while (key == 0 || by_key_.contains(key));
-    by_key_[key] = &client;
-    return key;
-}
-
-std::shared_ptr<server_credentials const> pg_service::share(std::string const& user, server_credentials credentials) {
-    if (credentials_.size() > 2 * clients_.size() + 64)
-        std::erase_if(credentials_, [](auto const& entry) { return entry.second.expired(); });
-    std::weak_ptr<server_credentials const>& known = credentials_[user];
-    auto shared = known.lock();
-    if (!shared || *shared != credentials) {
-        shared = std::make_shared<server_credentials const>(std::move(credentials));
-        known = shared;
-    }
-    return shared;
-}
-
-std::uint64_t pg_service::ask_secret(pg_client& client, std::string cluster, std::string user) {
-    std::uint64_t const request = next_request_++;
-    asked_[request] = &client;
-    control_.find_secret(id_, request, std::move(cluster), std::move(user));
-    return request;
-}
-
-void pg_service::secret_found(std::uint64_t request, std::optional<std::string> secret, std::string error) {
-    auto const at = asked_.find(request);
-    if (at == asked_.end()) return;
-    pg_client& client = *at->second;
-    asked_.erase(at);
-    touch_clock();
-    client.secret_found(std::move(secret), error);
-}
-
 pg_pool& pg_service::pool(pool_key const& key) {
     auto& entry = pools_[key];
     if (!entry) entry = std::make_unique<pg_pool>(*this, key);
@@ -197,13 +132,6 @@ std::shared_ptr<void> pg_service::receipt(std::function<void()> then) {
                 std::lock_guard const lock(door->mutex);
                 if (door->mail) door->mail->post(then);
             }};
-}
-
-void pg_service::cancel(std::int32_t pid, std::string const& secret, std::shared_ptr<void> receipt) {
-    auto const at = by_key_.find(pid);
-    if (at == by_key_.end() || !same_secret(at->second->secret(), secret)) return;
-    touch_clock();
-    at->second->cancel(std::move(receipt));
 }
 
 void pg_service::keep(routing::site_id site, journal_entry entry, server_credentials const& credentials,

@@ -149,18 +149,25 @@ class pg_service final : private login_guard, private channel_port {
     void waiting(int change) { waiting_ += static_cast<std::size_t>(change); }
     config::limits const& limits() const { return context_.snapshot->config->limits; }
     bool stopping() const { return stopping_; }
+    /// For the log, which names no more than a few each second.
+    void login_refused(std::string const& user, std::string const& database, std::string const& peer, std::string const& why);
 
     /// Which worker a cancel key is of.
     static std::uint16_t worker_of(std::int32_t key_pid) {
-        return static_cast<std::uint16_t>(key_pid >> worker_shift);
+        return static_cast<std::uint16_t>(key_pid >> worker_shift & 255);
     }
+    /// Whether the key is of a peer process; the request has been handed on to that then.
+    bool pass_on(std::int32_t key_pid, std::string const& secret, std::shared_ptr<void> const& receipt);
     /// Hands a cancel request to the worker that the key names.
     std::function<void(std::int32_t pid, std::string secret, std::shared_ptr<void> receipt)> route_cancel;
 
   private:
-    static constexpr int worker_shift = 22;
+    static constexpr int worker_shift = 18;
+    static constexpr int peer_shift = 26;
+    static_assert(config::most_peer_id == (1 << (31 - peer_shift)) - 1);
     void release_held();
 
+    void salt_logins(std::string const& state_dir);
     login_limits guard_limits() const {
         auto const& l = limits();
         return {l.max_failed_logins, l.failed_login_window, l.max_failed_login_entries};
@@ -170,6 +177,7 @@ class pg_service final : private login_guard, private channel_port {
     }
     void failed(std::string_view address, std::string_view user) override {
         shared_.failed_logins.failed(address, user, guard_limits());
+        ++context_.stats.failed_passwords;
     }
 
     void look_at_busy();
@@ -228,6 +236,9 @@ class pg_service final : private login_guard, private channel_port {
     routing::instant looked_at_names_{};
     routing::instant budgeted_{};  // when the log of statements last got its budget of a second
     bool stopping_ = false;
+    std::int32_t peer_id_ = 0;
+    routing::instant refusals_since_{};
+    std::size_t refusals_ = 0;  // of logins, since then
     bool idle_sessions_end_ = false;  // for some of them there is a time-out
     bool paused_all_ = false;
     std::set<std::string> paused_;

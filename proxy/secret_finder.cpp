@@ -58,8 +58,9 @@ void secret_finder::run() {
 
 void secret_finder::answer(question const& q) {
     auto const now = std::chrono::steady_clock::now();
-    if (auto const at = known_.find(q.user); at != known_.end() && at->second.until > now)
-        return q.then(at->second.secret, {});
+    for (auto const* book : {&known_, &strangers_})
+        if (auto const at = book->find(q.user); at != book->end() && at->second.until > now)
+            return q.then(at->second.secret, {});
     std::string error;
     if (!pg_usable(connection_)) {
         if (connection_) pg_close(connection_);
@@ -68,13 +69,16 @@ void secret_finder::answer(question const& q) {
     }
     pg_result const r = pg_query(connection_, query_.query.c_str(), {q.user});
     if (!r.ok()) return q.then(std::nullopt, r.error());
-    if (r.rows() == 0) return q.then(std::nullopt, {});
     if (r.columns() < 2)
         return q.then(std::nullopt, "auth_query must give two columns, the user and the secret");
-    if (r.null(0, 1)) return q.then(std::nullopt, {});
-    if (known_.size() >= most_remembered) known_.clear();
-    known_[q.user] = {r.text(0, 1), now + remembered};
-    q.then(r.text(0, 1), {});
+    // Who is not there is remembered as well: the time that an answer takes would tell him from the others.
+    bool const none = r.rows() == 0 || r.null(0, 1);
+    auto& book = none ? strangers_ : known_;
+    if (book.size() >= most_remembered) book.clear();
+    known const found{none ? std::nullopt : std::optional<std::string>(r.text(0, 1)), now + remembered};
+    (none ? known_ : strangers_).erase(q.user);
+    book[q.user] = found;
+    q.then(found.secret, {});
 }
 
 }  // namespace lull

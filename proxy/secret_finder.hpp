@@ -34,7 +34,7 @@ class secret_finder {
         found then;
     };
     struct known {
-        std::string secret;
+        std::optional<std::string> secret;
         std::chrono::steady_clock::time_point until;
     };
     void run();
@@ -49,6 +49,7 @@ class secret_finder {
     bool stop_ = false;
     // The finder's thread only.
     std::map<std::string, known> known_;
+    std::map<std::string, known> strangers_;  // apart, so that invented names drive nobody out
     pg_conn* connection_ = nullptr;
     std::thread thread_;
 };

@@ -63,7 +63,7 @@ int run(std::shared_ptr<config::config const> config) {
     std::string where;
     auto listen = [&](listener_kind kind, std::optional<config::endpoint> const& endpoint, char const* name) {
         if (!endpoint) return;
-        doors.push_back({kind, listen_tcp(*endpoint), socket_family::tcp});
+        doors.push_back({kind, listen_tcp(*endpoint, config->limits, config->listen.reuse_port), socket_family::tcp});
         where += fmt::format(", {} on {}", name, config::format_endpoint(*endpoint));
         std::string const& directory = config->listen.unix_socket_directory;
         if (directory.empty() || kind == listener_kind::http) return;

@@ -1,5 +1,7 @@
 #include "proxy/server_dial.hpp"
 
+#include "proxy/keep_alive.hpp"
+
 #include <cerrno>
 #include <cstring>
 #include <netinet/in.h>
@@ -9,7 +11,7 @@
 
 namespace lull {
 
-int dial(std::vector<socket_address> const& addresses, std::size_t& next, int& error) {
+int dial(std::vector<socket_address> const& addresses, std::size_t& next, config::limits const& limits, int& error) {
     while (next < addresses.size()) {
         socket_address const& to = addresses[next++];
         int const fd = ::socket(to.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -19,7 +21,7 @@ int dial(std::vector<socket_address> const& addresses, std::size_t& next, int& e
         }
         int const on = 1;
         ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+        if (to.storage.ss_family != AF_UNIX) keep_alive(fd, limits);
         if (::connect(fd, reinterpret_cast<sockaddr const*>(&to.storage), to.size) == 0 || errno == EINPROGRESS) return fd;
         error = errno;
         ::close(fd);

@@ -13,7 +13,7 @@ namespace lull {
 /// Begins to connect to the first of `addresses`, from `next` on, that takes it: its non-blocking socket, which becomes
 /// writable when that has ended, see connect_error(). `next` is then behind it. -1: none does; `error` is why the last
 /// did not.
-int dial(std::vector<socket_address> const& addresses, std::size_t& next, int& error);
+int dial(std::vector<socket_address> const& addresses, std::size_t& next, config::limits const& limits, int& error);
 /// Of a socket of dial() that has become writable; 0: it is connected.
 int connect_error(int fd);
 /// "connection to server at ... failed: ..."

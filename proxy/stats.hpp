@@ -115,6 +115,7 @@ struct pg_stats {
     std::uint64_t accepted = 0;         // connections of clients
     std::array<std::uint64_t, turned_away_kinds> turned_away{};
     std::uint64_t login_timeouts = 0;
+    std::uint64_t failed_passwords = 0;  // and failed SCRAM exchanges
     std::uint64_t sessions = 0;         // that logged in
     std::uint64_t without_session = 0;  // ended before: failed logins, cancel requests, health checks
     std::map<std::string, database_stats> databases;  // addresses of its values stay the same

@@ -171,7 +171,8 @@ class worker final : public worker_port {
                 for (auto const& other : directory().workers)
                     if (worker* const w = other.load(); w && w != this) w->mail_->post([w] { w->hurry(); });
             };
-            pg_->route_cancel = [](std::int32_t pid, std::string secret, std::shared_ptr<void> receipt) {
+            pg_->route_cancel = [this](std::int32_t pid, std::string secret, std::shared_ptr<void> receipt) {
+                if (pg_->pass_on(pid, secret, receipt)) return;
                 std::size_t const index = pg_service::worker_of(pid);
                 worker* to = index < 256 ? directory().workers[index].load() : nullptr;
                 if (to) to->cancel(pid, std::move(secret), std::move(receipt));

@@ -1,5 +1,6 @@
 """Logging in: who may, with what, and what those see who may not. PostgreSQL itself is the yardstick: where a test
 compares, the same bytes are said to it and to Lull."""
+import os
 import struct
 import threading
 import time
@@ -173,23 +174,29 @@ def test_wrong_password_through_the_drivers(lull):
         lull.connect2(password="wrong")
 
 
+def failed_attempt(lull, name):
+    wire = lull.raw()
+    wire.send(startup({"user": name, "database": "shop"}))
+    try:
+        wire.authenticate(name, "wrong")
+    except RuntimeError as error:
+        return wire.login_messages, error.args[0]
+    raise AssertionError("the login must fail")
+
+
+def server_first(messages):
+    """Salt, iterations and how long the nonce is."""
+    text = next(m.body[4:] for m in messages if struct.unpack_from("!i", m.body)[0] == 11).decode()
+    fields = dict(part.split("=", 1) for part in text.split(","))
+    return fields["s"], fields["i"], len(fields["r"])
+
+
 @pytest.mark.parametrize("user", ["nobody_at_all", "nologin_user"])
 def test_unknown_user_cannot_be_told_from_a_wrong_password(lull, user):
     """Same messages, same words, a salt that stays: nothing tells a stranger whether the user exists."""
 
     def attempt(name):
-        wire = lull.raw()
-        wire.send(startup({"user": name, "database": "shop"}))
-        try:
-            wire.authenticate(name, "wrong")
-        except RuntimeError as error:
-            return wire.login_messages, error.args[0]
-        raise AssertionError("the login must fail")
-
-    def server_first(messages):
-        text = next(m.body[4:] for m in messages if struct.unpack_from("!i", m.body)[0] == 11).decode()
-        fields = dict(part.split("=", 1) for part in text.split(","))
-        return fields["s"], fields["i"], len(fields["r"])
+        return failed_attempt(lull, name)
 
     known, known_error = attempt("app")
     unknown, unknown_error = attempt(user)
@@ -200,6 +207,27 @@ def test_unknown_user_cannot_be_told_from_a_wrong_password(lull, user):
     assert server_first(unknown)[1:] == server_first(known)[1:]
     assert server_first(attempt(user)[0])[0] == server_first(unknown)[0], "a salt that changes gives it away"
     assert server_first(attempt("somebody_else")[0])[0] != server_first(unknown)[0]
+
+
+def test_the_salt_of_an_unknown_user_outlives_the_process(make_lull):
+    """One that auth_query knows keeps his."""
+    lull = make_lull(replicas=False)
+    before = {user: server_first(failed_attempt(lull, user)[0])[0] for user in ("nobody_at_all", "query_user", "app")}
+    lull.stop()
+    lull.start()
+    assert {user: server_first(failed_attempt(lull, user)[0])[0] for user in before} == before
+    secret = os.path.join(lull.state_dir, "login_secret")
+    assert os.stat(secret).st_mode & 0o777 == 0o600 and os.path.getsize(secret) == 32
+
+
+def test_refused_logins_are_told_to_the_operator(make_lull):
+    lull = make_lull(replicas=False)
+    for _ in range(60):
+        failed_attempt(lull, "app")
+    wait_for(lambda: 'as "app" to "shop" refused: password authentication failed' in lull.log(), "the log names it", 5)
+    assert "login from 127.0.0.1" in lull.log()
+    assert "wrong" not in lull.log(), "what was tried is not shown"
+    assert lull.log().count(" refused: ") <= 60
 
 
 def test_unknown_database(lull, direct):

@@ -68,6 +68,20 @@ TEST_CASE("who may use the console can log in there, and no site has its name") 
     (void)good(with_sites(taken + "console: {admins: [app], database: adm}\n"));
 }
 
+TEST_CASE("peers have numbers and addresses of their own") {
+    auto const with = [](std::string const& listen) {
+        std::string text = with_sites("  shop: {cluster: main}\n");
+        return text.insert(text.find("postgres:"), listen + ", ");
+    };
+    (void)good(with("peer_id: 1, peers: [{id: 2, address: /run/lull-2:6432}, {id: 3, address: 127.0.0.1:6433}]"));
+    CHECK(one(with("peers: [{id: 2, address: 127.0.0.1:6433}]")).path == "listen.peers");
+    CHECK(one(with("peer_id: 2, peers: [{id: 2, address: 127.0.0.1:6433}]")).path == "listen.peers[0].id");
+    CHECK(one(with("peer_id: 1, peers: [{id: 2, address: 127.0.0.1:6433}, {id: 2, address: 127.0.0.1:6434}]")).path ==
+          "listen.peers[1].id");
+    CHECK(one(with("peer_id: 1, peers: [{id: 2, address: other.example:6433}]")).path == "listen.peers[0].address");
+    CHECK(one(with("peer_id: 32")).path == "listen.peer_id");
+}
+
 TEST_CASE("a database and a host belong to one site") {
     auto const e = one(
         with_sites("  a: {cluster: main, databases: [x, y]}\n  b: {cluster: other, databases: [z, y]}\n"));
