@@ -28,13 +28,15 @@ bool pg_session_core::shares_channels(routing::operation const& op) const {
 pg_session_core::joining pg_session_core::join_channels(routing::operation const& op) {
     if (!channels_) channels_ = std::make_unique<session_channels>();
     for (routing::statement const& s : op.statements) {
-        if (channels_->joined.contains(s.name) || !channels_->refusal.empty()) continue;
+        if (!channels_->refusal.empty()) continue;
         if (server_ && !server_->owed.empty()) {
-            // What is under way may end a transaction, and what that has not made active is left then.
+            // What is under way may end a transaction, and what that has not made active, or has ended, is left then:
+            // also a channel that it still listens to.
             blocked_ = blocked::barrier;
             return joining::waits;
         }
         if (context_.channels->join(identity_.database, s.name, identity_.key_pid) == channel_book::standing::asked) {
+        if (channels_->joined.contains(s.name)) continue;
             channels_->asked = s.name;
             blocked_ = blocked::channel;
             return joining::waits;
@@ -182,7 +184,7 @@ void pg_session_core::stop_listening(std::string const& channel) {
 /// is rolled back is remembered all the same, for nothing will be heard of it.
 void pg_session_core::listens(std::string const& channel) {
     if (!channels_) channels_ = std::make_unique<session_channels>();
-    if (channels_->joined.contains(channel) || channels_->own.size() >= limits().max_listen_channels) return;
+    if (channels_->own.size() >= limits().max_listen_channels) return;
     channels_->own.insert(channel);
 }
 

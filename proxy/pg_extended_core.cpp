@@ -389,7 +389,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
             return fail_extended(std::move(refusal), step);
         note_purity(op);
         retag = portal->retag;
-        made = record_settings(op, statement->text);
+        made = record_settings(op, statement->text, hears ? listener::shared : listener::own_server);
         taint_by(op, statement->text, true);
         for (routing::statement const& s : op.statements) {
             note_end_of_pins(s);

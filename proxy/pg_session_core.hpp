@@ -114,7 +114,9 @@ class pg_session_core {
     enum class abort_reason : std::uint8_t { maintenance, transaction_timeout, idle_in_transaction, statement_pooling };
     struct pending_setting {
         enum class what : std::uint8_t {
-            make, reset, reset_all, discard_all, deallocate_all, savepoint, release, rollback_to, listen, unlisten
+            make, reset, reset_all, discard_all, deallocate_all, savepoint, release, rollback_to,
+            hear,  // LISTEN that the listener has done
+            listen, unlisten
         };
         what kind;
         std::string name;
@@ -210,7 +212,8 @@ class pg_session_core {
     std::size_t fail_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
     void forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op,
                         session_step& step);
-    std::uint16_t record_settings(routing::operation const& op, std::string_view text);
+    enum class listener : std::uint8_t { own_server, shared };
+    std::uint16_t record_settings(routing::operation const& op, std::string_view text, listener of);
     std::optional<std::string> carried_value(routing::statement const& s, std::string_view text) const;
     std::size_t function_call(pg::bytes in, pg::frame_header header, session_step& step);
     std::size_t copy_data(pg::bytes in, pg::frame_header header, session_step& step);

@@ -310,7 +310,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     if (shares_query(op)) {
         std::string sql;
         for (std::size_t i = 0; i < op.statements.size(); ++i) sql.append(nothing_statement).append(";");
-        std::uint16_t const made = record_settings(op, text);
+        std::uint16_t const made = record_settings(op, text, listener::shared);
         owed_reply& owed = send_own_query(sql, step);
         owed.ours = false;
         owed.retag = listen_tag;
@@ -344,7 +344,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         begin_prepare(making, step);
     else if (!only || !only->name.empty())
         note_names(op, step);
-    std::uint16_t const made = record_settings(op, text);
+    std::uint16_t const made = record_settings(op, text, listener::own_server);
     bool commits = false;
     for (routing::statement const& s : op.statements) {
         note_end_of_pins(s);

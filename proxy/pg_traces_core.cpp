@@ -78,7 +78,7 @@ std::optional<std::string> pg_session_core::carried_value(routing::statement con
 }
 
 /// What a text does to settings, to be applied if its transaction commits. How many were recorded.
-std::uint16_t pg_session_core::record_settings(routing::operation const& op, std::string_view text) {
+std::uint16_t pg_session_core::record_settings(routing::operation const& op, std::string_view text, listener of) {
     using what = pending_setting::what;
     std::uint16_t count = 0;
     // It stays where it is, and so does the client.
@@ -140,6 +140,10 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
                 if (s.name.empty()) record(what::deallocate_all, {});
                 break;
             case statement_kind::listen:
+                if (of == listener::shared) {
+                    note_channel(what::hear, s.name);
+                    break;
+                }
                 listens(s.name);
                 note_channel(what::listen, s.name);
                 break;

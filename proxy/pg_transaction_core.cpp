@@ -87,6 +87,7 @@ void pg_session_core::apply_settings(bool to_server) {
             case what::reset_all:
             case what::deallocate_all:
             case what::discard_all:
+            case what::hear:
             case what::listen:
             case what::unlisten:
                 kept.push_back(&p);
@@ -110,15 +111,17 @@ void pg_session_core::apply_settings(bool to_server) {
             }
             case pending_setting::what::deallocate_all:  // has been done, see settle_front
                 break;
-            case pending_setting::what::listen:
-                if (channels_->joined.contains(p->name)) {
+            case pending_setting::what::hear:
+                if (channels_->joined.contains(p->name))
                     channels_->active.insert(p->name);
-                } else {
-                    // An UNLISTEN before it has ended it.
-                    listens(p->name);
-                    pins_.add(pin::listen);
-                    made_state_ = true;
-                }
+                else  // it is told that it listens, and nobody does so for it
+                    channels_->end = session_channels::ending::lost;
+                break;
+            case pending_setting::what::listen:
+                // An UNLISTEN before it has ended it.
+                listens(p->name);
+                pins_.add(pin::listen);
+                made_state_ = true;
                 break;
             case pending_setting::what::unlisten:
                 stop_listening(p->name);

@@ -172,6 +172,20 @@ def test_a_lost_listener_ends_those_who_listen(make_lull, primary):
         assert heard(other) == [("news", "again")]
 
 
+def test_a_listen_behind_what_ends_it(lull, primary):
+    """In one packet: it is one of its own, and heard."""
+    for number, how in enumerate(["UNLISTEN {}", "UNLISTEN *", "DISCARD ALL", "ROLLBACK"]):
+        with lull.wire() as client:
+            if how == "ROLLBACK":
+                client.query("BEGIN")
+                client.query("SELECT 1")
+            client.query(f"LISTEN c{number}")
+            answer = client.ask(query(how.format(f"c{number}")), query(f"LISTEN c{number}"), ready=2)
+            assert not errors(answer)
+            primary.sql(f"NOTIFY c{number}, 'x'", db="shop")
+            assert heard(client) == [(f"c{number}", "x")]
+
+
 def test_too_many_channels(make_lull):
     lull = make_lull({"limits": {"max_listen_channels": 2}})
     with lull.wire() as a, lull.wire() as b:

@@ -325,3 +325,69 @@ TEST_CASE("who loses the server that listened for him is told at once") {
         CHECK(l.s.driver.closed());
     });
 }
+
+TEST_CASE("a LISTEN behind what ends another of that channel is one of its own") {
+    for (std::string const how : {"unlisten news", "unlisten *", "discard all"})
+        for (bool const extended : {false, true})
+            tell_of_listening([&](listening_scene& l) {
+                l.listen("news");
+                auto const ask = [&](std::string const& sql) {
+                    return extended ? parse("", sql) + bind_to("") + execute() + wire::sync() : query(sql);
+                };
+                std::string const before = extended ? message('1') + message('2') : std::string();
+                l.s.client(ask(how) + ask("listen news"));
+                l.s.link();
+                (void)l.s.sent(l.s.primary);
+                l.s.server(before + complete("X") + ready('I'));
+                CHECK(l.port.ended == "news ");
+                CHECK(l.port.asked == "news");
+                CHECK(has(l.s.told(), "Z(I)"));
+                l.answer(channel_outcome::listening);
+                l.s.link();
+                CHECK(has(l.s.sent(l.s.primary), "RESET lull.nothing"));
+                l.pass('I', extended ? message('1') + message('1') + message('2') : std::string());
+                CHECK(has(l.s.told(), "C(LISTEN) Z(I) "));
+                CHECK_FALSE(l.s.driver.core().pinned());
+                CHECK(l.s.driver.core().channels() == 1);
+                CHECK(l.hears("news"));
+            });
+}
+
+TEST_CASE("so it is behind the end of the block that it was in") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("begin") + query("select 1 from t for update"));
+        l.s.link();
+        l.s.server(complete("BEGIN") + ready('T') + rows({"1"}) + ready('T'));
+        l.s.client(query("listen news"));
+        l.answer(channel_outcome::listening);
+        l.pass('T');
+        l.s.client(query("rollback") + query("listen news"));
+        (void)l.s.told();
+        l.s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(l.port.ended == "news ");
+        l.answer(channel_outcome::listening);
+        l.s.link();
+        l.pass();
+        CHECK(l.s.told() == "C(ROLLBACK) Z(I) C(LISTEN) Z(I) ");
+        CHECK(l.hears("news"));
+        CHECK_FALSE(l.s.driver.core().pinned());
+    });
+}
+
+TEST_CASE("what a server that is kept listens to beside the listener is not left there behind another UNLISTEN") {
+    tell_of_listening([](listening_scene& l) {
+        l.listen("news");
+        l.s.client(query("listen news; select 1"));
+        l.s.link();
+        l.s.server(complete("LISTEN") + rows({"1"}) + ready('I'));
+        (void)l.s.told();
+        l.s.server(note("news", "x"));
+        CHECK(l.s.told() == "");  // the listener tells it
+        l.s.client(query("unlisten other"));
+        l.s.server(complete("UNLISTEN") + ready('I'));
+        CHECK(l.s.driver.core().pinned());
+        l.s.client(query("unlisten news"));
+        l.s.server(complete("UNLISTEN") + ready('I'));
+        CHECK_FALSE(l.s.driver.core().pinned());
+    });
+}
