@@ -5,8 +5,14 @@
 
 namespace lull {
 
-/// What the name meant before this.
-void pg_session_core::restore_name(owed_reply const& of) {
+/// What the name meant before this. Where one of the debts from `behind` on has changed it again, it is that one's to say.
+void pg_session_core::restore_name(owed_reply const& of, std::size_t behind) {
+    for (std::size_t i = behind; i < server_->owed.size(); ++i) {
+        owed_reply& later = server_->owed.at(i);
+        if (later.name != of.name) continue;
+        later.before = of.before;
+        return;
+    }
     if (of.before)
         statements_[of.name] = of.before;
     else
@@ -32,7 +38,7 @@ void pg_session_core::undo_names() {
         owed_reply const& skipped = owed.at(i);
         if (skipped.ours) continue;
         if (!skipped.name.empty())
-            restore_name(skipped);
+            restore_name(skipped, end);
         else if (skipped.kind == owed_kind::close && skipped.before)
             *unnamed = skipped.before;
         else if (skipped.kind == owed_kind::parse)

@@ -189,7 +189,7 @@ void pg_session_core::settle_front(bool failed) {
         server_->statements.add(front.parsed);
     else if (front.parsed)
         server_->statements.remove(front.parsed->id);
-    if (!front.name.empty() && front.kind == owed_kind::query) restore_name(front);
+    if (!front.name.empty() && front.kind == owed_kind::query) restore_name(front, 1);
     if (front.kind == owed_kind::parse && !front.parsed) server_->unnamed = nullptr;
 }
 

@@ -275,7 +275,7 @@ class pg_session_core {
     void settle_front(bool failed);
     void begin_copy();
     void undo_names();
-    void restore_name(owed_reply const& of);
+    void restore_name(owed_reply const& of, std::size_t behind);
     void undo_portals(std::size_t end);
     void end_portals();
     void forget_stale_plans(owed_reply const& failed);

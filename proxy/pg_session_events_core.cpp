@@ -278,6 +278,12 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         closing_ = step.close_client = true;
         return;
     }
+    // A PREPARE or DEALLOCATE that nobody can know of has not been.
+    for (std::size_t i = lost.owed.size(); i-- > 0;) {
+        owed_reply const& owed = lost.owed.at(i);
+        bool const by_sql = owed.kind == owed_kind::query || owed.kind == owed_kind::execute;
+        if (by_sql && !owed.ours && !owed.name.empty()) restore_name(owed, lost.owed.size());
+    }
     bool told = false;  // the error of this segment or query
     bool owes = false;
     // What was on its way ahead of a block that is answered and not begun fails that block too.
@@ -288,10 +294,6 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     for (std::size_t i = 0; i < lost.owed.size() && !client_gone_ && !half_told; ++i) {
         owed_reply const& owed = lost.owed.at(i);
         if (owed.ours) continue;
-        // A PREPARE that nobody can know of has not been.
-        if (!owed.name.empty() && !owed.before &&
-            (owed.kind == owed_kind::query || owed.kind == owed_kind::execute))
-            statements_.take(owed.name);
         if (!told) step.client.text(error);
         told = true;
         if (owed.kind == owed_kind::query || owed.kind == owed_kind::function_call ||

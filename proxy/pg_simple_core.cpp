@@ -300,12 +300,16 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         if (chain) send_own_query(begin_sql(true, true), step).guards = true;
         return;
     }
-    if (only && only->kind == statement_kind::deallocate && server_->status != 'E' &&
-        statements_.take(only->name)) {
-        owed_reply& owed = send_own_query(nothing_statement, step);
-        owed.ours = false;
-        owed.retag = "DEALLOCATE";
-        return;
+    if (only && only->kind == statement_kind::deallocate && server_->status != 'E') {
+        if (prepared gone = statements_.take(only->name)) {
+            owed_reply& owed = send_own_query(nothing_statement, step);
+            owed.ours = false;
+            owed.retag = "DEALLOCATE";
+            // Unless it comes to fail, for what is under way may fail its block.
+            owed.name = only->name;
+            owed.before = std::move(gone);
+            return;
+        }
     }
     if (shares_query(op)) {
         std::string sql;

@@ -354,3 +354,26 @@ TEST_CASE("EXECUTE on the primary is waited for as a write, whatever it is known
         CHECK(!s.driver.core().writes());
     });
 }
+
+TEST_CASE("a DEALLOCATE that is skipped in a failed block has not been") {
+    tell([](scene& s) {
+        s.client(query("prepare p as update t set a = 1"));
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(complete("PREPARE") + ready('I'));
+        (void)s.told();
+        s.client(query("begin") + query("update t set a = 1/0") + query("deallocate p") + query("prepare p as select 1") +
+                 query("rollback"));
+        s.link();
+        s.server(complete("BEGIN") + ready('T') + error("22012", "zero") + ready('E') + error("25P02", "aborted") + ready('E') +
+                 message('3') + error("25P02", "aborted") + ready('E') + complete("ROLLBACK") + ready('I'));
+        CHECK(has(s.told(), "C(ROLLBACK) Z(I)"));
+        (void)s.sent(s.primary);
+        s.client(query("execute p"));
+        s.link();
+        CHECK(has(s.sent(s.primary), "Q(execute p)"));
+        CHECK(s.primary.state.statements.named("p"));
+        CHECK(s.primary.state.statements.named("p")->text == "prepare p as update t set a = 1");
+        s.server(complete("PREPARE") + ready('I') + complete("UPDATE 1") + ready('I'));
+    });
+}
