@@ -106,6 +106,7 @@ bool pg_session_core::discards_pinned(routing::operation const& op) const {
 
 void pg_session_core::discard_pinned(session_step& step) {
     leave_channels();
+    pins_.clear();  // it has ended its LISTEN by itself, and is not to be told that it has lost it
     unlink();
     step.discard = true;
     statements_.clear();

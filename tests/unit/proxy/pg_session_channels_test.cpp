@@ -391,3 +391,19 @@ TEST_CASE("what a server that is kept listens to beside the listener is not left
         CHECK_FALSE(l.s.driver.core().pinned());
     });
 }
+
+TEST_CASE("DISCARD ALL while the site is closed ends a LISTEN, and not the session that had it on its server") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("listen news"));
+        l.answer(channel_outcome::unavailable);
+        l.s.link();
+        l.s.server(complete("LISTEN") + ready('I'));
+        l.s.flip(routing::mode::sealed);
+        (void)l.s.told();
+        l.s.client(query("discard all"));
+        l.s.driver.tell_notifications();
+        CHECK(l.s.told() == "C(DISCARD ALL) Z(I) ");
+        CHECK_FALSE(l.s.driver.closed());
+        CHECK_FALSE(l.s.driver.core().pinned());
+    });
+}
