@@ -3,6 +3,8 @@
 // its clients do (channel_book), the listener which workers do (channel_union). Each used on one thread.
 #pragma once
 
+#include "routing/snapshot.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -25,7 +27,7 @@ using notification = std::shared_ptr<notification_text const>;
 enum class channel_outcome : std::uint8_t {
     listening,    // the server has committed the LISTEN
     full,         // limits.max_listen_channels
-    unavailable,  // there is no listener, or it has no connection
+    unavailable,  // there is no listener, or it may not log in
 };
 
 /// CommandComplete of a LISTEN that the listener has done.
@@ -35,10 +37,11 @@ inline constexpr char const* listen_tag = "LISTEN";
 struct session_channels {
     std::set<std::string, std::less<>> active;  // by transactions that have committed
     std::set<std::string, std::less<>> joined;  // in its worker's book: those, and what its transaction LISTENs to
-    std::string asked;                          // the unit in hand waits for this one
+    std::string asked;                          // the unit in hand waits for this one ...
+    routing::instant asked_since{};             // ... and has done so since
     std::string refusal;                        // an ErrorResponse: what becomes of that unit
     std::set<std::string, std::less<>> own;     // of LISTENs that went to a server that is its own
-    bool on_server = false;  // the listener cannot be used: LISTEN goes to its own server, and keeps that
+    routing::instant own_server_until{};  // the listener cannot be used: the LISTEN in hand goes to its own server
     enum class ending : std::uint8_t { no, lost, too_many } end = ending::no;  // of the session, when it is idle
     std::deque<notification> waiting;
     std::size_t waiting_bytes = 0;

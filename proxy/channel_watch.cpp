@@ -7,6 +7,8 @@
 
 #include <libpq-fe.h>
 
+#include <algorithm>
+#include <iterator>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -17,8 +19,9 @@ namespace lull {
 
 namespace {
 
-// Meanwhile whoever wants to LISTEN does not wait for what has just failed.
-constexpr std::chrono::seconds try_again_after{5};
+// Where there is no connection: the second attempt comes so long behind the first, and each as long again, up to the last.
+constexpr std::chrono::milliseconds first_pause{200};
+constexpr std::chrono::milliseconds longest_pause{5000};
 
 // In milliseconds: whether the server is still where its name says.
 constexpr int look_every = 1000;
@@ -94,8 +97,22 @@ void channel_watch::run() {
     std::deque<order> orders;
     while (take(orders)) {
         for (order const& what : orders) carry_out(what);
+        carry_out_what_waits();
         wait();
     }
+}
+
+/// Until something happens, or the next attempt to connect is due. In milliseconds; -1: for ever.
+int channel_watch::patience(bool looks) const {
+    auto const now = std::chrono::steady_clock::now();
+    int wait = looks ? look_every : -1;
+    for (auto const& [database, at] : databases_) {
+        if (at.waiting.empty()) continue;
+        auto const left = std::chrono::ceil<std::chrono::milliseconds>(at.not_before - now);
+        int const due = static_cast<int>(std::clamp(left, std::chrono::milliseconds(0), longest_pause).count());
+        wait = wait < 0 ? due : std::min(wait, due);
+    }
+    return wait;
 }
 
 void channel_watch::wait() {
@@ -106,7 +123,7 @@ void channel_watch::wait() {
         sockets.push_back({PQsocket(at.connection), POLLIN, 0});
         names.push_back(database);
     }
-    if (::poll(sockets.data(), sockets.size(), names.empty() ? -1 : look_every) < 0) return;
+    if (::poll(sockets.data(), sockets.size(), patience(!names.empty())) < 0) return;
     std::uint64_t count;
     while (::read(wake_, &count, sizeof count) > 0) {
     }
@@ -120,7 +137,9 @@ void channel_watch::wait() {
 void channel_watch::carry_out(order const& what) {
     watched& at = databases_[what.database];
     if (what.ticket == 0) return end(what, at);
-    channel_answer answer{what.database, what.channel, what.ticket, begin(what, at), {}};
+    std::optional<channel_outcome> const outcome = begin(what, at);
+    if (!outcome) return at.waiting.push_back(what);
+    channel_answer answer{what.database, what.channel, what.ticket, *outcome, {}};
     if (at.connection)
         answer.listener = {static_cast<std::uint32_t>(PQbackendPID(at.connection)), role_.user,
                            PQsslInUse(at.connection) != 0, at.connected};
@@ -129,7 +148,42 @@ void channel_watch::carry_out(order const& what) {
     if (at.connection) pass_on(what.database, at);
 }
 
-channel_outcome channel_watch::begin(order const& what, watched& at) {
+/// What has waited for a connection: the first of them makes it, or all wait on.
+void channel_watch::carry_out_what_waits() {
+    std::vector<order> due;
+    for (auto& [database, at] : databases_)
+        if (at.connection || std::chrono::steady_clock::now() >= at.not_before)
+            std::ranges::move(std::exchange(at.waiting, {}), std::back_inserter(due));
+    for (order const& what : due) carry_out(what);
+}
+
+bool channel_watch::connect(std::string const& database, watched& at) {
+    if (at.connection) return true;
+    auto const now = std::chrono::steady_clock::now();
+    if (now < at.not_before) return false;
+    config::login_role role = role_;
+    role.database = database;
+    std::string trouble;
+    bool refused = false;
+    at.connection = pg_connect(where_, role, tls_, trouble, &refused);
+    if (at.connection) {
+        at.connected = std::chrono::system_clock::now();
+        at.pause = {};
+        return true;
+    }
+    // Not each time that it is tried.
+    if (at.pause.count() == 0 || refused != at.refused)
+        log::warning("database {}: no connection to LISTEN with, so {}: {}", database,
+                     refused ? "clients keep servers of their own" : "clients that LISTEN wait", trouble);
+    at.refused = refused;
+    at.pause = std::clamp(at.pause * 2, first_pause, longest_pause);
+    at.not_before = std::chrono::steady_clock::now() + at.pause;
+    return false;
+}
+
+/// Nothing: there is no connection now, and there may be one soon. A server that only restarts would otherwise find that
+/// those who come first keep all servers of their pool.
+std::optional<channel_outcome> channel_watch::begin(order const& what, watched& at) {
     switch (at.channels.ask(what.channel, what.worker, most_)) {
         case channel_union::verdict::has:
             return channel_outcome::listening;
@@ -138,19 +192,9 @@ channel_outcome channel_watch::begin(order const& what, watched& at) {
         case channel_union::verdict::make:
             break;
     }
-    if (!at.connection) {
-        if (std::chrono::steady_clock::now() < at.not_before) return channel_outcome::unavailable;
-        config::login_role role = role_;
-        role.database = what.database;
-        std::string trouble;
-        at.connection = pg_connect(where_, role, tls_, trouble);
-        if (!at.connection) {
-            at.not_before = std::chrono::steady_clock::now() + try_again_after;
-            log::warning("database {}: no connection to LISTEN with, so clients keep servers of their own: {}",
-                         what.database, trouble);
-            return channel_outcome::unavailable;
-        }
-        at.connected = std::chrono::system_clock::now();
+    if (!connect(what.database, at)) {
+        if (at.refused) return channel_outcome::unavailable;
+        return std::nullopt;
     }
     if (!wait_on(PQsocket(at.connection))) return channel_outcome::unavailable;
     pg_result const result = pg_query(at.connection, ("LISTEN " + routing::quoted(what.channel, '"')).c_str());
@@ -159,13 +203,17 @@ channel_outcome channel_watch::begin(order const& what, watched& at) {
         at.channels.keep(what.channel, what.worker);
         return channel_outcome::listening;
     }
+    if (PQstatus(at.connection) != CONNECTION_OK) {
+        lose(what.database, at, result.error());
+        return std::nullopt;
+    }
     log::warning("database {}: LISTEN failed, so a client keeps a server of its own: {}", what.database,
                  result.error());
-    if (PQstatus(at.connection) != CONNECTION_OK) lose(what.database, at, result.error());
     return channel_outcome::unavailable;
 }
 
 void channel_watch::end(order const& what, watched& at) {
+    std::erase_if(at.waiting, [&](order const& one) { return one.worker == what.worker && one.channel == what.channel; });
     if (!at.channels.drop(what.channel, what.worker) || !at.connection) return;
     if (at.channels.empty()) {
         pg_close(at.connection);
@@ -205,6 +253,8 @@ void channel_watch::lose(std::string const& database, watched& at, std::string c
                  why);
     pg_close(at.connection);
     at.connection = nullptr;
+    at.refused = false;
+    at.not_before = {};
     for (std::size_t worker : at.channels.all_workers()) audience_.channels_lost(worker, database);
     at.channels.clear();
 }

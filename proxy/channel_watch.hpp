@@ -1,6 +1,7 @@
 // The listener of one cluster: one thread with a libpq connection to each database of the primary in which clients
 // LISTEN, as the cluster's control role. It LISTENs to what any of them wants, once, and hands on what it is told.
-// A connection that breaks is reported and forgotten: the next who asks gets a new one. Owned by control.
+// A connection that breaks is reported and forgotten: the next who asks gets a new one, and waits for it while the server
+// cannot be reached. Owned by control.
 #pragma once
 
 #include "config/model.hpp"
@@ -13,6 +14,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -54,6 +56,9 @@ class channel_watch {
         pg_conn* connection = nullptr;
         routing::wall_time connected;
         std::chrono::steady_clock::time_point not_before;  // of the next attempt to connect
+        std::chrono::milliseconds pause{0};                // between the last two; 0: the last has succeeded
+        bool refused = false;  // the server does not take this login
+        std::vector<order> waiting;  // for a connection; of each worker and channel one at most
         channel_union channels;
     };
     void give(order what);
@@ -62,7 +67,10 @@ class channel_watch {
     bool take(std::deque<order>& orders);
     void wait();
     void carry_out(order const& what);
-    channel_outcome begin(order const& what, watched& at);
+    void carry_out_what_waits();
+    int patience(bool looks) const;
+    bool connect(std::string const& database, watched& at);
+    std::optional<channel_outcome> begin(order const& what, watched& at);
     void end(order const& what, watched& at);
     void pass_on(std::string const& database, watched& at);
     void lose(std::string const& database, watched& at, std::string const& why);

@@ -16,7 +16,8 @@ using routing::statement_kind;
 /// answered so far: nobody may have asked the server for that.)
 bool pg_session_core::shares_channels(routing::operation const& op) const {
     if (op.statements.empty() || op.statements.front().kind != statement_kind::listen) return false;
-    if (!context_.channels || keeps_server() || (channels_ && channels_->on_server)) return false;
+    if (!context_.channels || keeps_server() || (channels_ && context_.now < channels_->own_server_until))
+        return false;
     if (segment_open_ && server_ && !server_->owed.empty()) return false;
     std::string const* encoding = find_setting(reported_, "client_encoding");
     if (!encoding || *encoding != "UTF8") return false;
@@ -35,9 +36,10 @@ pg_session_core::joining pg_session_core::join_channels(routing::operation const
             blocked_ = blocked::barrier;
             return joining::waits;
         }
-        if (context_.channels->join(identity_.database, s.name, identity_.key_pid) == channel_book::standing::asked) {
         if (channels_->joined.contains(s.name)) continue;
+        if (context_.channels->join(identity_.database, s.name, identity_.key_pid) == channel_book::standing::asked) {
             channels_->asked = s.name;
+            channels_->asked_since = context_.now;
             blocked_ = blocked::channel;
             return joining::waits;
         }
@@ -79,7 +81,7 @@ void pg_session_core::on_channel(std::string const& channel, channel_outcome out
                  .hint = "The limit of all clients together is limits.max_listen_channels."});
             break;
         case channel_outcome::unavailable:
-            channels_->on_server = true;
+            channels_->own_server_until = context_.now + std::chrono::seconds(1);
             break;
     }
 }
@@ -156,6 +158,14 @@ void pg_session_core::leave_channels() {
     settle_channels();
     if (!channels_->asked.empty())
         context_.channels->leave(identity_.database, std::exchange(channels_->asked, {}), identity_.key_pid);
+}
+
+/// The unit that waits for it fails with this. Whoever has canceled it, or waited long enough, does not listen later.
+void pg_session_core::stop_waiting_for_listener(std::string error, session_step& step) {
+    context_.channels->leave(identity_.database, std::exchange(channels_->asked, {}), identity_.key_pid);
+    blocked_ = blocked::no;
+    fail_next_ = std::move(error);
+    step.retry_input = true;
 }
 
 /// A notification that its server sends to whom it has. Where that has been others', somebody's function may have left

@@ -4,6 +4,7 @@
 
 #include <libpq-fe.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -66,6 +67,20 @@ char const* sslmode_of(config::server_tls_mode mode) {
     return "verify-full";
 }
 
+/// The connection has failed; it may be made by this. (libpq tells no SQLSTATE of a login but as text.)
+bool refuses_login(pg_conn* connection) {
+    // No password where one is asked for is found by libpq itself.
+    bool const needs_password = PQconnectionNeedsPassword(connection) != 0;
+    PQsetErrorVerbosity(connection, PQERRORS_SQLSTATE);
+    PQreset(connection);
+    PQsetErrorVerbosity(connection, PQERRORS_DEFAULT);
+    if (PQstatus(connection) == CONNECTION_OK) return false;
+    std::string const said = trimmed(PQerrorMessage(connection));
+    std::string_view const code = std::string_view(said).substr(said.size() - std::min<std::size_t>(5, said.size()));
+    // invalid_authorization_specification and invalid_password, invalid_catalog_name, insufficient_privilege (CONNECT)
+    return needs_password || code == "28000" || code == "28P01" || code == "3D000" || code == "42501";
+}
+
 bool can_connect_local(std::string const& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -80,7 +95,7 @@ bool can_connect_local(std::string const& path) {
 }  // namespace
 
 pg_conn* pg_connect(config::endpoint const& where, config::login_role const& role,
-                    config::server_tls const& tls, std::string& error) {
+                    config::server_tls const& tls, std::string& error, bool* refused) {
     std::string const port = std::to_string(where.port);
     char const* const keys[] = {"host",
                                 "port",
@@ -121,13 +136,17 @@ pg_conn* pg_connect(config::endpoint const& where, config::login_role const& rol
                                   " -c default_transaction_read_only=off -c synchronous_commit=on",
                                   nullptr};
     pg_conn* connection = PQconnectdbParams(keys, values, 0);
+    if (connection && PQstatus(connection) != CONNECTION_OK) {
+        error = trimmed(PQerrorMessage(connection));
+        if (refused) *refused = refuses_login(connection);
+    }
     if (connection && PQstatus(connection) == CONNECTION_OK) {
         std::lock_guard const lock(open_mutex);
         open_connections[connection] = {config::format_endpoint(where),
                                         static_cast<std::uint32_t>(PQbackendPID(connection)), false};
         return connection;
     }
-    error = connection ? trimmed(PQerrorMessage(connection)) : "out of memory";
+    if (!connection) error = "out of memory";
     if (connection) PQfinish(connection);
     return nullptr;
 }

@@ -16,9 +16,11 @@ struct pg_result;
 
 namespace lull {
 
-/// Connects as `role`, with search_path pinned and every wait bounded. Null: `error` says why.
+/// Connects as `role`, with search_path pinned and every wait bounded. Null: `error` says why. `refused`: whether it is
+/// the login that the server does not take, and not the server that cannot be reached or is starting, or is full; to
+/// find that out costs a second attempt, whose connection is as good as the first's.
 pg_conn* pg_connect(config::endpoint const& where, config::login_role const& role,
-                    config::server_tls const& tls, std::string& error);
+                    config::server_tls const& tls, std::string& error, bool* refused = nullptr);
 /// Ends what pg_connect() made.
 void pg_close(pg_conn* connection);
 /// Whether it can be used: not lost, and not to a place where that server is no more.

@@ -318,6 +318,7 @@ class pg_session_core {
     bool hears(pg::bytes body) const;
     void listens(std::string const& channel);
     void stop_listening(std::string const& channel);
+    void stop_waiting_for_listener(std::string error, session_step& step);
 
     // pg_pins_core.cpp
     void pin_by(routing::statement const& s);

@@ -208,13 +208,14 @@ void pg_session_core::on_tick(session_step& step) {
 
 void pg_session_core::on_cancel(session_step& step) {
     if (client_gone_ || !started_) return;
-    if (blocked_ == blocked::held || blocked_ == blocked::server) {
+    if (blocked_ == blocked::held || blocked_ == blocked::server || blocked_ == blocked::channel) {
+        std::string error;
+        pg::write_error_response(error, {.sqlstate = pg::sqlstate::query_canceled,
+                                         .message = "canceling statement due to user request"});
+        if (blocked_ == blocked::channel) return stop_waiting_for_listener(std::move(error), step);
         leave_hold();
         blocked_ = blocked::no;
-        fail_next_.append([](std::string& out) {
-            pg::write_error_response(out, {.sqlstate = pg::sqlstate::query_canceled,
-                                           .message = "canceling statement due to user request"});
-        });
+        fail_next_ = std::move(error);
         step.want.reset();
         step.retry_input = true;
         return;

@@ -46,6 +46,16 @@ void pg_session_core::check_timeouts(session_step& step) {
         if (idle && longer(answered_, now, most.idle_in_transaction))
             return abort_block(abort_reason::idle_in_transaction, step);
     }
+    if (blocked_ == blocked::channel && longer(channels_->asked_since, now, most.query_wait)) {
+        count_timeout(stats_, time_limit::query_wait);
+        std::string error;
+        pg::write_error_response(
+            error, {.sqlstate = pg::sqlstate::cannot_connect_now,
+                    .message = "timed out waiting for the server connection that listens",
+                    .hint = hint_of(*context_.snapshot->config, identity_, &config::overrides::query_wait_timeout,
+                                    "query_wait_timeout")});
+        return stop_waiting_for_listener(std::move(error), step);
+    }
     bool const waits = !runs && !segment_open_ && client_status_ == 'I' && blocked_ == blocked::no && !deferred_;
     if (waits && longer(answered_, now, most.idle_session)) {
         count_timeout(stats_, time_limit::idle_session);

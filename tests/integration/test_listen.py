@@ -6,6 +6,8 @@ import urllib.request
 import psycopg2
 import pytest
 
+from harness.cluster import Cluster
+from harness.lull import Lull
 from harness.ports import free_port
 from harness.wait import wait_for
 from harness.wire import bind, errors, execute, parse, query, shape, statuses, sync, tags
@@ -171,6 +173,37 @@ def test_a_lost_listener_ends_those_who_listen(make_lull, primary):
         primary.sql("NOTIFY news, 'again'", db="shop")
         assert heard(other) == [("news", "again")]
 
+
+@pytest.fixture
+def own_primary():
+    cluster = Cluster(alone=True)
+    cluster.start()
+    cluster.reset("shop")
+    yield cluster
+    cluster.remove()
+
+
+def test_a_restart_of_postgresql_makes_nobody_keep_a_server(own_primary):
+    """All who listen are ended and come again at once, while it does not accept connections yet."""
+    lull = Lull(own_primary, {"workers": 1, "clusters": {"main": {"pool_size": 2}}}, replicas=False).start()
+    try:
+        for client in [lull.wire() for _ in range(6)]:
+            client.query("LISTEN news")
+        own_primary.primary.stop()
+        clients = [lull.wire() for _ in range(6)]
+        for client in clients:
+            client.send(query("LISTEN news"))
+        assert all(client.quiet(0.1) for client in clients), "they wait"
+        own_primary.primary.start()
+        for client in clients:
+            assert tags(client.until("Z")) == ["LISTEN"]
+        own_primary.primary.sql("NOTIFY news, 'up again'", db="shop")
+        for client in clients:
+            assert heard(client) == [("news", "up again")]
+        with lull.wire() as writer:
+            assert not errors(writer.query("INSERT INTO log (who) VALUES ('writer')"))
+    finally:
+        lull.remove()
 
 def test_a_listen_behind_what_ends_it(lull, primary):
     """In one packet: it is one of its own, and heard."""

@@ -97,6 +97,9 @@ class pg_driver : private server_lender {
     void tell_notifications() {
         if (core_.may_tell(false)) event([&](session_step& step) { core_.tell_notifications(step); });
     }
+    void check_timeouts() {
+        event([&](session_step& step) { core_.check_timeouts(step); });
+    }
     void cancel() {
         event([&](session_step& step) { core_.on_cancel(step); });
     }

@@ -374,6 +374,74 @@ TEST_CASE("so it is behind the end of the block that it was in") {
     });
 }
 
+TEST_CASE("DISCARD ALL while the site is closed ends a LISTEN, and not the session that had it on its server") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("listen news"));
+        l.answer(channel_outcome::unavailable);
+        l.s.link();
+        l.s.server(complete("LISTEN") + ready('I'));
+        l.s.flip(routing::mode::sealed);
+        (void)l.s.told();
+        l.s.client(query("discard all"));
+        l.s.driver.tell_notifications();
+        CHECK(l.s.told() == "C(DISCARD ALL) Z(I) ");
+        CHECK_FALSE(l.s.driver.closed());
+        CHECK_FALSE(l.s.driver.core().pinned());
+    });
+}
+
+TEST_CASE("that the listener could not be used once does not count for the life of a session") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("listen news"));
+        l.answer(channel_outcome::unavailable);
+        l.s.link();
+        l.s.server(complete("LISTEN") + ready('I'));
+        l.s.client(query("unlisten *"));
+        l.s.server(complete("UNLISTEN") + ready('I'));
+        CHECK_FALSE(l.s.driver.core().pinned());
+        (void)l.s.told();
+        l.s.world.pass(std::chrono::seconds(2));
+        l.s.client(query("listen news"));
+        CHECK(l.port.asked == "news");
+        l.answer(channel_outcome::listening);
+        l.s.link();
+        l.pass();
+        CHECK(l.s.told() == "C(LISTEN) Z(I) ");
+        CHECK_FALSE(l.s.driver.core().pinned());
+        CHECK(l.hears("news"));
+    });
+}
+
+TEST_CASE("who waits for the listener can cancel that, and waits no longer than for a server") {
+    for (bool const cancels : {true, false})
+        tell_of_listening([&](listening_scene& l) {
+            l.s.client(query("listen news"));
+            CHECK(l.port.asked == "news");
+            if (cancels) {
+                l.s.driver.cancel();
+            } else {
+                l.s.world.pass(std::chrono::seconds(119));
+                l.s.driver.check_timeouts();
+                CHECK(l.s.told() == "");
+                l.s.world.pass(std::chrono::seconds(2));
+                l.s.driver.check_timeouts();
+            }
+            std::string const told = l.s.told();
+            CHECK(has(told, cancels ? "57014" : "57P03"));
+            CHECK(has(told, "Z(I)"));
+            CHECK(l.port.ended == "news ");
+            // The answer comes too late.
+            CHECK(l.book.answered("shop", "news", l.port.last, channel_outcome::listening).empty());
+            CHECK(l.s.driver.core().channels() == 0);
+            l.s.client(query("listen news"));
+            l.answer(channel_outcome::listening);
+            l.s.link();
+            l.pass();
+            CHECK(l.s.told() == "C(LISTEN) Z(I) ");
+            CHECK(l.hears("news"));
+        });
+}
+
 TEST_CASE("what a server that is kept listens to beside the listener is not left there behind another UNLISTEN") {
     tell_of_listening([](listening_scene& l) {
         l.listen("news");
@@ -388,22 +456,6 @@ TEST_CASE("what a server that is kept listens to beside the listener is not left
         CHECK(l.s.driver.core().pinned());
         l.s.client(query("unlisten news"));
         l.s.server(complete("UNLISTEN") + ready('I'));
-        CHECK_FALSE(l.s.driver.core().pinned());
-    });
-}
-
-TEST_CASE("DISCARD ALL while the site is closed ends a LISTEN, and not the session that had it on its server") {
-    tell_of_listening([](listening_scene& l) {
-        l.s.client(query("listen news"));
-        l.answer(channel_outcome::unavailable);
-        l.s.link();
-        l.s.server(complete("LISTEN") + ready('I'));
-        l.s.flip(routing::mode::sealed);
-        (void)l.s.told();
-        l.s.client(query("discard all"));
-        l.s.driver.tell_notifications();
-        CHECK(l.s.told() == "C(DISCARD ALL) Z(I) ");
-        CHECK_FALSE(l.s.driver.closed());
         CHECK_FALSE(l.s.driver.core().pinned());
     });
 }
