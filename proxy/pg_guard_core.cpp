@@ -49,9 +49,7 @@ routing::session_facts pg_session_core::facts() const {
     f.guarded = in_guard();
     f.privileged = superuser_ || privileged_role_;
     if (deferred_) f.route = block_route_;
-    if (f.route == routing::route::automatic && !wanted_->empty())
-        if (std::string const* made = find_setting(wanted_, routing::route_setting))
-            f.route = routing::route_of_setting(*made);
+    if (f.route == routing::route::automatic) f.route = wanted_->route;
     f.keeps_temporary = temporary_written_;
     if (read_write()) return f;
     bool const tables = site().settings->guard.temporary_tables == config::temporary_policy::write;
@@ -70,7 +68,7 @@ routing::session_facts pg_session_core::facts(std::string_view text) const {
 
 /// A block that is answered and not begun, and that no standby can have.
 bool pg_session_core::is_serializable_block() const {
-    if (deferred_->isolation == routing::isolation::unspecified) return is_serializable();
+    if (deferred_->isolation == routing::isolation::unspecified) return wanted_->serializable;
     return deferred_->isolation == routing::isolation::serializable;
 }
 

@@ -46,7 +46,7 @@ std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
     auto send_run = [&] {
         if (at > run && !client_gone_) step.client.view(in.subspan(run, at - run));
         run = at;
-    };
+    };  // asked for behind a look whether there is one, where each message comes by
     while (server_ && at < in.size()) {
         if (server_->body_left > 0) {
             std::size_t const n = std::min(server_->body_left, in.size() - at);
@@ -90,12 +90,12 @@ std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
         bool const pass = cut ? true : [&] {
             bool const ours = server_->owed.empty() || server_->owed.front().ours;
             if (header->type == pg::backend::data_row || header->type == pg::backend::copy_data) return !ours;
-            send_run();
+            if (at > run) send_run();
             return reply(header->type, whole.subspan(pg::header_bytes), whole, step);
         }();
         if (!server_) return in.size();
         if (!pass) {
-            send_run();
+            if (at > run) send_run();
             run = at + here;
         }
         server_->body_left = size - here;

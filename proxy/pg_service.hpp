@@ -64,7 +64,7 @@ class pg_service final : private login_guard, private channel_port {
     void reconnect(std::string const& database);
     void kill(std::string const& database);
     bool paused(std::string const& database) const {
-        return paused_all_ || paused_.contains(database);
+        return paused_all_ || (!paused_.empty() && paused_.contains(database));
     }
     /// A CancelRequest for a key of this worker.
     void cancel(std::int32_t pid, std::string const& secret, std::shared_ptr<void> receipt);

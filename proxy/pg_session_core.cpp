@@ -12,7 +12,6 @@ namespace lull {
 namespace {
 
 constexpr std::string_view read_only_parameter = "default_transaction_read_only";
-constexpr std::string_view default_isolation = "default_transaction_isolation";
 
 std::string welcome_key(routing::site const& site, session_identity const& who) {
     return site.settings->cluster + "/" + who.database + "/" + who.user;
@@ -76,13 +75,6 @@ void pg_session_core::ready(session_step& step) {
     step.client.write([&](std::string& out) { pg::write_ready_for_query(out, client_status_); });
 }
 
-/// No standby can be serializable (manual, "Serializable Isolation Level"), so such sessions read on the primary.
-bool pg_session_core::is_serializable() const {
-    std::string const* made = find_setting(wanted_, default_isolation);
-    if (!made) return false;
-    return ascii_lower(*made) == "serializable";
-}
-
 /// How the server will read what is sent now. While a change of that is under way it may be read either way.
 routing::text_facts pg_session_core::text_facts() const {
     for (pending_setting const& p : pending_) {
@@ -98,7 +90,8 @@ routing::text_facts pg_session_core::text_facts() const {
 
 void pg_session_core::want(routing::verdict verdict, session_step& step) {
     routing::backend_id backend = site().primary;
-    if (read_write() && !wanted_->empty() && is_serializable()) verdict = routing::verdict::to_primary;
+    // No standby can be serializable (manual, "Serializable Isolation Level"), so such sessions read on the primary.
+    if (read_write() && wanted_->serializable) verdict = routing::verdict::to_primary;
     // What it stays with has to be able to do everything.
     if (read_write() && identity_.pool_mode == config::pool_mode::session) verdict = routing::verdict::to_primary;
     // Behind ROLLBACK AND CHAIN a failed block goes on where it is, and may come to write.
@@ -223,7 +216,7 @@ bool pg_session_core::sync_settings(session_step& step) {
     session_settings goal = wanted_;
     auto allowed = [&](std::pair<std::string, std::string> const& setting) {
         auto const& [name, value] = setting;
-        if (name == default_isolation && server_->role == routing::role::replica && is_serializable())
+        if (name == default_isolation && server_->role == routing::role::replica && wanted_->serializable)
             return false;  // sealed: with what stands still there, its own default does as well
         return !sealed || routing::is_harmless_setting(name, value);
     };

@@ -139,7 +139,6 @@ class pg_session_core {
 
     // pg_session_core.cpp: linking, transactions, ends
     bool place(routing::verdict verdict, session_step& step);
-    bool is_serializable() const;
     void want(routing::verdict verdict, session_step& step);
     bool is_lent(session_step& step);
     bool matches(routing::verdict verdict) const;

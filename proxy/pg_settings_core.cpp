@@ -75,14 +75,20 @@ std::string constant(std::string_view value) {
 
 }  // namespace
 
-setting_interner::setting_interner() : none_(std::make_shared<setting_map const>()) {
+setting_set::setting_set(setting_map const& all) : setting_map(all) {
+    if (std::string const* made = find_setting(all, default_isolation))
+        serializable = ascii_lower(*made) == "serializable";
+    if (std::string const* made = find_setting(all, routing::route_setting)) route = routing::route_of_setting(*made);
+}
+
+setting_interner::setting_interner() : none_(std::make_shared<setting_set const>()) {
     known_.emplace(setting_map{}, none_);
 }
 
 session_settings setting_interner::intern(setting_map map) {
     auto [entry, fresh] = known_.try_emplace(std::move(map));
     if (session_settings existing = entry->second.lock()) return existing;
-    auto made = std::make_shared<setting_map const>(entry->first);
+    auto made = std::make_shared<setting_set const>(entry->first);
     entry->second = made;
     if (fresh) key_bytes_ += bytes_of(entry->first);
     if (known_.size() > prune_at_ || key_bytes_ > prune_at_bytes_) {

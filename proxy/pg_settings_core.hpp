@@ -4,6 +4,7 @@
 #pragma once
 
 #include "protocol/pg/startup.hpp"
+#include "routing/route.hpp"
 
 #include <map>
 #include <memory>
@@ -17,8 +18,17 @@ namespace lull {
 /// Sorted by name; with values as setting_value() makes them, never as SQL: what a text means depends on the
 /// settings of the session that reads it, and of another session they are others.
 using setting_map = std::vector<std::pair<std::string, std::string>>;
+inline constexpr std::string_view default_isolation = "default_transaction_isolation";
+
+/// The same, and what each query asks of it.
+struct setting_set : setting_map {
+    setting_set() = default;
+    explicit setting_set(setting_map const& all);
+    bool serializable = false;                               // default_isolation
+    routing::route route = routing::route::automatic;  // lull.route
+};
 /// Never null. From one interner, equal contents are the same pointer.
-using session_settings = std::shared_ptr<setting_map const>;
+using session_settings = std::shared_ptr<setting_set const>;
 
 class setting_interner {
   public:
@@ -30,7 +40,7 @@ class setting_interner {
     session_settings without(session_settings const& from, std::string_view name);
 
   private:
-    std::map<setting_map, std::weak_ptr<setting_map const>> known_;
+    std::map<setting_map, std::weak_ptr<setting_set const>> known_;
     std::size_t prune_at_ = 256;
     std::size_t key_bytes_ = 0;  // of known_
     std::size_t prune_at_bytes_ = least_prune_bytes;

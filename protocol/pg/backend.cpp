@@ -226,7 +226,8 @@ void write_backend_key_data(std::string& out, std::int32_t pid, bytes secret) {
 }
 
 void write_ready_for_query(std::string& out, char status) {
-    writer(out, backend::ready_for_query).byte(status);
+    char const message[] = {backend::ready_for_query, 0, 0, 0, 5, status};  // each query has one
+    out.append(message, sizeof message);
 }
 
 void write_command_complete(std::string& out, std::string_view tag) {
