@@ -23,8 +23,8 @@ constexpr std::chrono::seconds patience_at_end{5};  // for a client to read the 
 pg_client::pg_client(pg_service& service, int fd, std::string peer, bool migration)
     : service_(service),
       peer_(std::move(peer)),
-      migration_(migration),
-      since_(service.context().now) {
+      since_(service.context().now),
+      migration_(migration) {
     socket_.emplace(service.io(), fd, *this);
     prepare_login();
 }

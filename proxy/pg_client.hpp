@@ -146,8 +146,6 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     std::optional<edge_socket> socket_;
     std::unique_ptr<tls_filter> tls_;  // null: plain text
     std::string peer_;
-    bool awaits_proxy_header_ = false;
-    bool const migration_;
     // What most clients have only for a moment, or never, takes no memory of the others.
     std::unique_ptr<pg_login_core> login_;
     std::optional<pg_session_core> session_;
@@ -166,15 +164,18 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     server_wish pool_wish_;
     std::string in_;  // read and not consumed
     outbox out_;
-    std::int32_t key_pid_ = 0;
     routing::instant since_;
+    routing::instant closing_since_{};  // or since it last read, as looked at by the clock
+    std::int32_t key_pid_ = 0;
+    // Side by side: there are many clients.
+    bool const migration_;
+    bool awaits_proxy_header_ = false;
     bool armed_ = false;     // waiting for readability
     bool readable_ = false;  // an edge came while nobody wanted to read
     bool pumping_ = false;
     bool pump_again_ = false;
     bool counted_ = false;  // among the clients of its user, database and address
     bool closing_ = false;  // when what waits has been sent
-    routing::instant closing_since_{};  // or since it last read, as looked at by the clock
     bool finished_ = false;
     bool tls_told_ = false;  // the login knows that the handshake is over
     bool stop_when_idle_ = false;

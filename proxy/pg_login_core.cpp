@@ -228,7 +228,7 @@ session_identity pg_login_core::identity() const {
     who.migration = migration_;
     who.pool_mode =
         config::pool_mode_of(*snapshot_->config, *snapshot_->of(*site_).settings, database_, user_);
-    who.startup = settings_;
+    who.startup = std::make_unique<setting_map>(settings_);
     return who;
 }
 

@@ -29,10 +29,12 @@ pg_session_core::pg_session_core(session_context& context, session_identity iden
     : context_(context),
       identity_(std::move(identity)),
       stats_(context.stats.databases[identity_.database]),
-      startup_(context.settings.intern(std::move(identity_.startup))),
+      startup_(identity_.startup ? context.settings.intern(std::move(*identity_.startup)) : context.settings.none()),
       wanted_(startup_),
       reported_(context.settings.none()),
-      was_open_(read_write()) {}
+      was_open_(read_write()) {
+    identity_.startup.reset();
+}
 
 std::string pg_session_core::application_name() const {
     std::string const* name = find_setting(reported_, "application_name");
@@ -98,7 +100,7 @@ void pg_session_core::want(routing::verdict verdict, session_step& step) {
     if (read_write() && client_status_ == 'E') verdict = routing::verdict::to_primary;
     if (verdict == routing::verdict::to_reader && !identity_.migration)
         backend =
-            routing::choose_reader(*context_.snapshot, identity_.site, wrote_at_.value_or(routing::instant{}),
+            routing::choose_reader(*context_.snapshot, identity_.site, wrote_at_,
                                    context_.now, context_.seed++);
     auto const index = static_cast<std::size_t>(backend);
     if (index < context_.avoid_until.size() && context_.now < context_.avoid_until[index])

@@ -357,9 +357,9 @@ class pg_session_core {
     bool mode_due_ = false;  // to be told at the next boundary between messages
     routing::text_facts facts_;
     bool superuser_ = false;  // the server has said so once
+    bool privileged_role_ = false;  // by the catalog
     routing::catalog_state catalog_;
     std::uint64_t catalog_of_ = 0;  // number of the snapshot that catalog_ is of
-    bool privileged_role_ = false;  // by the catalog
 
     pg_server_state* server_ = nullptr;
     server_wish wish_{};
@@ -419,7 +419,7 @@ class pg_session_core {
     statement_book statements_;
     prepared unnamed_;
     portal_table portals_;
-    std::optional<routing::instant> wrote_at_;
+    routing::instant wrote_at_{};  // 0: never
     routing::instant writes_since_{};
     routing::instant held_since_{};
     std::size_t held_bytes_ = 0;

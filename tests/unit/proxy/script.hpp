@@ -160,7 +160,7 @@ class scene {
   private:
     session_identity identity(setting_map startup) {
         session_identity who = world.identity();
-        who.startup = std::move(startup);
+        who.startup = std::make_unique<setting_map>(std::move(startup));
         return who;
     }
     void unanswered() {
