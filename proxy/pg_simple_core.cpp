@@ -349,7 +349,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     else if (!only || !only->name.empty())
         note_names(op, step);
     std::uint16_t const made = record_settings(op, text, listener::own_server);
-    bool commits = false;
+    bool commits = op.statements.empty() && op.why != routing::why::understood;  // nobody knows what is in it
     for (routing::statement const& s : op.statements) {
         note_end_of_pins(s);
         if (s.pins) pin_by(s);

@@ -272,6 +272,15 @@ TEST_CASE("a COMMIT under way when the server is lost: nobody knows, and the cli
     CHECK(has(s.told(), "E(08007"));
 }
 
+TEST_CASE("a text that nobody understands may hold a COMMIT") {
+    scene s({});
+    s.client(query("commit and what follows is no SQL"));
+    s.link();
+    (void)s.told();
+    s.driver.lose();
+    CHECK(has(s.told(), "E(08007"));
+}
+
 TEST_CASE("a write is read back: a replica that is behind is not asked") {
     scene s({});
     run(s, "insert into t values (1)", complete("INSERT 0 1"));
