@@ -144,6 +144,14 @@ def make_lull(cluster, tables):
     assert not problems, "\n".join(problems)
 
 
+# Begun first: where files run side by side, the longest must not be left alone at the end.
+LONGEST = ["test_torture.py", "test_flip_torture.py", "test_drivers.py", "test_differential.py", "test_escapes.py"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item):
     """No test hangs: one that waits for what does not come fails, and shows where."""
