@@ -111,6 +111,7 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
 
 unit_plan pg_session_core::plan(pg::bytes in) {
     unit_plan plan;
+    plan.messages.reserve(8);  // Parse, Bind, Describe, Execute, Sync, and then some
     std::size_t at = 0;
     bool const placed = server_ && !matches(routing::verdict::to_primary) ? false : server_ != nullptr;
     bool bound = false;

@@ -117,17 +117,22 @@ std::shared_ptr<operation const> const& fact_resolver::resolve(
     standing how) {
     if ((!op->has_names && !op->has_targets) || (!facts && how == standing::open)) return op;
     question const q{op.get(), facts.get(), how};
-    if (auto const at = known_.find(q); at != known_.end()) return at->second.resolved;
-    if (known_.size() >= most_remembered) known_.clear();
-    std::shared_ptr<operation const> resolved = with_facts(*op, facts.get(), how);
-    answer& kept = known_[q];
-    kept = {op, facts, resolved ? std::move(resolved) : op};
-    return kept.resolved;
+    // A unit asks for each of its messages.
+    if (last_ && last_->first == q) return last_->second.resolved;
+    auto at = known_.find(q);
+    if (at == known_.end()) {
+        if (known_.size() >= most_remembered) known_.clear();
+        std::shared_ptr<operation const> resolved = with_facts(*op, facts.get(), how);
+        at = known_.emplace(q, answer{op, facts, resolved ? std::move(resolved) : op}).first;
+    }
+    last_ = &*at;
+    return last_->second.resolved;
 }
 
 void fact_resolver::keep_only(std::vector<catalog_facts const*> now) {
     std::ranges::sort(now);
     if (now == kept_) return;
+    last_ = nullptr;
     std::erase_if(known_, [&](auto const& entry) {
         return entry.first.facts && !std::ranges::binary_search(now, entry.first.facts);
     });

@@ -48,7 +48,9 @@ class fact_resolver {
         std::shared_ptr<catalog_facts const> facts;
         std::shared_ptr<operation const> resolved;
     };
-    std::unordered_map<question, answer, hash> known_;
+    using answers = std::unordered_map<question, answer, hash>;
+    answers known_;
+    answers::value_type const* last_ = nullptr;  // in known_; null: none
     std::vector<catalog_facts const*> kept_;  // sorted; of the last keep_only()
 };
 
