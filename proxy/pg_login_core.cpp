@@ -123,9 +123,13 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
         return refuse(pg::sqlstate::too_many_connections, too_many_clients, out, too_many_clients_hint);
     std::vector<std::string_view> unsupported;
     std::map<std::string, std::string> made;
+    std::string no_setting;
     bool const replicates = startup.find("replication").has_value();
     auto add = [&](std::string const& name, std::string_view value) {
         std::string const key = lower(name);
+        // In a startup packet these would say anew whose session it is, and PostgreSQL takes the last.
+        if (key.empty() || key == "user" || key == "database" || key == "replication" || key == "options" || key.starts_with("_pq_."))
+            no_setting = name;
         made[key] = setting_value(value, {});
         if (replicates) parameters_.emplace_back(name, value);
     };
@@ -160,6 +164,8 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
         if (name != "user" && name != "database" && name != "options" && name != "replication" &&
             !name.starts_with("_pq_."))
             add(name, value);
+    if (replicates && !no_setting.empty())
+        return refuse(pg::sqlstate::undefined_object, "unrecognized configuration parameter \"" + no_setting + "\"", out);
     settings_.assign(made.begin(), made.end());
     // The newest that both speak; a client that asked for just that and no extension is not told.
     protocol_ = startup.minor >= 2 ? pg::protocol_3_2 : pg::protocol_3_0;
@@ -190,9 +196,10 @@ std::string_view pg_login_core::startup_parameter(std::string_view name) const {
 
 std::string pg_login_core::replication_packet() const {
     bool const of_database = replication_ == replication_kind::of_database;
-    pg::parameter_list all{{"user", user_}, {"replication", of_database ? "database" : "true"}};
+    pg::parameter_list all = parameters_;
+    all.emplace_back("user", user_);
+    all.emplace_back("replication", of_database ? "database" : "true");
     if (of_database) all.emplace_back("database", database_);
-    all.insert(all.end(), parameters_.begin(), parameters_.end());
     std::string packet;
     pg::write_startup(packet, all);
     return packet;

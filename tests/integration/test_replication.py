@@ -95,6 +95,18 @@ def test_refused_unless_a_rule_names_it(started):
     assert refused(lambda: Wire("127.0.0.1", lull.port).login("streamer", "wrong", "shop", replication="true"))["C"] == "28P01"
 
 
+def test_options_do_not_say_anew_whose_session_it_is(started, source):
+    """PostgreSQL takes the last of what its startup packet says: while the site of `shop` is sealed, this one of `held` would write there."""
+    lull = started()
+    lull.on()
+    for options in ("-c database=shop", "--database=shop", "-c replication=false", "-c user=postgres", "-c _pq_.x=1", "-c DataBase=shop"):
+        fields = refused(lambda: Wire("127.0.0.1", lull.port).login("streamer", PASSWORD, "held", replication="database", options=options))
+        assert fields["C"] == "42704" and "unrecognized configuration parameter" in fields["M"], fields
+    with Wire("127.0.0.1", lull.port).login("streamer", PASSWORD, "held", replication="database", options="-c work_mem=3MB") as client:
+        assert client.one("SELECT current_database() || current_setting('work_mem')") == "held3MB"
+    lull.off()
+
+
 def test_refused_at_the_migration_port(started):
     lull = started(sites={"shop": {"migration": {"users": ["streamer"]}}})
     fields = refused(lambda: streamer(lull, port=lull.migration_port))
