@@ -80,6 +80,7 @@ void pg_outgoing::fail(std::string const& why, std::string_view hint) {
 
 void pg_outgoing::start_login() {
     connecting_ = false;
+    asked_ = true;
     gather& out = service_.step().server;
     out.write([&](std::string& text) { login_.start(text); });
     send(out);

@@ -57,6 +57,11 @@ class pg_outgoing final : public socket_events {
     void close();
     bool open() const { return open_ && !closed_; }
     bool closed() const { return closed_; }
+    /// The server has been asked for a session and has said neither yes nor no; closed or not, it may be running what it
+    /// runs at a login.
+    bool logging_in() const {
+        return asked_ && !open_ && login_.where() != pg_server_login_core::state::failed;
+    }
     /// Where it went: of the address that took it.
     socket_address const& address() const { return addresses_[next_address_ - 1]; }
     pg_server_state& state() { return state_; }
@@ -88,6 +93,7 @@ class pg_outgoing final : public socket_events {
     std::string in_;                   // of the login: read and not yet understood
     outbox out_;
     bool connecting_ = false;
+    bool asked_ = false;
     bool open_ = false;
     bool closed_ = false;
     bool paused_ = false;

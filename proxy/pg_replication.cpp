@@ -67,9 +67,9 @@ bool pg_replication::concerns(routing::site const& site) const {
     return site.id == who_.site || all_of_server;
 }
 
-/// The server may go on with what it was told until it notices.
+/// The server may go on with what it was told until it notices, and with what it runs at a login, before it tells its pid.
 void pg_replication::note_broken() {
-    if (server_pid() == 0) return;
+    if (server_pid() == 0 && !server_.logging_in()) return;
     for (routing::site const& site : service_.snapshot().sites)
         if (concerns(site)) service_.note_broken(site.id, server_pid(), who_.user, who_.database);
 }

@@ -7,7 +7,7 @@ import pytest
 from harness import lull as lull_module
 from harness.cluster import Cluster
 from harness.wait import wait_for
-from harness.wire import bind, errors, execute, parse, sync, tags, terminate
+from harness.wire import Wire, bind, errors, execute, parse, sync, tags, terminate
 
 # -- the end: what is temporary goes, and what is permanent and depends on it ------------------------------------------------------------
 
@@ -105,9 +105,11 @@ def lull18(postgres18):
         servers.start()
         servers.reset("shop")
         servers.primary.sql("""CREATE FUNCTION at_login() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$BEGIN
-            IF session_user <> 'app' OR current_setting('transaction_read_only')::bool THEN RETURN; END IF;
-            PERFORM pg_sleep(2.5); INSERT INTO public.log(who, what) VALUES (session_user, 'login'); END$$;""", db="shop")
-        one = lull_module.Lull(servers, replicas=False).start()
+            IF session_user NOT IN ('app', 'streamer', 'lull') OR current_setting('transaction_read_only')::bool THEN RETURN; END IF;
+            IF session_user <> 'lull' THEN PERFORM pg_sleep(2.5); END IF; INSERT INTO public.log(who, what) VALUES (session_user, 'login'); END$$;""", db="shop")
+        servers.primary.sql("CREATE ROLE streamer LOGIN REPLICATION PASSWORD 'streamer-secret'")
+        one = lull_module.Lull(servers, {"users": {"streamer": {"password": "streamer-secret"}}, "hba": [
+            "host replication streamer 127.0.0.1/32 scram-sha-256", "host all all 127.0.0.1/32 scram-sha-256"]}, replicas=False).start()
         yield one
     finally:
         if one:
@@ -119,6 +121,11 @@ def logins(lull):
     return lull.cluster.primary.one("SELECT count(*) FROM log", db="shop")
 
 
+def make_trigger(primary):
+    primary.sql("TRUNCATE log; DROP EVENT TRIGGER IF EXISTS t; CREATE EVENT TRIGGER t ON login EXECUTE FUNCTION at_login();"
+                " ALTER EVENT TRIGGER t ENABLE ALWAYS", db="shop")
+
+
 @pytest.mark.parametrize("connect_timeout", ["10s", "1s"])
 def test_a_login_that_is_under_way_at_the_flip_is_waited_for(lull18, connect_timeout):
     """Also one that Lull has given up; and who waits for it gets another server, which cannot write."""
@@ -126,8 +133,7 @@ def test_a_login_that_is_under_way_at_the_flip_is_waited_for(lull18, connect_tim
     lull.config["limits"] = {"connect_timeout": connect_timeout}
     lull.reload()
     wait_for(lambda: f"connect_timeout: {connect_timeout}" in str(lull.admin("GET", "/config")), "it is reloaded")
-    primary.sql("TRUNCATE log; DROP EVENT TRIGGER IF EXISTS t; CREATE EVENT TRIGGER t ON login EXECUTE FUNCTION at_login();"
-                " ALTER EVENT TRIGGER t ENABLE ALWAYS", db="shop")
+    make_trigger(primary)
     got = []
 
     def log_in():
@@ -153,6 +159,33 @@ def test_a_login_that_is_under_way_at_the_flip_is_waited_for(lull18, connect_tim
             assert got == ["1"]
         with lull.wire() as reader:
             assert reader.one("SELECT count(*) FROM items") == "100"
+    finally:
+        client.join()
+        primary.sql("DROP EVENT TRIGGER t", db="shop")
+        lull.off()
+
+
+def test_the_login_of_a_replication_connection_that_is_under_way_at_the_flip_is_waited_for(lull18):
+    lull, primary = lull18, lull18.cluster.primary
+    make_trigger(primary)
+    got = []
+
+    def log_in():
+        try:
+            Wire("127.0.0.1", lull.port).login("streamer", "streamer-secret", "shop", replication="database").close()
+        except Exception as error:
+            got.append(error)
+
+    client = threading.Thread(target=log_in)
+    client.start()
+    try:
+        wait_for(lambda: primary.one("SELECT count(*) FROM pg_stat_activity WHERE usename = 'streamer'", db="shop") == 1, "it logs in")
+        lull.on(drain_timeout_ms=15000)
+        at_seal = logins(lull)
+        client.join()
+        time.sleep(3)
+        assert logins(lull) == at_seal
+        assert len(got) == 1, "it is refused"
     finally:
         client.join()
         primary.sql("DROP EVENT TRIGGER t", db="shop")
