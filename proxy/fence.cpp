@@ -137,6 +137,11 @@ fence_keeper::answer fence_keeper::carry_out(fence_question const& question) {
         std::string error;
         connection_ = pg_connect(primary_, role_, tls_, error);
         if (!connection_) return failure(error);
+        if (pg_result const r = pg_query(connection_, "SET default_transaction_read_only = off"); !r.ok()) {
+            pg_close(connection_);
+            connection_ = nullptr;
+            return failure(r);
+        }
     }
     if (auto failed = look_at_rights()) return *std::move(failed);
     std::vector<found_setting> found;

@@ -133,7 +133,7 @@ pg_conn* pg_connect(config::endpoint const& where, config::login_role const& rol
                                   tls.key.c_str(),
                                   tls.min_version == config::tls_version::v1_3 ? "TLSv1.3" : "TLSv1.2",
                                   "-c search_path=pg_catalog -c statement_timeout=5000 -c lock_timeout=2000"
-                                  " -c default_transaction_read_only=off -c synchronous_commit=on",
+                                  " -c default_transaction_read_only=on -c synchronous_commit=on",
                                   nullptr};
     pg_conn* connection = PQconnectdbParams(keys, values, 0);
     if (connection && PQstatus(connection) != CONNECTION_OK) {

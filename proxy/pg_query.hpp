@@ -16,9 +16,10 @@ struct pg_result;
 
 namespace lull {
 
-/// Connects as `role`, with search_path pinned and every wait bounded. Null: `error` says why. `refused`: whether it is
-/// the login that the server does not take, and not the server that cannot be reached or is starting, or is full; to
-/// find that out costs a second attempt, whose connection is as good as the first's.
+/// Connects as `role`, with search_path pinned and every wait bounded, and read-only by default: what runs at a login
+/// there must not write while a site is sealed. Null: `error` says why. `refused`: whether it is the login that the server
+/// does not take, and not the server that cannot be reached or is starting, or is full; to find that out costs a second
+/// attempt, whose connection is as good as the first's.
 pg_conn* pg_connect(config::endpoint const& where, config::login_role const& role,
                     config::server_tls const& tls, std::string& error, bool* refused = nullptr);
 /// Ends what pg_connect() made.

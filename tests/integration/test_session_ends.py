@@ -190,3 +190,19 @@ def test_the_login_of_a_replication_connection_that_is_under_way_at_the_flip_is_
         client.join()
         primary.sql("DROP EVENT TRIGGER t", db="shop")
         lull.off()
+
+
+def test_connections_of_lulls_own_write_nothing_at_their_login(lull18):
+    lull, primary = lull18, lull18.cluster.primary
+    lull.on()
+    try:
+        make_trigger(primary)
+        lull.kill9()
+        lull.start()
+        assert lull.site()["mode"] == "sealed"
+        wait_for(lambda: primary.one("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lull control'"
+                                     " AND datname = 'shop'", db="shop") > 0, "the catalog is read")
+        assert logins(lull) == 0
+    finally:
+        primary.sql("DROP EVENT TRIGGER t", db="shop")
+        lull.off()
