@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 
@@ -56,10 +57,19 @@ config::config merge(config::config const& now, config::config next) {
     return next;
 }
 
-/// What of it would leave a database or a host with two sites, or with another than that which may be sealed now.
-/// Nothing of such a file is taken over: in part it would be two sites for what is one.
-std::optional<reload_obstacle> obstacle(config::config const& now, config::config const& wanted,
-                                        config::config const& merged) {
+/// What of it would leave a database or a host with two sites, or with another than that which may be sealed now; a host
+/// may leave an `open` one. Nothing of such a file is taken over: in part it would be two sites for what is one.
+std::optional<reload_obstacle> obstacle(config::config const& now, config::config const& wanted, config::config const& merged,
+                                        std::function<bool(std::string const&)> const& open) {
+    for (auto const& [name, site] : now.sites) {
+        auto const& left = merged.sites.at(name).hosts;
+        auto const stays = [&](std::string const& host) { return std::ranges::find(left, host) != left.end(); };
+        auto const gone = std::ranges::find_if_not(site.hosts, stays);
+        if (gone == site.hosts.end() || open(name)) continue;
+        return reload_obstacle{fmt::format("{}: host {} would leave site {}, which is closed", now.file, *gone, name),
+                               fmt::format("put \"{}\" back to sites.{}.hosts; or open the site first (`lull maintenance off {}`)", *gone,
+                                           name, name)};
+    }
     for (auto const& [name, site] : wanted.sites)
         for (auto const& [owner, kept] : now.sites) {
             if (owner == name) continue;
@@ -108,7 +118,11 @@ admin_answer control::reload() {
         log::error("reload: {}; {}", what, fix);
         return problem(422, "The configuration was not reloaded", what, fix + "; until then the old configuration holds");
     };
-    if (auto const in_the_way = obstacle(*config_, wanted, merged)) return refuse(in_the_way->what, in_the_way->fix);
+    auto const open = [this](std::string const& name) {
+        managed_site const* const site = find_site(name);
+        return !site || site->machine->view().phase == routing::phase::read_write;
+    };
+    if (auto const in_the_way = obstacle(*config_, wanted, merged, open)) return refuse(in_the_way->what, in_the_way->fix);
     record_homes homes = find_homes(records_, merged.sites);
     for (auto const& [site, before] : homes.adopted)
         if (find_site(site) && homes.problem.empty()) {

@@ -268,6 +268,22 @@ def test_a_reload_that_leaves_a_host_with_two_sites_is_refused(make_lull):
     assert status == 422 and "host a.example would be of the sites bench and held" in problem["detail"].lower(), problem
 
 
+def test_a_host_does_not_leave_a_closed_site(make_lull):
+    """Its POSTs would pass behind a site that says it is sealed."""
+    web = {"upstreams": ["127.0.0.1:1"]}
+    lull = make_lull({"sites": {"shop": {"hosts": ["Shop.example", "other.example"], **web}, "held": {"hosts": ["held.example"], **web}}},
+                     replicas=False)
+    lull.on()
+    lull.config["sites"]["shop"]["hosts"] = ["other.example"]
+    lull.config["sites"]["held"]["hosts"] = ["held.example", "shop.example"]
+    lull.write_config()
+    status, problem = lull.admin("POST", "/reload")
+    assert status == 422 and "host shop.example would leave site shop, which is closed" in problem["detail"], problem
+    assert "lull maintenance off shop" in problem["fix"]
+    lull.off()
+    assert lull.admin("POST", "/reload")[0] == 200
+
+
 def test_the_configuration_over_the_admin_socket_shows_no_secret(make_lull):
     lull = make_lull()
     status, effective = lull.admin("GET", "/config")
