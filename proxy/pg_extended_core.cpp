@@ -105,7 +105,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         if (m.statement) strictest = std::max(strictest, judge(m.statement->operation)->access);
     aside_ = aside_ || prepares_aside(plan);
     // Also what will be refused: what stands before it runs, and it is read.
-    if (opens_guard_first(strictest, step) || waits_for_guard(strictest, step)) return 0;
+    if ((guard_needed() || in_guard()) && waits_for_guard(plan, strictest, step)) return 0;
     for (unit_message const& m : plan.messages)
         if (m.statement && m.type != pg::frontend::parse && proves_first(*m.statement->operation, step)) return 0;
     for (unit_message const& m : plan.messages)
@@ -116,10 +116,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     if (passes) count(&write_fates::passed);
     prologue(step);
     if (idle && !block_guarded_ && guard_needed() && !passing_ && !only_unlistens(plan)) {
-        block_options_ = {};
-        if (auto const* first = only_statement(plan.messages.front().statement);
-            first && first->kind == statement_kind::begin)
-            block_options_ = first->begin;
+        block_options_ = first_options(plan);
         send_own_query(begin_sql(true, true), step).guards = true;
         wrap_open_ = true;
     }
@@ -332,8 +329,10 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     prepared const statement = substitute(m.statement, retag);
     bool const unnamed_here = names.statement.empty() && statement == m.statement &&
                               server_->unnamed == statement && unnamed_is_certain();
-    // By a name SQL could have another statement there: with nothing of ours around it, it runs by its text.
-    bool const by_text = !unnamed_here && (passing_ || (guard_needed() && !in_guard()));
+    // By a name SQL could have another statement there: with nothing of ours around it, it runs by its text; and so does
+    // what Lull itself puts in the place of the client's, and what is to end a block of which nobody has seen that it began.
+    bool const certain = in_guard() && statement == m.statement && !is_dead_block();
+    bool const by_text = !unnamed_here && (passing_ || (guard_needed() && !certain));
     if (by_text)
         parse_unnamed(*statement, step);
     else if (!unnamed_here)

@@ -130,6 +130,7 @@ struct pg_server_state {
     prepared unnamed;  // what its unnamed statement is
     std::optional<routing::epoch> certain_in;  // the window in which `statements` are certain
     server_prepared doubtful;  // their names are taken; it may have made others of them
+    bool names_open = false;   // something unknown has run in this window, and may have made another statement of a name
 
     owed_queue owed;
     std::size_t body_left = 0;  // of a message that is being streamed

@@ -38,6 +38,14 @@ struct unit_plan {
     prepared offender;  // of the first write that may not run
 };
 
+/// Of the BEGIN that it begins with.
+inline routing::begin_options first_options(unit_plan const& plan) {
+    prepared const& first = plan.messages.front().statement;
+    if (!first || first->operation->statements.size() != 1) return {};
+    routing::statement const& s = first->operation->statements.front();
+    return s.kind == routing::statement_kind::begin ? s.begin : routing::begin_options{};
+}
+
 struct refused_unit {
     routing::operation const& what;
     std::string_view text;  // empty: not all of it is here

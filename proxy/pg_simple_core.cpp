@@ -198,8 +198,8 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     if (guard && op.statements.size() > 1 && std::ranges::any_of(op.statements, ends_subtransaction))
         return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
     if (failed && guard && op.access >= routing::access::unknown) return fail();
-    if (!discards_notify(op) && opens_guard_first(op.access, step)) return later();
-    if (waits_for_guard(op.access, step) || proves_first(op, step) || checks_temporary_first(op, step)) return later();
+    if (guard && waits_for_guard(op, step)) return later();
+    if (proves_first(op, step) || checks_temporary_first(op, step)) return later();
     forget_refusal();
     if (passes) count(&write_fates::passed);
     prologue(step);
@@ -329,14 +329,8 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed.retag = lost ? "INSERT 0 1" : "NOTIFY";
         return;
     }
-    // Settings have to outlive our ROLLBACK, so they are made outside; so is what only the session knows. Not by a
-    // SELECT, which could call anybody's set_config(): what that sets is made again from its constants.
-    bool const alone =
-        only && ((only->kind == statement_kind::set && !only->by_query) || only->kind == statement_kind::reset ||
-                 only->kind == statement_kind::discard || only->kind == statement_kind::deallocate ||
-                 only->kind == statement_kind::unlisten || passing_);
     bool const opened = wrap_open_ && !segment_open_;  // by opens_guard_first()
-    bool const wrap = opened || (guard && idle && !alone);
+    bool const wrap = opened || (guard && idle && !stands_alone(op));
     if (wrap && !opened) {
         block_options_ = {};
         send_own_query(begin_sql(true, true), step).guards = true;

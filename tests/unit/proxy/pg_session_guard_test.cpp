@@ -52,7 +52,9 @@ TEST_CASE("a temporary table that could run code of the user's is refused, and n
         CHECK(s.sent(s.primary) == "Q(ROLLBACK) ");
         s.server(complete("ROLLBACK") + ready('I'));
         s.client(query("select 1"));
-        CHECK(has(s.sent(s.primary), "Q(BEGIN READ ONLY;SELECT 1) Q(select 1) Q(ROLLBACK) "));
+        CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.server(begun());
+        CHECK(s.sent(s.primary) == "Q(select 1) Q(ROLLBACK) ");
     });
 }
 

@@ -122,9 +122,10 @@ TEST_CASE("while the site is closed nothing is asked") {
         s.flip(routing::mode::sealed);
         (void)s.told();
         s.client(query("close c"));
-        if (has(asked(s), "BEGIN READ ONLY;SELECT 1"))
-            s.server(complete("BEGIN") + rows({"1"}) + ready('T') + error("34000", "none") + ready('E') +
-                     complete("ROLLBACK") + ready('I'));
+        CHECK(asked(s) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T'));
+        CHECK(asked(s) == "Q(close c) Q(ROLLBACK) ");
+        s.server(error("34000", "none") + ready('E') + complete("ROLLBACK") + ready('I'));
         CHECK(asked(s) == "");
         CHECK(s.driver.core().pinned());
     });

@@ -242,10 +242,12 @@ TEST_CASE("a segment in which nothing has run yet ends at the flip, and the clie
         CHECK(s.driver.core().writes());
         s.server(ready('I'));
         CHECK(!s.driver.core().writes());
+        CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.server(guard_opens);
         std::string const sent = s.sent(s.primary);
-        CHECK(has(sent, "Q(BEGIN READ ONLY;SELECT 1) C(Slull_"));  // and what it has by that name is made anew
+        CHECK(has(sent, "C(Slull_"));  // and what it has by that name is made anew
         CHECK(has(sent, "E() S Q(ROLLBACK)"));
-        s.server(guard_opens + message('3') + message('1') + message('2') + complete("SELECT 1") + ready('T') +
+        s.server(message('3') + message('1') + message('2') + complete("SELECT 1") + ready('T') +
                  complete("ROLLBACK") + ready('I'));
         CHECK(s.told() == "2 C(SELECT 1) Z(I) ");
     });

@@ -223,3 +223,93 @@ TEST_CASE("behind a ROLLBACK of ours that is not answered nothing goes out: it w
         CHECK(lacks(s.sent(s.primary), "insert"));
     });
 }
+
+namespace {
+
+std::string const guard_opens = complete("BEGIN") + rows({"1"}) + ready('T');
+
+}  // namespace
+
+TEST_CASE("where something unknown has run, what is bound by its name waits for the answer to our BEGIN READ ONLY") {
+    tell([](scene& s) {
+        s.seal_on_primary();
+        auto const run = [&](std::string const& bytes) {
+            s.client(bytes);
+            if (s.driver.wish()) CHECK(&s.link() == &s.guarded);
+        };
+        std::string const read = bind_to("a") + execute() + wire::sync();
+        run(parse("a", "select 1") + wire::sync());
+        s.server(guard_opens + message('1') + ready('T') + complete("ROLLBACK") + ready('I'));
+        (void)s.sent(s.guarded);
+        run(read);
+        CHECK(has(s.sent(s.guarded), "Q(BEGIN READ ONLY;SELECT 1) B(,lull_"));  // nobody can have made another of it
+        s.server(guard_opens + message('2') + complete("SELECT 1") + ready('T') + complete("ROLLBACK") + ready('I'));
+        run(query("select f()"));
+        CHECK(s.sent(s.guarded) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.server(guard_opens);
+        s.server(rows({"1"}) + ready('T') + complete("ROLLBACK") + ready('I'));
+        (void)s.sent(s.guarded);
+        (void)s.told();
+        run(read);
+        CHECK(s.sent(s.guarded) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.server(guard_opens);
+        CHECK(has(s.sent(s.guarded), "B(,lull_"));
+        s.server(message('2') + complete("SELECT 1") + ready('T') + complete("ROLLBACK") + ready('I'));
+        CHECK(has(s.told(), "2 C(SELECT 1) Z(I) "));
+        run(query("select 2"));  // which is what its text says
+        CHECK(has(s.sent(s.guarded), "Q(BEGIN READ ONLY;SELECT 1) Q(select 2) "));
+    });
+}
+
+TEST_CASE("what only prepares a write runs code when it is read, which may make other statements of names") {
+    scene s({});
+    s.seal_on_primary();
+    auto const run = [&](std::string const& bytes) {
+        s.client(bytes);
+        if (s.driver.wish()) s.link();
+        return s.sent(s.guarded);
+    };
+    std::string const ends = ready('T') + complete("ROLLBACK") + ready('I');
+    (void)run(parse("a", "select 1") + wire::sync());
+    s.server(guard_opens + message('1') + ends);
+    CHECK(run(parse("w", "insert into t values (1)") + wire::sync()) == "Q(BEGIN READ ONLY;SELECT 1) ");
+    s.server(guard_opens);
+    CHECK(has(s.sent(s.guarded), "insert into t values (1)) S Q(ROLLBACK) "));
+    s.server(message('1') + ends);
+    CHECK(s.told() == "1 Z(I) 1 Z(I) ");
+    CHECK(run(bind_to("a") + execute() + wire::sync()) == "Q(BEGIN READ ONLY;SELECT 1) ");
+}
+
+TEST_CASE("on a server from before the flip everything waits for our BEGIN: temporary objects may stand in the way of a read") {
+    tell([](scene& s) {
+        s.client(query("create temp table mine (n int)"));
+        s.link();
+        s.server(complete("CREATE TABLE") + ready('I'));
+        s.keep_server();
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.client(query("select 1"));
+        CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.server(guard_opens);
+        CHECK(s.sent(s.primary) == "Q(select 1) Q(ROLLBACK) ");
+        s.server(rows({"1"}) + ready('T') + complete("ROLLBACK") + ready('I'));
+        CHECK(has(s.told(), "Z(I) "));
+        s.client(query("set work_mem to '64kB'"));  // to outlive our ROLLBACK
+        CHECK(s.sent(s.primary) == "Q(set work_mem to '64kB') ");
+        s.server(complete("SET") + ready('I'));
+        s.client(query("begin isolation level repeatable read"));
+        CHECK(s.sent(s.primary) == "Q(BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;SELECT 1) ");
+    });
+}
+
+TEST_CASE("what Lull puts in the place of a client's COMMIT goes by no name") {
+    scene s({});
+    s.seal_on_primary();
+    s.client(query("begin") + query("select 1"));
+    CHECK(&s.link() == &s.guarded);
+    s.server(guard_opens + rows({"1"}) + ready('T'));
+    (void)s.sent(s.guarded);
+    s.client(parse("", "commit") + bind_to("") + execute() + wire::sync());
+    CHECK(has(s.sent(s.guarded), "P(,ROLLBACK) B(,) E() S "));
+}

@@ -167,14 +167,15 @@ TEST_CASE("on a server from before, what is executed while the site is sealed is
         s.flip(routing::mode::sealed);
         (void)s.told();
         s.client(query("execute p"));
-        CHECK(s.sent(s.primary) ==
-              "Q(BEGIN READ ONLY;SELECT 1) C(Sp) Q(prepare p as select a from t) Q(execute p) Q(ROLLBACK) ");
-        s.server(complete("BEGIN") + rows({"1"}) + ready('T') + message('3') + complete("PREPARE") + ready('T') +
-                 rows({"1"}) + ready('T') + complete("ROLLBACK") + ready('I'));
+        CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T'));
+        CHECK(s.sent(s.primary) == "C(Sp) Q(prepare p as select a from t) Q(execute p) Q(ROLLBACK) ");
+        s.server(message('3') + complete("PREPARE") + ready('T') + rows({"1"}) + ready('T') + complete("ROLLBACK") + ready('I'));
         CHECK(has(s.told(), "Z(I)"));
         s.client(bind_to("s") + execute() + wire::sync());
-        CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) C(Slull_2) P(lull_2,select a from t) B(,lull_2) E() S "
-                                   "Q(ROLLBACK) ");
+        CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T'));
+        CHECK(s.sent(s.primary) == "C(Slull_2) P(lull_2,select a from t) B(,lull_2) E() S Q(ROLLBACK) ");
     });
 }
 
@@ -280,6 +281,8 @@ TEST_CASE("while the site is closed a PREPARE replaces what has come under its n
         s.flip(routing::mode::sealed);
         (void)s.told();
         s.client(parse("", "prepare p as select 3") + bind_to("") + execute() + wire::sync());
+        CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T'));
         CHECK(has(s.sent(s.primary), " C(Sp) E() S Q(ROLLBACK) "));
     });
 }
