@@ -129,6 +129,12 @@ void pg_session_core::own_query_failed(pg::bytes body, pg::bytes whole, session_
     owed_reply& front = server_->owed.front();
     front.failed = true;
     if (!front.text.empty() || front.asks_pins) return;  // it had to fail, or may
+    if (front.keeps) {
+        // A late cancel of the client's: once more.
+        auto const fields = pg::parse_error_fields(body);
+        if (fields && fields->has_sqlstate(pg::sqlstate::query_canceled)) server_->stays = '?';
+        return;
+    }
     if (front.parsed) {
         // A PREPARE for the client's EXECUTE, which is next, fails for want of it, and is told why.
         server_->statements.remove(front.parsed->id);

@@ -52,6 +52,7 @@ routing::session_facts pg_session_core::facts() const {
     if (f.route == routing::route::automatic) f.route = wanted_->route;
     f.keeps_temporary = temporary_written_;
     if (read_write()) return f;
+    f.kept_over = is_kept_over();
     bool const tables = site().settings->guard.temporary_tables == config::temporary_policy::write;
     if (!tables || !pins_ || may_write_ || !server_ || server_->role != routing::role::primary) return f;
     bool const known = catalog_.facts && catalog_.fresh && !catalog_.facts->nameless();
@@ -82,8 +83,9 @@ bool pg_session_core::guard_needed() const {
 /// AND CHAIN hands on is whatever the transaction was in the end.
 void pg_session_core::loosen_guard(routing::statement const& s) {
     using routing::statement_kind;
-    if (block_guarded_ && (s.kind == statement_kind::release || s.kind == statement_kind::rollback_to || s.chain))
-        guard_loose_ = true;
+    if (!block_guarded_ || (s.kind != statement_kind::release && s.kind != statement_kind::rollback_to && !s.chain)) return;
+    guard_loose_ = true;
+    if (server_->stays == 'T') server_->stays = '?';  // likewise
 }
 
 /// Behind it the transaction that it ran in, or what was set in it, may be no more.

@@ -34,6 +34,7 @@ struct owed_reply {
     owed_kind kind = owed_kind::query;
     bool opens = false;        // ours: a unit waits for this BEGIN
     bool guards = false;       // ours: makes the READ ONLY transaction that what comes behind it is to run in
+    bool keeps = false;        // ours: turns off what would have the server end the session; it may fail
     bool proves = false;       // ours: a COMMIT waits for it, which may be told only where nothing has been written
     bool ours = false;         // the client did not ask: swallow the answer
     bool idle_after = false;   // ReadyForQuery goes out as idle: our own transaction is around it
@@ -131,6 +132,8 @@ struct pg_server_state {
     std::optional<routing::epoch> certain_in;  // the window in which `statements` are certain
     server_prepared doubtful;  // their names are taken; it may have made others of them
     bool names_open = false;   // something unknown has run in this window, and may have made another statement of a name
+    bool begun_closed = false;  // in a window
+    char stays = 0;  // the status in which what would have it end its session was turned off; 0: it was not; '?': it was undone
 
     owed_queue owed;
     std::size_t body_left = 0;  // of a message that is being streamed

@@ -208,6 +208,7 @@ void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
         remember_welcome();
         welcome(step);
     }
+    server.begun_closed = server.begun_closed || !was_open_;
     step.retry_input = true;  // also without input: what is not needed goes back then
 }
 
@@ -239,6 +240,7 @@ bool pg_session_core::sync_settings(session_step& step) {
 
 /// The client learns where its server differs from what it was told.
 void pg_session_core::tell_reported(session_step& step) {
+    if (sealed && is_kept_over()) goal = with_staying(context_.settings, goal, *server_->reported);
     if (server_ && server_->reported != reported_) {
         setting_map const& now = *server_->reported;
         step.client.write([&](std::string& out) {

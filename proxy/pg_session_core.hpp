@@ -333,6 +333,8 @@ class pg_session_core {
     std::string abort_error() const;
     void tell_timed_out(session_step& step);
     void note_block();
+    bool is_kept_over() const;
+    void keep_session(session_step& step);
     static pg::error_fields_out block_in_statement_mode();
 
     // pg_session_stats_core.cpp

@@ -56,6 +56,7 @@ void pg_session_core::after_event(session_step& step) {
         blocked_ = blocked::no;
         step.retry_input = true;
     }
+    if (!was_open_ && server_) keep_session(step);
     bool const amid = client_body_left_ > 0 && !client_body_dropped_;
     if (!server_ || !server_->clean() || segment_open_ || client_body_left_ > 0) {
         if (server_ && abort_due_ && server_->owed.empty() && server_->status != 'I' && !segment_open_ &&
@@ -181,7 +182,9 @@ void pg_session_core::on_snapshot(session_step& step) {
         blocked_ = blocked::no;
         step.retry_input = true;
     }
-    if (begun_open_) after_event(step);
+    if (server_ && was_open_ && std::exchange(server_->stays, '\0') == 'I')
+        server_->actual = with_staying(context_.settings, server_->actual, *server_->reported);
+    if (begun_open_ || (server_ && !was_open_)) after_event(step);
 }
 
 void pg_session_core::on_choose_again(session_step& step) {

@@ -1,8 +1,10 @@
 #include "proxy/pg_settings_core.hpp"
 
+#include "routing/ending_settings.hpp"
 #include "routing/sql_classifier.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 namespace lull {
 
@@ -172,6 +174,32 @@ std::vector<std::string> identity_sql(setting_map const& of) {
     for (std::string_view name : identity_settings)
         if (std::string const* value = find_setting(of, name)) out.push_back(setting_sql(name, *value));
     return out;
+}
+
+namespace {
+
+/// What is turned off is what this server has.
+unsigned version_of(setting_map const& reported) {
+    unsigned version = 14;  // those of later ones are not there, perhaps
+    if (std::string const* said = find_setting(reported, "server_version"))
+        std::from_chars(said->data(), said->data() + said->size(), version);
+    return version;
+}
+
+}  // namespace
+
+session_settings with_staying(setting_interner& settings, session_settings from, setting_map const& reported) {
+    for (routing::ending_setting const& s : routing::ending_settings)
+        if (s.since <= version_of(reported)) from = settings.with(from, s.name, s.off);
+    return from;
+}
+
+std::string staying_sql(setting_map const& reported, char status) {
+    std::string sql;
+    for (routing::ending_setting const& s : routing::ending_settings)
+        if (s.since <= version_of(reported))
+            sql.append(status == 'I' ? "SET " : "SET LOCAL ").append(s.name).append(" TO '").append(s.off).append("';");
+    return sql;
 }
 
 std::string setting_difference(setting_map const& from, setting_map const& to) {

@@ -76,6 +76,11 @@ std::string setting_sql(std::string_view name, std::string_view value);
 /// The SQL of the identity settings among these, in their order: behind all others.
 std::vector<std::string> identity_sql(setting_map const& of);
 
+/// `from`, and what would have a server that reports `reported` end its session turned off.
+session_settings with_staying(setting_interner& settings, session_settings from, setting_map const& reported);
+/// SQL that turns it off. `status`: of the server; in a block they are undone by its end, however that comes.
+std::string staying_sql(setting_map const& reported, char status);
+
 /// SQL that turns a session with the settings `from` into one with `to`, read the same way everywhere as well; empty
 /// where they are equal.
 std::string setting_difference(setting_map const& from, setting_map const& to);

@@ -297,7 +297,9 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed.retag = commits && !keeps && server_->status != 'E' ? "COMMIT" : nullptr;
         owed.block_after = chain;
         owed.ends_alone = true;
-        if (chain) send_own_query(begin_sql(true, true), step).guards = true;
+        if (!chain) return;
+        send_own_query(begin_sql(true, true), step).guards = true;
+        if (server_->stays == 'T') server_->stays = '?';
         return;
     }
     if (only && only->kind == statement_kind::deallocate && server_->status != 'E') {
@@ -369,6 +371,12 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     owed.settings = made > 0;
     owed.settings_count = made;
     owed.idle_after = wrap;
+    if (only && only->kind == statement_kind::reset && only->name.empty() && is_kept_over()) {
+        // It has undone what keeps the session: again, before the server waits for anything else.
+        send_own_query(staying_sql(*server_->reported, server_->status), step).keeps = true;
+        server_->stays = server_->status;
+        return;
+    }
     if (!wrap) return;
     send_own_query(keeps_temporary() || broken("commit_guard") ? "COMMIT" : "ROLLBACK", step);
     wrap_open_ = false;

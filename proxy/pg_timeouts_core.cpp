@@ -5,6 +5,7 @@
 #include "proxy/pg_session_core.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace lull {
 
@@ -136,6 +137,33 @@ pg::error_fields_out pg_session_core::block_in_statement_mode() {
     return {.sqlstate = pg::sqlstate::feature_not_supported,
             .message = "transaction blocks are not allowed in statement pooling mode",
             .hint = "The site, the database or the user has pool_mode: statement."};
+}
+
+/// Its server session is from before the flip. With its end would go what is temporary there, and with that what is
+/// permanent and depends on it: so it is not to end before the site is open.
+bool pg_session_core::is_kept_over() const {
+    return server_ && !wish_.guarded && server_->role == routing::role::primary && !server_->begun_closed && !read_write() &&
+           !identity_.migration;
+}
+
+/// What would have the server end it is turned off, whoever has set it; and once more where that has been undone by the end
+/// of the block in which it was done. When the site is open, the client gets its own again.
+void pg_session_core::keep_session(session_step& step) {
+    pg_server_state& s = *server_;
+    bool const amid = segment_open_ || client_body_left_ > 0 || s.body_left > 0 || s.copy_in || !s.owed.empty();
+    if (s.stays == 'I' || s.stays == s.status || amid || may_write_ || !is_kept_over()) return;
+    if (s.status == 'I' && !pins_) return;  // it is given back
+    bool const at_flip = std::exchange(s.stays, s.status) == 0;
+    if (s.status == 'E') {
+        // In a failed block nothing can be turned off: it ends there. To its client it has failed as before.
+        send_own_query("ROLLBACK", step).ends_alone = true;
+    } else {
+        if (s.status == 'I') s.actual = with_staying(context_.settings, s.actual, *s.reported);
+        send_own_query(staying_sql(*s.reported, s.status), step).keeps = true;
+    }
+    if (!at_flip || site().mode != routing::mode::draining) return;  // sealing waits for the first
+    in_flight_ = true;
+    writes_since_ = context_.now;
 }
 
 }  // namespace lull

@@ -131,6 +131,7 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
                 }
                 break;
             case statement_kind::reset:
+                if (s.name.empty() && is_kept_over()) server_->stays = '?';
                 record(s.name.empty() ? what::reset_all : what::reset, s.name);
                 break;
             case statement_kind::discard:

@@ -1,5 +1,6 @@
 #include "routing/policy.hpp"
 
+#include "routing/ending_settings.hpp"
 #include "routing/sql_classifier.hpp"
 
 #include <algorithm>
@@ -68,6 +69,11 @@ bool passes_read_only(statement const& s, config::guard const& guard) {
 
 namespace {
 
+/// What it has that is temporary would go with its session, and what is permanent and depends on that.
+bool may_end_session(statement const& s) {
+    return (s.kind == statement_kind::set || s.kind == statement_kind::reset) && ends_sessions(s.name);
+}
+
 statement const* first_refused(operation const& what, session_facts const& facts, config::guard const& guard) {
     bool const several = what.statements.size() > 1;
     bool const writes =
@@ -80,6 +86,7 @@ statement const* first_refused(operation const& what, session_facts const& facts
         if (writes_temporary(s, facts)) continue;
         // A NOTIFY that is answered in the server's place must be alone.
         if (!passes_read_only(s, guard) || (several && s.kind == statement_kind::notify)) return &s;
+        if (facts.kept_over && may_end_session(s)) return &s;
         if (keeps && s.access >= access::unknown) return &s;
     }
     return nullptr;

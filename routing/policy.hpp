@@ -24,6 +24,7 @@ struct session_facts {
     bool has_temporary = false;    // may have temporary tables, and nothing unknown has run in its transaction
     bool in_block = false;         // of the client's
     bool keeps_temporary = false;  // its transaction has written to them, and is to be committed
+    bool kept_over = false;        // its server session is from before the flip, and is not to end
     lull::routing::route route = routing::route::automatic;  // that the client asked for
 };
 

@@ -71,6 +71,41 @@ def test_the_end_of_a_session_drops_nothing_while_the_site_is_sealed(make_lull, 
     drop_all(primary)
 
 
+def stays_idle(client, lull):
+    pass
+
+
+def waits_in_a_block(client, lull):
+    assert client.one("SELECT 1") == "1"
+    client.query("BEGIN")
+    assert client.one("SELECT count(*) FROM items") == "100"
+
+
+def sets_it_now(client, lull):
+    for sql in ("SET idle_session_timeout = '1s'", "SELECT set_config('idle_session_timeout', '1s', false)"):
+        assert errors(client.query(sql))[0]["C"] == "25006"
+
+
+SET = "SET idle_session_timeout = '1500ms'; SET idle_in_transaction_session_timeout = '1500ms'"
+
+
+@pytest.mark.parametrize("before, end", [(SET, hangs_up), (SET, stays_idle), (SET, waits_in_a_block), ("SELECT 1", sets_it_now)])
+def test_the_server_does_not_end_a_session_of_its_own_accord(make_lull, primary, before, end):
+    drop_all(primary)
+    lull = make_lull(replicas=False)
+    with lull.wire() as client:
+        for sql in [*MAKE, *before.split("; ")]:
+            assert not errors(client.query(sql)), sql
+        lull.on()
+        end(client, lull)
+        time.sleep(2.2)
+        assert dependents(primary) == [(1, 1, "a,e")]
+        lull.off()
+        if end is stays_idle:
+            assert client.one("SHOW idle_session_timeout") == "1500ms"
+    drop_all(primary)
+
+
 @pytest.mark.parametrize("made, goes", [(MAKE, True), (UNSEEN, False)], ids=["client gone", "pooled"])
 def test_a_session_that_takes_long_to_end_is_waited_for(make_lull, primary, made, goes):
     """Its client went before the flip, or nobody knows of what it made; its backend waits for a lock on what it is to drop."""

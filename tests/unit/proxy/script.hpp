@@ -56,12 +56,14 @@ class scene {
     }
     void client(std::string const& bytes) {
         cut(bytes, [&](std::string_view part) { driver.client(part); });
+        stay();
         unanswered();
         step();
     }
     void server(std::string const& bytes) {
         step();  // the server has been asked, and has not answered
         cut(bytes, [&](std::string_view part) { driver.server(part); });
+        stay();
         unanswered();
         step();
     }
@@ -84,6 +86,14 @@ class scene {
     void flip(routing::mode to) {
         world.flip(to);
         driver.snapshot();
+        stay();
+    }
+    /// The primary, asked to turn off what would have it end the session, does so; unless a story wants to see that.
+    void stay() {
+        std::string const asked = query(staying_sql(*primary.state.reported, primary.state.status));
+        if (!stays_unseen || driver.linked() != &primary || !primary.received.ends_with(asked)) return;
+        primary.received.resize(primary.received.size() - asked.size());
+        driver.server(complete("SET") + complete("SET") + complete("SET") + ready(primary.state.status));
     }
     /// Sealed with no replica to read from: what is let through runs on the primary, in our own transaction.
     void seal_on_primary() {
@@ -154,6 +164,7 @@ class scene {
 
     cutter cut;
     pg_world world;
+    bool stays_unseen = true;
     test_server primary, guarded, replica;
     pg_driver driver;
 
