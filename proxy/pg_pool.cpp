@@ -166,10 +166,18 @@ bool pg_pool::unguarded(pg_server& server) const {
 void pg_pool::park(pg_server& server) {
     auto const at = servers_.find(&server);
     if (at == servers_.end()) return;
-    parked_.emplace(&server, std::move(at->second));
+    // Until then its server may end it of its own accord.
+    bool const counted = service_.snapshot().of(key_.site).mode == routing::mode::draining;
+    if (counted) service_.writer_changed(key_.site, true);
+    parked_.emplace(&server, parked{std::move(at->second), service_.context().now, counted});
     servers_.erase(at);
-    server.resume_reading();
+    server.keep();
     if (core_.gone(name_of(server), false, most(), true)) open_one();
+}
+
+void pg_pool::settled(pg_server& server) {
+    auto const at = parked_.find(&server);
+    if (at != parked_.end() && std::exchange(at->second.counted, false)) service_.writer_changed(key_.site, false);
 }
 
 void pg_pool::discard(pg_server& server) {
@@ -202,7 +210,8 @@ void pg_pool::end_leaving(pg_server& server) {
 void pg_pool::lost(pg_server& server, std::string error) {
     auto const at = servers_.find(&server);
     if (at == servers_.end()) {
-        if (auto parked = parked_.extract(&server)) return bury(std::move(parked.mapped()));
+        settled(server);
+        if (auto gone = parked_.extract(&server)) return bury(std::move(gone.mapped().server));
         return end_leaving(server);
     }
     bool const opening = !error.empty();
@@ -243,7 +252,7 @@ void pg_pool::fail_waiting(std::string const& error) {
 void pg_pool::add_pids(std::vector<std::uint32_t>& to) const {
     for (auto const& [server, owner] : servers_)
         if (server->state().pid != 0) to.push_back(static_cast<std::uint32_t>(server->state().pid));
-    for (auto const& [server, owner] : parked_) to.push_back(static_cast<std::uint32_t>(server->state().pid));
+    for (auto const& [server, one] : parked_) to.push_back(static_cast<std::uint32_t>(server->state().pid));
     for (auto const& [server, one] : leaving_) to.push_back(static_cast<std::uint32_t>(server->state().pid));
 }
 
@@ -264,6 +273,8 @@ std::size_t pg_pool::unsettled(std::vector<writer>& slow_ones) const {
     };
     for (auto const& [server, owner] : servers_)
         if (server->opening() && unguarded(*server)) look(*server, server->opened_at(), "logging in");
+    for (auto const& [server, one] : parked_)
+        if (one.counted) look(*server, one.since, "being kept");
     for (auto const& [server, one] : leaving_) look(*server, one.since, "ending its session");
     return count;
 }
@@ -273,7 +284,10 @@ void pg_pool::set_snapshot() {
     for (pool_core::server name : core_.idle_since(routing::instant::max()))
         if (server_of(name).state().generation != generation() || (!open && unguarded(server_of(name)))) close_idle(name);
     if (!open) return;
-    for (auto& [server, owner] : std::exchange(parked_, {})) dismiss(std::move(owner));
+    for (auto& [server, one] : std::exchange(parked_, {})) {
+        if (one.counted) service_.writer_changed(key_.site, false);
+        dismiss(std::move(one.server));
+    }
 }
 
 void pg_pool::close_idle_ones() {

@@ -43,6 +43,8 @@ class pg_pool {
     /// Not for anybody any more. While the site is closed it stays all the same, for the end of a session drops what it
     /// has made that is temporary, and with it what is permanent and depends on it: until the site is open again.
     void discard(pg_server& server);
+    /// One that stays until the site is open has done what it was asked to.
+    void settled(pg_server& server);
     /// The connection is no more; `error`, if not empty, is why it never was.
     void lost(pg_server& server, std::string error);
 
@@ -70,7 +72,7 @@ class pg_pool {
     template <class Visit>
     void each_server(Visit&& visit) const {
         for (auto const& [server, owner] : servers_) visit(*server);
-        for (auto const& [server, owner] : parked_) visit(*server);
+        for (auto const& [server, one] : parked_) visit(*server);
     }
 
   private:
@@ -101,7 +103,12 @@ class pg_pool {
         config::milliseconds query_wait{std::chrono::minutes(2)};
     } sizes_;
     std::unordered_map<pg_server*, std::unique_ptr<pg_server>> servers_;
-    std::unordered_map<pg_server*, std::unique_ptr<pg_server>> parked_;  // nobody's, until the site is open
+    struct parked {
+        std::unique_ptr<pg_server> server;
+        routing::instant since;
+        bool counted;  // as one that sealing waits for, until it has settled
+    };
+    std::unordered_map<pg_server*, parked> parked_;  // nobody's, until the site is open
     struct leaving {
         std::unique_ptr<pg_server> server;
         routing::instant since;

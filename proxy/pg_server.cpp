@@ -24,6 +24,12 @@ namespace lull {
 namespace {
 
 constexpr int blocks_a_turn = 16;
+constexpr int most_asks_to_stay = 5;
+
+bool answers_a_query(char type) {
+    return type == pg::backend::row_description || type == pg::backend::data_row || type == pg::backend::command_complete ||
+           type == pg::backend::error_response || type == pg::backend::ready_for_query;
+}
 
 std::string failure(std::string_view sqlstate, std::string const& message, std::string_view hint = {}) {
     std::string out;
@@ -239,13 +245,48 @@ bool pg_server::leave() {
     return true;
 }
 
-/// Nobody has asked it anything: a change of its configuration may be told, all else ends it.
+void pg_server::keep() {
+    kept_ = true;
+    resume_reading();
+    ask_to_stay();
+}
+
+/// Nothing of it writes or drops anything, and no name in it is looked for in the session's search_path.
+void pg_server::ask_to_stay() {
+    ++asks_to_stay_;
+    stay_pending_ = true;
+    stay_failed_ = false;
+    gather out;  // not the one of the event that this is a part of
+    out.write([&](std::string& text) {
+        pg::write_query(text, staying_sql(*state_.reported, 'I') + "SELECT pg_catalog.pg_advisory_unlock_all()");
+    });
+    send(out);
+}
+
+/// A late cancel of the last client's, say, may have hit it.
+void pg_server::on_answer_to_stay(char type) {
+    stay_failed_ = stay_failed_ || type == pg::backend::error_response;
+    if (type != pg::backend::ready_for_query) return;
+    if (stay_failed_ && asks_to_stay_ < most_asks_to_stay) return ask_to_stay();
+    if (stay_failed_)
+        log::warning("pid {} of {}@{}: its session is kept until the site is open, and does not give up its advisory locks",
+                     state_.pid, pool_.key().user, pool_.key().database);
+    stay_pending_ = false;
+    pool_.settled(*this);
+}
+
+/// Nobody has asked it anything, but to stay: a change of its configuration may be told, all else ends it.
 std::size_t pg_server::on_idle_bytes(std::span<std::byte const> in) {
     std::size_t used = 0;
     for (;;) {
         pg::frame_result const next = pg::next_frame(in.subspan(used), 64 * 1024);
         if (std::holds_alternative<need_more>(next)) return used;
         auto const* frame = std::get_if<pg::frame>(&next);
+        if (frame && stay_pending_ && answers_a_query(frame->type)) {
+            on_answer_to_stay(frame->type);
+            used += frame->whole.size();
+            continue;
+        }
         if (!frame ||
             (frame->type != pg::backend::parameter_status && frame->type != pg::backend::notice_response &&
              frame->type != pg::backend::notification_response)) {

@@ -52,6 +52,9 @@ class pg_server final : public socket_events {
     /// Says goodbye and waits for the server's end, which is pool.lost(): what its session still does there, such as
     /// dropping what is temporary, is over then. False: there is nobody to wait for.
     bool leave();
+    /// Nobody's from now, and it is not to end: what would end it is turned off, and the advisory locks that its session holds
+    /// are given up. pool.settled() follows.
+    void keep();
     /// Out of its pool; to be deleted when the stack has unwound.
     void retire() {
         stage_ = stage::closed;
@@ -82,6 +85,8 @@ class pg_server final : public socket_events {
     void take(std::span<std::byte const> fresh);
     std::size_t on_bytes(std::span<std::byte const> in);
     std::size_t on_idle_bytes(std::span<std::byte const> in);
+    void ask_to_stay();
+    void on_answer_to_stay(char type);
     void lose(std::string_view why);
     void start_login();
     // pg_server_tls.cpp
@@ -104,6 +109,10 @@ class pg_server final : public socket_events {
     bool paused_ = false;
     bool reading_ = false;
     bool outdated_ = false;
+    bool kept_ = false;
+    int asks_to_stay_ = 0;      // how often it has been asked
+    bool stay_pending_ = false;  // that is not answered yet ...
+    bool stay_failed_ = false;   // ... but with an error
     bool const begun_open_;
     bool cancelling_ = false;
     std::vector<std::shared_ptr<void>> receipts_;  // of those who have asked for it

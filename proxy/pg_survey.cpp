@@ -80,7 +80,7 @@ server_row pg_server::row() const {
     r.user = pool_.key().user;
     r.database = pool_.key().database;
     r.backend = state_.backend;
-    r.state = opening() ? "login" : client_ ? "active" : "idle";
+    r.state = opening() ? "login" : client_ ? "active" : kept_ ? "kept" : "idle";
     r.use = name_of(pool_.key().use);
     r.pid = static_cast<std::uint32_t>(state_.pid);
     r.prepared = state_.statements.size();

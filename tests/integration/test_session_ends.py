@@ -106,6 +106,28 @@ def test_the_server_does_not_end_a_session_of_its_own_accord(make_lull, primary,
     drop_all(primary)
 
 
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_a_session_whose_client_is_gone_gives_up_its_advisory_locks(make_lull, primary, mode):
+    """A migration that takes the same one would wait for them until the site is open."""
+    lull = make_lull({"sites": {"shop": {"pool_mode": mode}}, "console": {"stats": ["app"]}}, replicas=False)
+
+    def locks():
+        return primary.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", db="shop")
+
+    with lull.wire() as client, lull.wire() as other:
+        for one, number in ((client, 42), (other, 43)):
+            assert not errors(one.query(f"SELECT pg_advisory_lock({number})"))
+        lull.on()
+        assert locks() == 2
+        client.close()
+        wait_for(lambda: locks() == 1, "the lock of the one that is gone is free")
+        with lull.connect(dbname="lull") as console:
+            assert str(console.execute("SHOW SERVERS", prepare=False).fetchall()).count("'kept'") == 1
+        with lull.migration() as migration:
+            assert migration.execute("SELECT pg_try_advisory_lock(42), pg_try_advisory_lock(43)").fetchone() == (True, False)
+        lull.off()
+
+
 @pytest.mark.parametrize("made, goes", [(MAKE, True), (UNSEEN, False)], ids=["client gone", "pooled"])
 def test_a_session_that_takes_long_to_end_is_waited_for(make_lull, primary, made, goes):
     """Its client went before the flip, or nobody knows of what it made; its backend waits for a lock on what it is to drop."""
