@@ -145,7 +145,18 @@ bool pg_session_core::place(routing::verdict verdict, session_step& step) {
     bool const reader = server_ && (wish_.guarded || server_->role == routing::role::replica);
     if (reader && pins_ && read_write() && !identity_.migration && server_->clean() && !segment_open_) {
         // It was pinned while it could only read. That state is given up: on this server it could never
-        // write.
+        // write. But somebody else can have its lock then, so it has to know.
+        if (pins_.has(pin::lock)) {
+            if (pins_due_) ask_for_pins(step);
+            if (!server_->owed.empty()) {
+                blocked_ = blocked::barrier;
+                return false;
+            }
+            if (!keeps_server()) {
+                fatal(pg::sqlstate::admin_shutdown, "an advisory lock that was taken while the site was closed is lost: connect again", step);
+                return false;
+            }
+        }
         unlink();
         step.discard = true;
     }
@@ -197,6 +208,7 @@ bool pg_session_core::is_lent(session_step& step) {
 
 void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
     server_ = &server;
+    server.begun_closed = server.begun_closed || !was_open_;
     count_linked();
     wish_.backend = server.backend;
     if (keeps_server()) pins_.add(pin::mode);
@@ -208,7 +220,6 @@ void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
         remember_welcome();
         welcome(step);
     }
-    server.begun_closed = server.begun_closed || !was_open_;
     step.retry_input = true;  // also without input: what is not needed goes back then
 }
 
@@ -229,6 +240,7 @@ bool pg_session_core::sync_settings(session_step& step) {
             if (allowed(s)) harmless.push_back(s);
         goal = context_.settings.intern(std::move(harmless));
     }
+    if (sealed && is_kept_over()) goal = with_staying(context_.settings, goal, *server_->reported);
     if (goal == server_->actual) return false;
     std::string const sql = setting_difference(*server_->actual, *goal);
     server_->actual = goal;
@@ -240,7 +252,6 @@ bool pg_session_core::sync_settings(session_step& step) {
 
 /// The client learns where its server differs from what it was told.
 void pg_session_core::tell_reported(session_step& step) {
-    if (sealed && is_kept_over()) goal = with_staying(context_.settings, goal, *server_->reported);
     if (server_ && server_->reported != reported_) {
         setting_map const& now = *server_->reported;
         step.client.write([&](std::string& out) {

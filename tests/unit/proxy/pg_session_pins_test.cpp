@@ -130,3 +130,29 @@ TEST_CASE("while the site is closed nothing is asked") {
         CHECK(s.driver.core().pinned());
     });
 }
+
+TEST_CASE("a lock that was taken while the site was closed is asked for when it is open, and its loss is told") {
+    for (bool const held : {true, false}) {
+        CAPTURE(held);
+        scene s({});
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.client(query("select pg_advisory_lock(1)"));
+        CHECK(&s.link() == &s.replica);
+        s.server(rows({""}) + ready('I'));
+        CHECK(s.driver.core().pins().text() == "advisory lock");
+        s.flip(routing::mode::read_write);
+        (void)s.told();
+        (void)s.sent(s.replica);
+        s.client(query("insert into t values (1)"));
+        CHECK(has(s.sent(s.replica), "pg_locks"));
+        s.server(left({held}));
+        CHECK(s.driver.closed() == held);
+        if (held) {
+            CHECK(has(s.told(), "E(57P01 an advisory lock"));
+            continue;
+        }
+        CHECK(&s.link() == &s.primary);
+        CHECK(has(s.sent(s.primary), "insert"));
+    }
+}
