@@ -77,9 +77,7 @@ class judge {
     verdict all() && {
         listeners_are_apart();
         sockets();
-        validate_peers(config_.listen, [this](std::string const& path, std::string message, std::string fix) {
-            refuse(path, std::move(message), std::move(fix));
-        });
+        validate_peers(config_.listen, refusing());
         files();
         if (config_.clusters.empty())
             refuse("clusters", "no cluster",
@@ -111,6 +109,10 @@ class judge {
     void refuse(std::string const& path, std::string message, std::string fix) {
         auto const at = where_.find(path);
         out_.issues.push_back({where_.file, at.line, at.column, path, std::move(message), std::move(fix)});
+    }
+
+    refusal refusing() {  // the same, for those who judge a part
+        return [this](auto const&... told) { refuse(told...); };
     }
 
     void warn(std::string const& path, std::string message, std::string fix) {
@@ -275,15 +277,9 @@ class judge {
             claim(databases_, s.databases[i], path + ".databases[" + std::to_string(i) + "]", "the database",
                   "keep it in one site: two sites could not be sealed apart");
         judge_hosts(path, s);
-        validate_guard(config_, s, path + ".guard", [&](std::string const& where, std::string what, std::string fix) {
-            refuse(where, std::move(what), std::move(fix));
-        });
-        validate_fence(config_, s, path, [&](std::string const& where, std::string what, std::string fix) {
-            refuse(where, std::move(what), std::move(fix));
-        });
-        validate_writes(s, path, [&](std::string const& where, std::string what, std::string fix) {
-            refuse(where, std::move(what), std::move(fix));
-        });
+        validate_guard(config_, s, path + ".guard", refusing());
+        validate_fence(config_, s, path, refusing());
+        validate_writes(s, path, refusing());
         for (std::size_t i = 0; i < s.http_rules.size(); ++i)
             judge_rule(path + ".http_rules[" + std::to_string(i) + "]", s.http_rules[i]);
         warn_of_openings(config_, s, path, [&](std::string const& where, std::string what, std::string fix) {

@@ -1,6 +1,7 @@
 #include "config/validate_peers.hpp"
 
-#include <arpa/inet.h>
+#include "config/network.hpp"
+
 #include <set>
 
 namespace lull::config {
@@ -8,9 +9,7 @@ namespace {
 
 /// A name would have to be looked up by whoever waits for the cancel.
 bool is_address(endpoint const& where) {
-    in6_addr address{};
-    return where.host.starts_with('/') || ::inet_pton(AF_INET, where.host.c_str(), &address) == 1 ||
-           ::inet_pton(AF_INET6, where.host.c_str(), &address) == 1;
+    return where.host.starts_with('/') || parse_address(where.host);
 }
 
 }  // namespace

@@ -153,6 +153,15 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
                 fail_extended(unknown_statement(pg::parse_describe(whole.subspan(pg::header_bytes))->name), step);
                 return true;
             }
+            // In a failed block the server parses nothing but what ends that, and describes what it has.
+            if (m.of_statement && is_dead_block() && !server_->statements.has(m.statement->id) &&
+                m.statement->operation->statements.size() == 1 &&
+                m.statement->operation->statements.front().kind == statement_kind::begin) {
+                owed_reply& owed = server_->owed.push(owed_kind::local);
+                pg::write_parameter_description(owed.text);
+                pg::write_no_data(owed.text);
+                return true;
+            }
             // Its text may be read anew, as by Parse.
             if (m.of_statement && !is_dead_block())
                 if (std::string refusal = kept_unread(m.statement); !refusal.empty()) {

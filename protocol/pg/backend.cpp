@@ -250,6 +250,10 @@ void write_close_complete(std::string& out) {
     writer(out, backend::close_complete);
 }
 
+void write_parameter_description(std::string& out) {
+    writer(out, backend::parameter_description).int16(0);
+}
+
 void write_no_data(std::string& out) {
     writer(out, backend::no_data);
 }

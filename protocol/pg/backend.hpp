@@ -125,6 +125,8 @@ void write_empty_query_response(std::string& out);
 void write_parse_complete(std::string& out);
 void write_bind_complete(std::string& out);
 void write_close_complete(std::string& out);
+/// Of a statement without parameters.
+void write_parameter_description(std::string& out);
 void write_no_data(std::string& out);
 void write_portal_suspended(std::string& out);
 
