@@ -345,12 +345,13 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     else if (!only || !only->name.empty())
         note_names(op, step);
     std::uint16_t const made = record_settings(op, text, listener::own_server);
-    bool commits = op.statements.empty() && op.why != routing::why::understood;  // nobody knows what is in it
+    bool commits = false;
     for (routing::statement const& s : op.statements) {
         note_end_of_pins(s);
         if (s.pins) pin_by(s);
         if (s.kind == statement_kind::begin) block_options_ = s.begin;
-        if (s.kind == statement_kind::commit) commits = true;
+        // (Of what was not understood nobody knows what is in it.)
+        if (s.kind == statement_kind::commit || s.kind == statement_kind::unknown) commits = true;
         loosen_guard(s);
     }
     commit_sent_ = commit_sent_ || commits;
