@@ -44,6 +44,7 @@ void pg_client::turn_away() {
 
 void pg_client::send(session_step& step) {
     if (server_ && !step.server.empty()) server_->send(step.server);
+    if (!step.give_back.empty()) in_.insert(0, pg::as_text(step.give_back));
     if (!step.client.empty() && socket_) {
         session_->stats().bytes_sent += step.client.size();
         switch (put(step.client)) {

@@ -81,15 +81,20 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
         own_query_failed(body, whole, step);
         return;
     }
-    error_seen_ = true;
-    count_error(fields, owed.front());
-    if (fields && fields->has_sqlstate(pg::sqlstate::feature_not_supported) && fields->routine == "RevalidateCachedQuery")
+    bool again = false;
+    if (fields && fields->has_sqlstate(pg::sqlstate::feature_not_supported) && fields->routine == "RevalidateCachedQuery") {
         forget_stale_plans(owed.front());
+        again = gives_back(*fields);
+    }
+    if (!again) {
+        error_seen_ = true;
+        count_error(fields, owed.front());
+    }
     // A statement that should be there is not: somebody has deallocated it under its name there.
     if (fields && fields->has_sqlstate(pg::sqlstate::invalid_sql_statement_name) && !query &&
         owed.front().text.empty())
         server_->tainted = true;
-    if (!client_gone_) {
+    if (!client_gone_ && !again) {
         if (!owed.front().text.empty())
             step.client.text(owed.front().text);
         else if (statement_timed_out_ && fields && fields->has_sqlstate(pg::sqlstate::query_canceled))
@@ -110,6 +115,11 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
         front_began = front_began || (owed.front().kind == owed_kind::execute && owed.front().retag &&
                                       is_begin_tag(owed.front().retag));
         owed.pop();
+    }
+    if (again) {
+        owed.front().ours = owed.front().again = true;
+        blocked_ = blocked::barrier;
+        return;
     }
     if (front_began) {
         // The BEGIN that was to make our block the client's has not run: the block is only ours again.

@@ -129,6 +129,9 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         used = std::min(in.size(), m.offset + m.size);
     }
     forget_refusal();
+    if (idle && plan.messages.front().type != pg::frontend::parse && !server_->owed.empty() &&
+        !server_->owed.front().ours)
+        keep_unit(in.first(used), plan);
     return used;
 }
 

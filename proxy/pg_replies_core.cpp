@@ -152,6 +152,7 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
             reply_parameter(body, step);
             return false;
         case pg::backend::notice_response:
+            if (!ours) owed.front().again = false;  // not to be told twice
             return !ours;
         case pg::backend::copy_in_response:
         case pg::backend::copy_both_response:
@@ -255,11 +256,17 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
         bool const opens = front.opens;
         bool const asks_pins = front.asks_pins;
         std::uint8_t const gone = front.pins_gone;
+        bool const again = front.again;
+        if (again && status != 'I') return false;
         bool const proves = front.proves;
         std::string refused = opens ? std::exchange(front.text, {}) : std::string();
         bool const aborted = front.ends_alone && before != 'I' && status == 'I';
         pop_owed(step);
-        if (asks_pins) {
+        if (again) {
+            finish_transaction(false);
+            step.retry_input = !client_gone_ && !closing_;
+            if (step.retry_input) step.give_back = pg::as_bytes(server_->unit);
+        } else if (asks_pins) {
             settle_pins(failed, gone);
         } else if (settings) {
             blocked_ = blocked::no;

@@ -34,7 +34,6 @@ struct owed_reply {
     owed_kind kind = owed_kind::query;
     bool opens = false;        // ours: a unit waits for this BEGIN
     bool guards = false;       // ours: makes the READ ONLY transaction that what comes behind it is to run in
-    bool keeps = false;        // ours: turns off what would have the server end the session; it may fail
     bool proves = false;       // ours: a COMMIT waits for it, which may be told only where nothing has been written
     bool ours = false;         // the client did not ask: swallow the answer
     bool idle_after = false;   // ReadyForQuery goes out as idle: our own transaction is around it
@@ -45,7 +44,10 @@ struct owed_reply {
     bool asks_pins = false;          // ours: a question of pg_pins_core.cpp for each CommandComplete
     std::uint8_t pins_answered = 0;
     std::uint8_t pins_gone = 0;      // by the number of the question
-    bool failed = false;          // an ErrorResponse came
+    // (A bit each: with a byte more the whole is eight longer.)
+    bool failed : 1 = false;      // an ErrorResponse came
+    bool keeps : 1 = false;       // ours: turns off what would have the server end the session; it may fail
+    bool again : 1 = false;       // of the first of pg_server_state::unit: that may come again; of a Sync, ours: behind it it does
     bool writes = false;          // may write, with the right of its session to do so
     bool commits = false;         // has a COMMIT
     bool copy_ended = false;      // CopyDone or CopyFail has been sent right behind it
@@ -136,6 +138,7 @@ struct pg_server_state {
     char stays = 0;  // the status in which what would have it end its session was turned off; 0: it was not; '?': it was undone
 
     owed_queue owed;
+    std::string unit;  // of its client: what it owes first is its answer, if that says so
     std::size_t body_left = 0;  // of a message that is being streamed
     bool body_swallowed = false;
     bool copy_in = false;  // it waits for CopyData

@@ -1,6 +1,7 @@
 // What a session is given, and what it asks for: the surroundings of pg_session_core.
 #pragma once
 
+#include "protocol/pg/bytes.hpp"
 #include "proxy/channel_book_core.hpp"
 #include "proxy/gather.hpp"
 #include "proxy/hold_ledger.hpp"
@@ -78,6 +79,7 @@ struct session_step {
     std::optional<server_wish> want;
     std::unique_ptr<journal_entry> journal;  // to be kept on disk; on_journaled() must follow
     bool close_client = false;
+    pg::bytes give_back;       // of the client's, within this event: they come again, before all that waits
     bool retry_input = false;  // input that waited may go on: feed it again
     server_lender* lender = nullptr;  // may be asked in the course of this event
 };

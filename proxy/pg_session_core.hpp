@@ -115,8 +115,7 @@ class pg_session_core {
     struct pending_setting {
         enum class what : std::uint8_t {
             make, reset, reset_all, discard_all, deallocate_all, savepoint, release, rollback_to,
-            hear,  // LISTEN that the listener has done
-            listen, unlisten
+            hear, listen, unlisten  // hear: LISTEN that the listener has done
         };
         what kind;
         std::string name;
@@ -280,6 +279,8 @@ class pg_session_core {
     void undo_portals(std::size_t end);
     void end_portals();
     void forget_stale_plans(owed_reply const& failed);
+    void keep_unit(pg::bytes unit, unit_plan const& plan);  // pg_again_core.cpp
+    bool gives_back(pg::error_fields const& failed);
     void pop_owed(session_step& step);
     void answer_local(session_step& step);
     void own_query_failed(pg::bytes body, pg::bytes whole, session_step& step);
@@ -315,11 +316,11 @@ class pg_session_core {
     }
     void settle_channels();
     void leave_channels();
+    void stop_waiting_for_listener(std::string error, session_step& step);
     bool may_tell_notifications(bool slow) const;
     bool hears(pg::bytes body) const;
     void listens(std::string const& channel);
     void stop_listening(std::string const& channel);
-    void stop_waiting_for_listener(std::string error, session_step& step);
 
     // pg_pins_core.cpp
     void pin_by(routing::statement const& s);

@@ -282,6 +282,9 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         closing_ = step.close_client = true;
         return;
     }
+    // What was to come again has not been answered.
+    if (!lost.owed.empty() && lost.owed.front().again && lost.owed.front().kind == owed_kind::sync)
+        lost.owed.front().ours = false;
     // A PREPARE or DEALLOCATE that nobody can know of has not been.
     for (std::size_t i = lost.owed.size(); i-- > 0;) {
         owed_reply const& owed = lost.owed.at(i);

@@ -144,6 +144,7 @@ class pg_driver : private server_lender {
             watch_violation("bytes for a server that is not there");
         }
         to_client += told;
+        input_.insert(0, pg::as_text(step.give_back));
         watch_.to_client(told);
         watch_.check(core_.writes());
         if (step.release && server_) {

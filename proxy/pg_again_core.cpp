@@ -1,0 +1,72 @@
+// "cached plan must not change result type": DDL has changed what a prepared statement returns. Outside of a block, and
+// where nothing of its segment has been done or told, the statement is prepared anew and the segment sent once more, and
+// its client does not notice.
+#include "protocol/pg/frontend.hpp"
+#include "protocol/pg/reader.hpp"
+#include "proxy/pg_session_core.hpp"
+
+namespace lull {
+
+namespace {
+
+// A longer segment gets PostgreSQL's error.
+constexpr std::size_t longest_kept = 8 * 1024;
+
+/// Whether columns that have come to be more, or fewer, have formats: none and one are for all of them.
+bool names_no_column(pg::bytes bind, std::size_t rest) {
+    pg::reader in(bind.subspan(rest));
+    in.take(2 * std::size_t{in.uint16()});
+    for (std::size_t parameters = in.uint16(); parameters > 0 && in.good(); --parameters)
+        if (std::int32_t const size = in.int32(); size > 0) in.take(static_cast<std::size_t>(size));
+    return in.uint16() <= 1 && in.good();
+}
+
+}  // namespace
+
+/// A whole segment has gone out to a server that owed nothing, and its first message is of a statement that is there. Kept
+/// only where it asks for the shape of what it gets: who knows the columns from before, and only executes, would take
+/// the new ones for the old.
+void pg_session_core::keep_unit(pg::bytes unit, unit_plan const& plan) {
+    unit_message const& first = plan.messages.front();
+    bool const described =
+        (first.type == pg::frontend::describe && first.of_statement) ||
+        (first.type == pg::frontend::bind && plan.messages.size() > 2 && plan.messages[1].type == pg::frontend::describe &&
+         !plan.messages[1].of_statement && plan.messages[1].name == first.name);
+    if (!described || plan.messages.back().type != pg::frontend::sync || unit.size() > longest_kept) return;
+    if (client_status_ != 'I' || !read_write() || keeps_server()) return;
+    server_->unit.assign(pg::as_text(unit));
+    server_->owed.front().again = true;
+}
+
+/// The server has failed the oldest debt for that. True: what was kept is to come again, once the server is ready; its
+/// statement is closed and parsed before it then, so that what comes again is not kept again.
+bool pg_session_core::gives_back(pg::error_fields const& failed) {
+    owed_queue& owed = server_->owed;
+    bool const in_order = blocked_ == blocked::no || blocked_ == blocked::barrier;
+    if (!owed.front().again || client_gone_ || closing_ || !in_order || !fail_next_.empty()) return false;
+    // By code of the client's that Bind has run; and what has been sent behind it would come before it.
+    if (failed.where || segment_open_ || client_body_left_ > 0 || !read_write()) return false;
+    for (std::size_t i = 0; i + 1 < owed.size(); ++i)
+        if (owed.at(i).kind == owed_kind::sync) return false;
+    pg::bytes const unit = pg::as_bytes(server_->unit);
+    auto const header = pg::parse_header(unit.first<pg::header_bytes>());
+    pg::bytes const body = unit.subspan(pg::header_bytes, header->body_bytes);
+    std::string_view name;
+    if (owed.front().kind == owed_kind::bind) {
+        auto const names = std::get<pg::bind_names>(pg::parse_bind_names(body, body.size()));
+        if (!names_no_column(body, names.rest)) return false;
+        name = names.statement;
+    } else {
+        name = pg::parse_describe(body)->name;
+    }
+    prepared const stale = statements_.find(std::string(known_name(name)));
+    if (!stale || !server_->statements.has(stale->id)) return false;
+    context_.statements.forget(stale);
+    server_->statements.remove(stale->id);
+    server_->doubtful.add(stale);
+    // As in doubt_names(): change by change they would become more.
+    if (server_->doubtful.size() > limits().max_server_prepared_statements) server_->tainted = true;
+    return true;
+}
+
+}  // namespace lull
