@@ -29,7 +29,7 @@ struct seen_commit {
 std::map<std::string, seen_commit> seen_commits(window_facts const& facts, window_evidence const& evidence) {
     std::map<std::string, seen_commit> out;
     for (committed_xid const& c : evidence.committed)
-        if (xid_mark const* const m = mark_of(facts, c.xid); m && !c.at.empty()) out.try_emplace(c.at, c.xid, m);
+        if (xid_mark const* const m = mark_of(facts, c.xid); m && !c.at.empty()) out.try_emplace(c.at, seen_commit{c.xid, m});
     return out;
 }
 

@@ -82,7 +82,6 @@ int breaks(std::string_view only) {
                         {"deaf_worker", sealed, in_house},
                         {"commit_guard", sealed, alone},
                         {"commit_segment", sealed, alone},
-                        {"commit_block", sealed, alone},
                         {"crash_reopens", sealed, in_house},
                         {"sent_twice", "twice", in_house},
                         {"lost_write", "acknowledged and lost", in_house},
