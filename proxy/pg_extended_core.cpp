@@ -157,9 +157,8 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
                 return true;
             }
             // In a failed block the server parses nothing but what ends that, and describes what it has.
-            if (m.of_statement && is_dead_block() && !server_->statements.has(m.statement->id) &&
-                m.statement->operation->statements.size() == 1 &&
-                m.statement->operation->statements.front().kind == statement_kind::begin) {
+            if (auto const* only = only_statement(m.statement); m.of_statement && is_dead_block() && only &&
+                only->kind == statement_kind::begin && !server_->statements.has(m.statement->id)) {
                 owed_reply& owed = server_->owed.push(owed_kind::local);
                 pg::write_parameter_description(owed.text);
                 pg::write_no_data(owed.text);
@@ -402,6 +401,8 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         retag = portal->retag;
         made = record_settings(op, statement->text, hears ? listener::shared : listener::own_server);
         taint_by(op, statement->text, true);
+        // What the rest of the segment needs is parsed again, whether this succeeds or not.
+        if (wiping_ && made > 0) server_->doubtful.add_all(std::exchange(server_->statements, {}));
         for (routing::statement const& s : op.statements) {
             note_end_of_pins(s);
             if (s.pins && !hears) pin_by(s);

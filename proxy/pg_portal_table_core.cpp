@@ -20,7 +20,7 @@ std::unique_ptr<portal_change> portal_table::bind(std::string_view name, bound_p
         unnamed_ = std::move(what);
         return nullptr;
     }
-    auto change = std::make_unique<portal_change>(std::string(name));
+    auto change = std::make_unique<portal_change>(portal_change{std::string(name), {}});
     change->before = std::exchange(named_[change->name], std::move(what));
     return change;
 }
@@ -32,7 +32,7 @@ std::unique_ptr<portal_change> portal_table::close(std::string_view name) {
     }
     auto const at = named_.find(name);
     if (at == named_.end()) return nullptr;
-    auto change = std::make_unique<portal_change>(at->first, std::move(at->second));
+    auto change = std::make_unique<portal_change>(portal_change{at->first, std::move(at->second)});
     named_.erase(at);
     return change;
 }

@@ -145,7 +145,7 @@ def make_lull(cluster, tables):
 
 
 # Begun first: where files run side by side, the longest must not be left alone at the end.
-LONGEST = ["test_torture.py", "test_flip_torture.py", "test_drivers.py", "test_differential.py", "test_escapes.py"]
+LONGEST = ["test_torture.py", "test_drivers.py", "test_differential.py", "test_escapes.py"]
 
 
 def pytest_collection_modifyitems(items):
