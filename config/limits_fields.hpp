@@ -90,7 +90,7 @@ void visit_limits(Limits& l, V& v) {
     v.field("tcp_keepalives_idle", l.tcp_keepalives_idle,
             spec{.about = "A PostgreSQL connection of which nothing was heard for so long is probed, to clients and to servers.",
                  .least = second,
-                 .most = day,
+                 .most = 9 * hour,  // tcp(7) of Linux takes 32,767 s
                  .restart = true});
     v.field("tcp_keepalives_interval", l.tcp_keepalives_interval,
             spec{.about = "Between probes that are not answered.", .least = second, .most = hour, .restart = true});

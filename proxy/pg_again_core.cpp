@@ -5,6 +5,9 @@
 #include "protocol/pg/reader.hpp"
 #include "proxy/pg_session_core.hpp"
 
+#include <algorithm>
+#include <optional>
+
 namespace lull {
 
 namespace {
@@ -12,13 +15,25 @@ namespace {
 // A longer segment gets PostgreSQL's error.
 constexpr std::size_t longest_kept = 8 * 1024;
 
-/// Whether columns that have come to be more, or fewer, have formats: none and one are for all of them.
-bool names_no_column(pg::bytes bind, std::size_t rest) {
+/// Whether its Parse has said of each of so many parameters what type it is.
+bool declares_all(prepared_text const& statement, std::size_t parameters) {
+    if (statement.types.size() < 4 * parameters) return false;
+    pg::reader in(pg::as_bytes(statement.types));
+    for (std::size_t i = 0; i < parameters; ++i)
+        if (in.int32() == 0) return false;
+    return true;
+}
+
+/// Whether it means the same whatever columns and types there are now. Columns that have come to be more, or fewer, would
+/// have formats: none and one are for all of them. What is binary is read by its type, which may be another one now.
+bool means_the_same(pg::bytes bind, std::size_t rest, prepared_text const& statement) {
     pg::reader in(bind.subspan(rest));
-    in.take(2 * std::size_t{in.uint16()});
-    for (std::size_t parameters = in.uint16(); parameters > 0 && in.good(); --parameters)
+    bool binary = false;
+    for (std::size_t formats = in.uint16(); formats > 0 && in.good(); --formats) binary = in.uint16() != 0 || binary;
+    std::size_t const parameters = in.uint16();
+    for (std::size_t i = 0; i < parameters && in.good(); ++i)
         if (std::int32_t const size = in.int32(); size > 0) in.take(static_cast<std::size_t>(size));
-    return in.uint16() <= 1 && in.good();
+    return in.uint16() <= 1 && in.good() && (!binary || declares_all(statement, parameters));
 }
 
 }  // namespace
@@ -28,10 +43,12 @@ bool names_no_column(pg::bytes bind, std::size_t rest) {
 /// the new ones for the old.
 void pg_session_core::keep_unit(pg::bytes unit, unit_plan const& plan) {
     unit_message const& first = plan.messages.front();
+    auto const binds = [](unit_message const& m) { return m.type == pg::frontend::bind; };
     bool const described =
-        (first.type == pg::frontend::describe && first.of_statement) ||
+        (first.type == pg::frontend::describe && first.of_statement && std::ranges::none_of(plan.messages, binds)) ||
         (first.type == pg::frontend::bind && plan.messages.size() > 2 && plan.messages[1].type == pg::frontend::describe &&
-         !plan.messages[1].of_statement && plan.messages[1].name == first.name);
+         !plan.messages[1].of_statement && plan.messages[1].name == first.name &&
+         std::ranges::count_if(plan.messages, binds) == 1);
     if (!described || plan.messages.back().type != pg::frontend::sync || unit.size() > longest_kept) return;
     if (client_status_ != 'I' || !read_write() || keeps_server()) return;
     server_->unit.assign(pg::as_text(unit));
@@ -52,15 +69,17 @@ bool pg_session_core::gives_back(pg::error_fields const& failed) {
     auto const header = pg::parse_header(unit.first<pg::header_bytes>());
     pg::bytes const body = unit.subspan(pg::header_bytes, header->body_bytes);
     std::string_view name;
+    std::optional<std::size_t> rest;  // of a Bind
     if (owed.front().kind == owed_kind::bind) {
         auto const names = std::get<pg::bind_names>(pg::parse_bind_names(body, body.size()));
-        if (!names_no_column(body, names.rest)) return false;
         name = names.statement;
+        rest = names.rest;
     } else {
         name = pg::parse_describe(body)->name;
     }
     prepared const stale = statements_.find(std::string(known_name(name)));
     if (!stale || !server_->statements.has(stale->id)) return false;
+    if (rest && !means_the_same(body, *rest, *stale)) return false;
     context_.statements.forget(stale);
     server_->statements.remove(stale->id);
     server_->doubtful.add(stale);

@@ -104,8 +104,8 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     for (unit_message const& m : plan.messages)
         if (m.statement) strictest = std::max(strictest, judge(m.statement->operation)->access);
     aside_ = aside_ || prepares_aside(plan);
-    // Also what will be refused: what stands before it runs, and it is read.
-    if ((guard_needed() || in_guard()) && waits_for_guard(plan, strictest, step)) return 0;
+    // Also what will be refused: what stands before it runs, and it is read. (A LISTEN that is shared goes out as nothing.)
+    if (!(passes && sharing_) && (guard_needed() || in_guard()) && waits_for_guard(plan, strictest, step)) return 0;
     for (unit_message const& m : plan.messages)
         if (m.statement && m.type != pg::frontend::parse && proves_first(*m.statement->operation, step)) return 0;
     for (unit_message const& m : plan.messages)

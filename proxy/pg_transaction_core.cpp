@@ -45,6 +45,7 @@ void pg_session_core::fail_deferred() {
 /// unnamed statement is not among what they end.
 void pg_session_core::forget_statements() {
     server_->statements.clear();
+    server_->doubtful.clear();  // their names are free
     server_->unnamed = nullptr;
     statement_book kept;
     for (std::size_t i = 0; i < server_->owed.size(); ++i) {

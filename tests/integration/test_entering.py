@@ -308,7 +308,7 @@ def test_a_write_that_was_taken_for_a_read_is_waited_for(make_lull, primary):
         client.query("BEGIN")
         assert not errors(client.query("SELECT bump()"))  # which writes, whatever the configuration says
         lull.begin()
-        wait_for(lambda: "bump" in str(lull.site()["waiting_for"]), "the server tells")
+        wait_for(lambda: "taken for a reader, the server says that it writes" in str(lull.site()["waiting_for"]), "the server tells")
         stays(lambda: lull.site()["mode"] == "draining", 0.5, "sealed although the server knows of a write")
         client.query("COMMIT")
         lull.wait_mode("sealed")

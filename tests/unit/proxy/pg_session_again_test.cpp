@@ -125,7 +125,12 @@ TEST_CASE("not where the client would misread what comes, nor behind what it has
     std::string const formats("\0\0\0\0\0\2\0\0\0\0", 10);
     std::string two_formats;
     pg::write_bind_renamed(two_formats, "", "q", pg::as_bytes(formats));
+    std::string const number("\0\1\0\1\0\1\0\0\0\4\0\0\0\7\0\0", 16);
+    std::string binary;  // of a type that Parse has left to the server
+    pg::write_bind_renamed(binary, "", "q", pg::as_bytes(number));
     for (std::string const& unit : {bind_to("q") + execute() + wire::sync(),
+                                    binary + describe('P', "") + execute() + wire::sync(),
+                                    describe('S', "q") + bind_to("q") + execute() + wire::sync(),
                                     two_formats + describe('P', "") + execute() + wire::sync(),
                                     bind_to("q") + execute() + describe('P', "") + wire::sync()})
         tell([&](scene& s) {
