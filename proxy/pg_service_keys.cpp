@@ -29,7 +29,7 @@ std::int32_t pg_service::enlist(pg_client& client) {
     std::int32_t key;
     do {
         next_key_ = (next_key_ + 1) & ((1 << worker_shift) - 1);
-        key = static_cast<std::int32_t>(peer_id_) << peer_shift | static_cast<std::int32_t>(id_) << worker_shift | next_key_;
+        key = peer_id_ << peer_shift | static_cast<std::int32_t>(id_) << worker_shift | next_key_;
     } while (key == 0 || by_key_.contains(key));
     by_key_[key] = &client;
     return key;

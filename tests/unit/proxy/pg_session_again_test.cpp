@@ -30,6 +30,16 @@ test_server& prepare(scene& s) {
 
 std::string const whole = bind_to("q") + describe('P', "") + execute() + wire::sync();
 
+/// The client's write has run once, and is under way again.
+void write_again(scene& s) {
+    s.client(parse("q", "insert into t values (1) returning *") + whole);
+    s.link();
+    s.server(message('1') + message('2') + rows({"x"}) + ready('I'));
+    (void)s.told();
+    s.client(whole);
+    s.link();
+}
+
 }  // namespace
 
 TEST_CASE("a statement whose result has changed is prepared anew, and its client does not notice") {
@@ -73,12 +83,7 @@ TEST_CASE("also where it is only described") {
 
 TEST_CASE("also where it writes: nothing of it has run") {
     tell([](scene& s) {
-        s.client(parse("q", "insert into t values (1) returning *") + whole);
-        s.link();
-        s.server(message('1') + message('2') + rows({"x"}) + ready('I'));
-        (void)s.told();
-        s.client(whole);
-        s.link();
+        write_again(s);
         (void)s.sent(s.primary);
         CHECK(s.driver.core().writes());
         s.server(stale());
@@ -93,12 +98,7 @@ TEST_CASE("also where it writes: nothing of it has run") {
 
 TEST_CASE("what comes again is judged by what the site is then") {
     tell([](scene& s) {
-        s.client(parse("q", "insert into t values (1) returning *") + whole);
-        s.link();
-        s.server(message('1') + message('2') + rows({"x"}) + ready('I'));
-        (void)s.told();
-        s.client(whole);
-        s.link();
+        write_again(s);
         s.server(stale());
         s.flip(routing::mode::sealed);
         (void)s.told();
@@ -165,12 +165,7 @@ TEST_CASE("not where the client would misread what comes, nor behind what it has
 
 TEST_CASE("nothing that has been sent behind it is overtaken") {
     tell([](scene& s) {
-        s.client(parse("q", "insert into t values (1) returning *") + whole);
-        s.link();
-        s.server(message('1') + message('2') + rows({"x"}) + ready('I'));
-        (void)s.told();
-        s.client(whole);
-        s.link();
+        write_again(s);
         s.client(whole);
         (void)s.sent(s.primary);
         s.server(stale() + ready('I') + message('2') + rows({"x"}) + ready('I'));

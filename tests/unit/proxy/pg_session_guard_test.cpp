@@ -11,13 +11,8 @@ namespace {
 void own_a_temporary_table(scene& s) {
     s.world.site().guard.temporary_tables = config::temporary_policy::write;
     s.flip(routing::mode::read_write);
-    s.client(query("create temp table mine (a int)"));
-    s.link();
-    s.server(complete("CREATE TABLE") + ready('I'));
-    s.keep_server();
-    s.flip(routing::mode::sealed);
-    (void)s.told();
-    (void)s.sent(s.primary);
+    s.make_temporary();
+    s.seal();
 }
 
 std::string begun() {

@@ -90,10 +90,7 @@ TEST_CASE("a text that ends the transaction and goes on is refused while the sit
 
 TEST_CASE("a COMMIT that meets our ROLLBACK at the deadline leaves no right to write behind") {
     scene s({});
-    s.client(query("create temp table mine (n int)"));  // pinned
-    s.link();
-    s.server(complete("CREATE TABLE") + ready('I'));
-    s.keep_server();
+    s.make_temporary();
     s.client(query("begin") + query("insert into t values (1)"));
     s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
     s.flip(routing::mode::draining);
@@ -133,10 +130,7 @@ TEST_CASE("text that follows a change of how strings are read is judged as if it
 
 TEST_CASE("a held session that loses its server with what it kept there ends, and makes room for another") {
     scene s({});
-    s.client(query("create temp table mine (n int)"));
-    s.link();
-    s.server(complete("CREATE TABLE") + ready('I'));
-    s.keep_server();
+    s.make_temporary();
     s.world.site().writes = config::write_policy::hold;
     s.world.site().hold.max_count = 1;
     s.flip(routing::mode::sealed);
@@ -171,13 +165,8 @@ TEST_CASE("a failed block stays one when the next server is lost before it was a
 
 TEST_CASE("DISCARD ALL of a client with temporary tables gives its server up while the site is sealed") {
     tell([](scene& s) {
-        s.client(query("create temp table mine (n int)"));
-        s.link();
-        s.server(complete("CREATE TABLE") + ready('I'));
-        s.keep_server();
-        s.flip(routing::mode::sealed);
-        (void)s.told();
-        (void)s.sent(s.primary);
+        s.make_temporary();
+        s.seal();
         s.client(query("discard all"));
         CHECK(s.sent(s.primary).empty());
         CHECK(s.driver.discarded.size() == 1);
@@ -290,13 +279,8 @@ TEST_CASE("what only prepares a write runs code when it is read, which may make 
 
 TEST_CASE("on a server from before the flip everything waits for our BEGIN: temporary objects may stand in the way of a read") {
     tell([](scene& s) {
-        s.client(query("create temp table mine (n int)"));
-        s.link();
-        s.server(complete("CREATE TABLE") + ready('I'));
-        s.keep_server();
-        s.flip(routing::mode::sealed);
-        (void)s.told();
-        (void)s.sent(s.primary);
+        s.make_temporary();
+        s.seal();
         s.client(query("select 1"));
         CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) ");
         s.server(guard_opens);
@@ -326,10 +310,7 @@ namespace {
 
 /// Has a temporary table when the site begins to close.
 void keep_over_the_flip(scene& s, std::string const& block = {}) {
-    s.client(query("create temp table mine (n int)"));
-    s.link();
-    s.server(complete("CREATE TABLE") + ready('I'));
-    s.keep_server();
+    s.make_temporary();
     if (!block.empty()) {
         s.client(query("begin") + query(block));
         s.server(complete("BEGIN") + ready('T') + rows({"1"}) + ready('T'));

@@ -154,10 +154,7 @@ TEST_CASE("what nobody has seen being prepared is refused while the site is seal
 TEST_CASE("on a server from before, what is executed while the site is sealed is made anew") {
     // A function may have put something else under the names that are known.
     tell([](scene& s) {
-        s.client(query("create temp table m (a int)"));
-        s.link();
-        s.server(complete("CREATE TABLE") + ready('I'));
-        s.keep_server();
+        s.make_temporary();
         s.client(query("prepare p as select a from t"));
         s.server(complete("PREPARE") + ready('I'));
         s.client(parse("s", "select a from t") + wire::sync());
@@ -181,10 +178,7 @@ TEST_CASE("on a server from before, what is executed while the site is sealed is
 
 TEST_CASE("what is executed there and nobody knows is made anew behind the beginning of our transaction") {
     tell([](scene& s) {
-        s.client(query("create temp table m (a int)"));
-        s.link();
-        s.server(complete("CREATE TABLE") + ready('I'));
-        s.keep_server();
+        s.make_temporary();
         s.client(query("prepare p as select a from of_nobody_knows_what"));
         s.server(complete("PREPARE") + ready('I'));
         (void)s.told();

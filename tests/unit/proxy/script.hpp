@@ -83,6 +83,19 @@ class scene {
         (void)sent(primary);
         server(complete("SELECT 1") + complete("SELECT 1") + ready('I'));
     }
+    /// The client has a temporary table on the primary, and stays there.
+    void make_temporary() {
+        client(wire::query("create temp table mine (n int)"));
+        link();
+        server(wire::complete("CREATE TABLE") + wire::ready('I'));
+        keep_server();
+    }
+    /// What the flip itself says to anybody is out of the way.
+    void seal() {
+        flip(routing::mode::sealed);
+        (void)told();
+        (void)sent(primary);
+    }
     void flip(routing::mode to) {
         world.flip(to);
         driver.snapshot();
