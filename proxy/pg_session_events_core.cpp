@@ -32,7 +32,11 @@ std::size_t pg_session_core::stream_client(pg::bytes in, session_step& step) {
 
 /// At the end of every event: what has become due.
 void pg_session_core::after_event(session_step& step) {
-    in_flight_ = in_flight_ && at_work_unguarded();
+    if (in_flight_) {
+        // keep_session() is still to come, and cannot in the middle of a message.
+        bool const kept_later = client_body_left_ > 0 && is_kept_over() && server_->stays == 0 && (server_->status != 'I' || pins_);
+        in_flight_ = at_work_unguarded() || kept_later;
+    }
     if (mode_due_) report_mode(step);
     if (server_) answer_local(step);
     if (cancel_due_ && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
