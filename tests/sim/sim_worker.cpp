@@ -112,16 +112,18 @@ bool sim_worker::is_stale(sim_server const& s) const {
     return s.state.generation != world_.current().generation && !s.migration;
 }
 
-void sim_worker::grant(sim_client& c) {
-    if (!c.driver.wish()) return;
+bool sim_worker::grant(sim_client& c) {
+    if (!c.driver.wish()) return false;
     if (how_.faults && !how_.faults_over && dice_.one_in(40)) {
         say("no server", &c);
         c.driver.no_server(error("08001", "no server"));
-        return settle(c);
+        settle(c);
+        return true;
     }
     if (how_.faults && !how_.faults_over && dice_.one_in(40)) {
         c.driver.choose_again();
-        return settle(c);
+        settle(c);
+        return true;
     }
     server_wish const wish = *c.driver.wish();
     bool const migration = c.driver.core().identity().migration;
@@ -133,11 +135,12 @@ void sim_worker::grant(sim_client& c) {
         }
         say("gets server " + std::to_string(s->number), &c);
         c.driver.link(*s);
-        return settle(c);
+        settle(c);
+        return true;
     }
     if (static_cast<std::size_t>(std::count_if(servers_.begin(), servers_.end(),
                                                [&](auto const& s) { return fits(c, wish, *s); })) >= most_servers)
-        return;
+        return false;
     bool const standby = world_.context().snapshot->of(wish.backend).role == routing::role::replica;
     auto made = std::make_unique<sim_server>(
         book_,
@@ -162,6 +165,7 @@ void sim_worker::grant(sim_client& c) {
         &c);
     c.driver.link(s);
     settle(c);
+    return true;
 }
 
 /// What is to be journaled comes to the disk, or not.
@@ -309,7 +313,8 @@ void sim_worker::step() {
         case 0:
             return c->driver.closed() || c->driver.is_gone() ? void() : send(*c);
         case 1:
-            return grant(*c);
+            grant(*c);
+            return;
         case 2:
             if (c->driver.linked()) {
                 auto& s = static_cast<sim_server&>(*c->driver.linked());
@@ -383,10 +388,7 @@ void sim_worker::run_out() {
             }
             busy = busy || c->driver.keeping != nullptr;
             keep(*c);
-            if (c->driver.wish()) {
-                grant(*c);
-                busy = busy || !c->driver.wish();
-            }
+            busy = grant(*c) || busy;
             if (auto* s = static_cast<sim_server*>(c->driver.linked())) {
                 busy = busy || !s->received.empty() || !s->answers.empty();
                 carry(*s, s->received.size());

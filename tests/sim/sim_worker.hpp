@@ -96,7 +96,8 @@ class sim_worker {
 
   private:
     void send(sim_client& c);
-    void grant(sim_client& c);
+    /// False: it wants none, or there is none for it now.
+    bool grant(sim_client& c);
     static bool fits(sim_client& c, server_wish const& wish, sim_server const& s);
     sim_server* hottest(sim_client& c, server_wish const& wish) const;
     bool is_stale(sim_server const& s) const;
