@@ -4,10 +4,12 @@
 
 LULL_BINARY names the binary; without it the newest of build/{ci,release,debug}/proxy/lull is taken.
 """
+import faulthandler
 import os
 import pickle
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -159,8 +161,15 @@ def pytest_runtest_call(item):
     def too_long(*_):
         raise AssertionError("the test hangs")
 
+    limit = 60 + 6 * int(float(os.environ.get("LULL_TORTURE_SECONDS", "20"))) * ("torture" in item.nodeid)
+    # Where files run side by side it is left to chance whether the tests get the main thread, which alone takes signals.
+    if threading.current_thread() is not threading.main_thread():
+        faulthandler.dump_traceback_later(limit, exit=True, file=sys.__stderr__)
+        yield
+        faulthandler.cancel_dump_traceback_later()
+        return
     before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(60 + 6 * int(float(os.environ.get("LULL_TORTURE_SECONDS", "20"))) * ("torture" in item.nodeid))
+    signal.alarm(limit)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
