@@ -183,7 +183,10 @@ bool pg_session_core::hears(pg::bytes body) const {
 void pg_session_core::stop_listening(std::string const& channel) {
     bool const all_known = channel.empty() || channels_->own.size() < limits().max_listen_channels;
     channels_->end_listening(channel);
-    if (!all_known || !channels_->own.empty()) return;
+    if (!all_known || !channels_->own.empty()) {
+        pins_due_ = pins_due_ || pins_.has(pin::listen);
+        return;
+    }
     pins_.remove(pin::listen);
     pin_set rest = pins_;
     rest.remove(pin::mode);

@@ -13,7 +13,7 @@ namespace {
 
 // One CommandComplete each: SELECT 0 where nothing is left. Names are qualified, for the session's search_path is the
 // client's. Whatever stands in a schema depends on it; 2615 is pg_namespace.
-constexpr std::array<std::pair<pin, char const*>, 3> questions{{
+constexpr std::array<std::pair<pin, char const*>, 4> questions{{
     {pin::temporary,
      "SELECT WHERE EXISTS (SELECT FROM pg_catalog.pg_depend WHERE refclassid OPERATOR(pg_catalog.=) 2615::pg_catalog.oid"
      " AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema());"},
@@ -21,6 +21,7 @@ constexpr std::array<std::pair<pin, char const*>, 3> questions{{
     {pin::lock,
      "SELECT WHERE EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory'"
      " AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid());"},
+    {pin::listen, "SELECT WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels());"},
 }};
 
 /// The lock that may be there is asked for with the one that is.
@@ -32,7 +33,8 @@ bool is_asked(pin_set const& pins, pin what) {
 
 void pg_session_core::pin_by(routing::statement const& s) {
     pins_.add(s);
-    made_state_ = pins_due_ = true;
+    made_state_ = true;
+    pins_due_ = pins_due_ || s.kind != statement_kind::listen;  // it stays, unless it is rolled back
     kept_by_commit_ = kept_by_commit_ ||
                       (!in_guard() && (s.kind == statement_kind::declare_cursor || s.kind == statement_kind::listen));
 }
@@ -41,12 +43,17 @@ void pg_session_core::pin_by(routing::statement const& s) {
 void pg_session_core::note_end_of_pins(routing::statement const& s) {
     if (!pins_) return;
     pins_due_ = pins_due_ || s.kind == statement_kind::ddl || s.kind == statement_kind::discard ||
-                s.kind == statement_kind::close_cursor;
+                s.kind == statement_kind::close_cursor ||
+                (s.kind == statement_kind::rollback_to && pins_.has(pin::listen));
 }
 
 /// The client is idle and keeps its server.
 void pg_session_core::ask_for_pins(session_step& step) {
     if (!pins_due_ || !pins_.askable() || !read_write() || keeps_server() || deferred_ || client_status_ != 'I') return;
+    ask_what_pins(step);
+}
+
+void pg_session_core::ask_what_pins(session_step& step) {
     pins_due_ = false;
     std::string sql;
     for (auto const& [what, question] : questions)
@@ -73,6 +80,7 @@ void pg_session_core::settle_pins(bool failed, std::uint8_t gone) {
         if (!is_gone) continue;
         pins_.remove(what);
         if (what == pin::lock) pins_.remove(pin::hidden_lock);
+        if (what == pin::listen && channels_) channels_->own.clear();  // its LISTEN was rolled back
     }
     if (!pins_) made_state_ = false;
 }

@@ -111,7 +111,7 @@ class pg_session_core {
 
   private:
     enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held, journal, channel };
-    enum class abort_reason : std::uint8_t { maintenance, transaction_timeout, idle_in_transaction, statement_pooling };
+    enum class abort_reason : std::uint8_t { maintenance, transaction_timeout, idle_in_transaction, statement_pooling, canceled };
     struct pending_setting {
         enum class what : std::uint8_t {
             make, reset, reset_all, discard_all, deallocate_all, savepoint, release, rollback_to,
@@ -210,8 +210,7 @@ class pg_session_core {
     bool fits_segment(session_step& step);
     std::size_t refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
     std::size_t fail_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
-    void forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op,
-                        session_step& step);
+    void forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op, session_step& step);
     enum class listener : std::uint8_t { own_server, shared };
     std::uint16_t record_settings(routing::operation const& op, std::string_view text, listener of);
     std::optional<std::string> carried_value(routing::statement const& s, std::string_view text) const;
@@ -287,11 +286,11 @@ class pg_session_core {
 
     // pg_sql_prepared_core.cpp: PREPARE, EXECUTE and DEALLOCATE
     /// Whether it has to do with a statement that was prepared under a name.
-    static bool uses_name(routing::statement const& s) {
-        return !s.name.empty() && uses_name(s.kind);
-    }
+    static bool uses_name(routing::statement const& s) { return !s.name.empty() && uses_name(s.kind); }
     static bool uses_name(routing::statement_kind kind);
     bool names_are_open() const;
+    bool is_open(std::string_view name) const;
+    bool frees_names() const;
     std::shared_ptr<routing::operation const> execution_of(std::shared_ptr<routing::operation const> const& op);
     std::shared_ptr<routing::operation const> execution_of(routing::operation const& prepare) const;
     std::string refuses_to_prepare(routing::statement const& s, std::size_t bytes) const;
@@ -326,6 +325,7 @@ class pg_session_core {
     void pin_by(routing::statement const& s);
     void note_end_of_pins(routing::statement const& s);
     void ask_for_pins(session_step& step);
+    void ask_what_pins(session_step& step);
     static void answer_pins(owed_reply& front, std::string_view tag);
     void settle_pins(bool failed, std::uint8_t gone);
 

@@ -9,7 +9,10 @@ namespace lull {
 void pg_session_core::finish_transaction(bool wrapped) {
     bool const committed = block_seen_ ? last_transaction_tag_ == 'C' : !error_seen_;
     // What we rolled back, the server has not.
-    if (committed) apply_settings(keeps_temporary() || (!wrapped && !block_guarded_));
+    if (committed)
+        apply_settings(keeps_temporary() || (!wrapped && !block_guarded_));
+    else if (pins_.has(pin::listen))
+        pins_due_ = true;
     forget_transaction();
     // What a client has sent behind it is under way, and is not over with it.
     std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });

@@ -41,9 +41,9 @@ bool can_be_asked(pin what) {
         case pin::cursor:
         case pin::lock:
         case pin::hidden_lock:
+        case pin::listen:
             return true;
         case pin::mode:
-        case pin::listen:
         case pin::prepared:
         case pin::settings:
         case pin::library:

@@ -244,6 +244,28 @@ TEST_CASE("a server that was kept for LISTEN is not behind UNLISTEN") {
     }
 }
 
+TEST_CASE("a LISTEN that its own server has rolled back keeps nobody there") {
+    tell_of_listening([](listening_scene& l) {
+        l.s.client(query("begin"));
+        l.s.client(query("listen a"));
+        l.answer(channel_outcome::unavailable);
+        l.s.link();
+        (void)l.s.sent(l.s.primary);
+        l.s.server(complete("BEGIN") + ready('T') + complete("LISTEN") + ready('T'));
+        CHECK(l.s.driver.core().pins().text() == "LISTEN");
+        (void)l.s.told();
+        l.s.client(query("rollback"));
+        (void)l.s.sent(l.s.primary);
+        l.s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(l.s.told() == "C(ROLLBACK) Z(I) ");
+        CHECK(has(l.s.sent(l.s.primary), "pg_listening_channels()"));
+        l.s.server(complete("SELECT 0") + ready('I'));
+        CHECK_FALSE(l.s.driver.core().pinned());
+        CHECK_FALSE(l.s.driver.linked());
+        CHECK(!l.s.driver.closed());
+    });
+}
+
 TEST_CASE("too many channels are an ordinary error, in a block as well") {
     tell_of_listening([](listening_scene& l) {
         l.s.client(query("listen news"));
@@ -453,6 +475,7 @@ TEST_CASE("what a server that is kept listens to beside the listener is not left
         CHECK(l.s.told() == "");  // the listener tells it
         l.s.client(query("unlisten other"));
         l.s.server(complete("UNLISTEN") + ready('I'));
+        l.s.server(complete("SELECT 1") + ready('I'));  // asked, it says that it listens
         CHECK(l.s.driver.core().pinned());
         l.s.client(query("unlisten news"));
         l.s.server(complete("UNLISTEN") + ready('I'));
