@@ -146,16 +146,14 @@ bool pg_session_core::place(routing::verdict verdict, session_step& step) {
     if (reader && pins_ && read_write() && !identity_.migration && server_->clean() && !segment_open_) {
         // It was pinned while it could only read. That state is given up: on this server it could never
         // write. But somebody else can have its lock then, so it has to know.
+        if (pins_.has(pin::lock) && pins_due_) {
+            ask_what_pins(step);
+            blocked_ = blocked::barrier;
+            return false;
+        }
         if (pins_.has(pin::lock)) {
-            if (pins_due_) ask_for_pins(step);
-            if (!server_->owed.empty()) {
-                blocked_ = blocked::barrier;
-                return false;
-            }
-            if (!keeps_server()) {
-                fatal(pg::sqlstate::admin_shutdown, "an advisory lock that was taken while the site was closed is lost: connect again", step);
-                return false;
-            }
+            fatal(pg::sqlstate::admin_shutdown, "an advisory lock that was taken while the site was closed is lost: connect again", step);
+            return false;
         }
         unlink();
         step.discard = true;
@@ -208,7 +206,7 @@ bool pg_session_core::is_lent(session_step& step) {
 
 void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
     server_ = &server;
-    server.begun_closed = server.begun_closed || !was_open_;
+    server.begun_closed = !was_open_;
     count_linked();
     wish_.backend = server.backend;
     if (keeps_server()) pins_.add(pin::mode);

@@ -178,6 +178,11 @@ void pg_session_core::note_flip() {
 
 void pg_session_core::on_snapshot(session_step& step) {
     note_flip();
+    if (server_ && was_open_) {
+        server_->begun_closed = false;
+        if (std::exchange(server_->stays, '\0') == 'I')
+            server_->actual = with_staying(context_.settings, server_->actual, *server_->reported);
+    }
     if (client_gone_) return;
     report_mode(step);
     if (blocked_ == blocked::welcome) return on_choose_again(step);
@@ -186,8 +191,6 @@ void pg_session_core::on_snapshot(session_step& step) {
         blocked_ = blocked::no;
         step.retry_input = true;
     }
-    if (server_ && was_open_ && std::exchange(server_->stays, '\0') == 'I')
-        server_->actual = with_staying(context_.settings, server_->actual, *server_->reported);
     if (begun_open_ || (server_ && !was_open_)) after_event(step);
 }
 

@@ -118,6 +118,12 @@ std::string pg_session_core::abort_error() const {
                       .hint = hint_of(all, identity_, &config::overrides::idle_in_transaction_timeout,
                                       "idle_in_transaction_timeout")});
             break;
+        case abort_reason::canceled:
+            pg::write_error_response(
+                out, {.sqlstate = pg::sqlstate::query_canceled,
+                      .message = "transaction rolled back: it was canceled, or took too long, while the maintenance of site \"" +
+                                 site().settings->name + "\" began"});
+            break;
         case abort_reason::statement_pooling:
             pg::write_error_response(out, block_in_statement_mode());
             break;
@@ -155,8 +161,14 @@ void pg_session_core::keep_session(session_step& step) {
     if (s.status == 'I' && !pins_) return;  // it is given back
     bool const at_flip = std::exchange(s.stays, s.status) == 0;
     if (s.status == 'E') {
-        // In a failed block nothing can be turned off: it ends there. To its client it has failed as before.
+        // In a failed block nothing can be turned off: it ends there. To its client it has failed as before; or it has to be
+        // told now, where a late cancel, or a time-out, has met what was to turn it off.
         send_own_query("ROLLBACK", step).ends_alone = true;
+        if (client_status_ == 'T' && fail_next_.empty()) {
+            abort_reason_ = abort_reason::canceled;
+            client_status_ = 'E';
+            fail_next_ = abort_error();
+        }
     } else {
         if (s.status == 'I') s.actual = with_staying(context_.settings, s.actual, *s.reported);
         send_own_query(staying_sql(*s.reported, s.status), step).keeps = true;

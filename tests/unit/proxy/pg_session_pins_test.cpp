@@ -132,15 +132,18 @@ TEST_CASE("while the site is closed nothing is asked") {
 }
 
 TEST_CASE("a lock that was taken while the site was closed is asked for when it is open, and its loss is told") {
-    for (bool const held : {true, false}) {
+    for (auto const& [held, session] : {std::pair{true, false}, {false, false}, {true, true}, {false, true}}) {
         CAPTURE(held);
-        scene s({});
+        CAPTURE(session);
+        scene s({}, ~std::size_t{0}, {}, session ? config::pool_mode::session : config::pool_mode::transaction);
         s.flip(routing::mode::sealed);
+        if (session) s.driver.lose();  // it had one from before
+        s.primary.state.actual = s.world.context().settings.none();
         (void)s.told();
         s.client(query("select pg_advisory_lock(1)"));
         CHECK(&s.link() == &s.replica);
         s.server(rows({""}) + ready('I'));
-        CHECK(s.driver.core().pins().text() == "advisory lock");
+        CHECK(has(s.driver.core().pins().text(), "advisory lock"));
         s.flip(routing::mode::read_write);
         (void)s.told();
         (void)s.sent(s.replica);

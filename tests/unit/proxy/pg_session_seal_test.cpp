@@ -378,6 +378,24 @@ TEST_CASE("in a block it is turned off, too, and again behind its end; one that 
     s.server(sets + ready('I'));
     CHECK(s.sent(s.primary).empty());
 
+    // Where a late cancel has failed its block, a client that does not know gets to.
+    scene late({});
+    keep_over_the_flip(late, "select 1");
+    (void)late.sent(late.primary);
+    (void)late.told();
+    late.server(error("57014") + ready('E'));
+    CHECK(late.sent(late.primary) == "Q(ROLLBACK) ");
+    late.server(complete("ROLLBACK") + ready('I'));
+    CHECK(late.told().empty());
+    late.client(query("select 2"));
+    CHECK(has(late.told(), "E(57014 transaction rolled back"));
+    CHECK(late.driver.core().status() == 'E');
+    late.client(query("commit"));
+    late.server(sets + ready('I'));  // once more
+    CHECK(late.sent(late.primary).ends_with("Q(BEGIN READ ONLY) Q(ROLLBACK TO SAVEPOINT \"lull: this block has failed\") Q(ROLLBACK) "));
+    late.server(complete("BEGIN") + ready('T') + error("3B001") + ready('E') + complete("ROLLBACK") + ready('I'));
+    CHECK(has(late.told(), "C(ROLLBACK) Z(I)"));
+
     scene failed({});
     failed.client(query("begin") + query("select 1/0"));
     failed.link();

@@ -37,8 +37,9 @@ struct broken_off {};
 class scene {
   public:
     /// `steps`: break off behind so many.
-    explicit scene(cutter how, std::size_t steps = ~std::size_t{0}, setting_map startup = {})
-        : cut(how), driver(world, identity(std::move(startup)), [](std::string const& what) { FAIL(what); }) {
+    explicit scene(cutter how, std::size_t steps = ~std::size_t{0}, setting_map startup = {},
+                   config::pool_mode mode = config::pool_mode::transaction)
+        : cut(how), driver(world, identity(std::move(startup), mode), [](std::string const& what) { FAIL(what); }) {
         primary.state.role = routing::role::primary;
         primary.state.backend = the_primary;
         replica.state.role = routing::role::replica;
@@ -182,8 +183,9 @@ class scene {
     pg_driver driver;
 
   private:
-    session_identity identity(setting_map startup) {
+    session_identity identity(setting_map startup, config::pool_mode mode) {
         session_identity who = world.identity();
+        who.pool_mode = mode;
         who.startup = std::make_unique<setting_map>(std::move(startup));
         return who;
     }
