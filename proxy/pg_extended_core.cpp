@@ -254,7 +254,7 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
         return;
     }
     std::string name(m.name);
-    if (statements_.contains(name)) {
+    if (statements_.contains(name) && !frees_names()) {
         std::string_view const said = pg::parse_parse(in.subspan(m.offset + pg::header_bytes, m.size - pg::header_bytes))->statement;
         fail_extended(error(pg::sqlstate::duplicate_prepared_statement,
                             "prepared statement \"" + std::string(said) + "\" already exists"),
@@ -272,27 +272,15 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
         if (dead && !ends_failed_block(*m.statement->operation)) return fail_extended(failed_block_error(), step);
         owed_reply& owed = server_->owed.push(owed_kind::local);
         pg::write_parse_complete(owed.text);
-        statements_[name] = m.statement;
+        owed.before = std::exchange(statements_[name], m.statement);
         owed.name = std::move(name);
         return;
     }
-    statements_[name] = m.statement;
     ensure_prepared(m.statement, step);
     owed_reply& owed = server_->owed.at(server_->owed.size() - 1);
     owed.ours = false;
+    owed.before = std::exchange(statements_[name], m.statement);
     owed.name = std::move(name);
-}
-
-/// The server is in a failed block, or is about to be because the client is (see prologue), and nothing is under way
-/// that could end it.
-bool pg_session_core::is_dead_block() const {
-    bool const lost = client_status_ == 'E' && !deferred_;
-    if ((server_->status != 'E' && !lost) || segment_ends_) return false;
-    for (std::size_t i = 0; i < server_->owed.size(); ++i) {
-        owed_reply const& owed = server_->owed.at(i);
-        if (owed.kind == owed_kind::execute || (owed.kind == owed_kind::query && !(lost && owed.ours))) return false;
-    }
-    return true;
 }
 
 void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_step& step) {

@@ -90,4 +90,16 @@ bool pg_session_core::unnamed_is_certain() const {
     return true;
 }
 
+/// The server is in a failed block, or is about to be because the client is (see prologue), and nothing is under way
+/// that could end it.
+bool pg_session_core::is_dead_block() const {
+    bool const lost = client_status_ == 'E' && !deferred_;
+    if ((server_->status != 'E' && !lost) || segment_ends_) return false;
+    for (std::size_t i = 0; i < server_->owed.size(); ++i) {
+        owed_reply const& owed = server_->owed.at(i);
+        if (owed.kind == owed_kind::execute || (owed.kind == owed_kind::query && !(lost && owed.ours))) return false;
+    }
+    return true;
+}
+
 }  // namespace lull

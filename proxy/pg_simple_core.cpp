@@ -27,8 +27,8 @@ routing::operation const& unread_operation() {
     return op;
 }
 
-bool executes(routing::operation const& op) {
-    return op.statements.size() == 1 && op.statements.front().kind == statement_kind::execute;
+bool is_one(routing::operation const& op, statement_kind kind) {
+    return op.statements.size() == 1 && op.statements.front().kind == kind;
 }
 
 constexpr std::size_t longest_remembered_statement = 200;
@@ -104,7 +104,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         }
         text = *parsed;
         judged.op = comes_again ? again.op : context_.classifier.classify(text, judged.facts);
-        if (executes(*judged.op)) {
+        if (is_one(*judged.op, statement_kind::execute)) {
             // What its name means may have changed while it waited.
             if (comes_again) judged.op = context_.classifier.classify(text, judged.facts);
             if (!names_are_open()) {
@@ -131,6 +131,10 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         return fail_simple(in, size, std::move(error), step);
     }
     if (touches_own_names(op)) return fail_simple(in, size, reserved_name_error(), step);
+    if ((is_one(op, statement_kind::prepare) || is_one(op, statement_kind::deallocate)) && is_open(op.statements.front().name)) {
+        blocked_ = blocked::barrier;
+        return later();
+    }
     if (!server_ &&
         (answer_locally(op, text, step) || (client_status_ == 'E' && !deferred_ && answer_failed(op, step)))) {
         unnamed_ = nullptr;  // as every Query drops it
@@ -186,9 +190,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     if (guard && op.transaction_control && op.statements.size() > 1)
         return refuse_simple(in, size, transaction_control_refusal(site(), refusal_code()), step);
 
-    routing::statement const* const prepares =
-        op.statements.size() == 1 && op.statements.front().kind == statement_kind::prepare ? &op.statements.front()
-                                                                                           : nullptr;
+    routing::statement const* const prepares = is_one(op, statement_kind::prepare) ? &op.statements.front() : nullptr;
     if (prepares && !in_failed_block())
         if (std::string error = refuses_to_prepare(*prepares, text.size()); !error.empty())
             return fail_simple(in, size, std::move(error), step);
@@ -256,6 +258,7 @@ std::size_t pg_session_core::fail_simple(pg::bytes in, std::size_t size, std::st
         fail_deferred();
         client_status_ = 'E';
     }
+    if (channels_ && client_status_ == 'I') settle_channels();  // what it has joined for this is not listened to
     ready(step);
     return drop(in, size);
 }
@@ -294,7 +297,8 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         bool const keeps = commits && keeps_temporary();
         owed_reply& owed = send_own_query(keeps || (commits && broken("commit_block")) ? "COMMIT" : "ROLLBACK", step);
         owed.ours = false;
-        owed.retag = commits && !keeps && server_->status != 'E' ? "COMMIT" : nullptr;
+        bool const failed = server_->status == 'E' || client_status_ == 'E';  // where it is the client's, the server is about to be told
+        owed.retag = commits && !keeps && !failed ? "COMMIT" : nullptr;
         owed.block_after = chain;
         owed.ends_alone = true;
         if (!chain) return;
@@ -302,7 +306,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         if (server_->stays == 'T') server_->stays = '?';
         return;
     }
-    if (only && only->kind == statement_kind::deallocate && server_->status != 'E') {
+    if (only && only->kind == statement_kind::deallocate && !is_dead_block()) {
         if (prepared gone = statements_.take(only->name)) {
             owed_reply& owed = send_own_query(nothing_statement, step);
             owed.ours = false;

@@ -8,6 +8,7 @@
 #include "proxy/pg_session_core.hpp"
 #include "routing/quoted.hpp"
 
+#include <algorithm>
 #include <set>
 
 namespace lull {
@@ -76,6 +77,22 @@ bool pg_session_core::names_are_open() const {
     return false;
 }
 
+/// Of one that is to be prepared, or deallocated: whether it is there is not known yet.
+bool pg_session_core::is_open(std::string_view name) const {
+    if (!server_ || segment_open_) return false;
+    for (std::size_t i = 0; i < server_->owed.size(); ++i)
+        if (server_->owed.at(i).name == name) return true;
+    return false;
+}
+
+/// DEALLOCATE ALL, or DISCARD ALL, stands before it in its segment: where this is reached, all names are free.
+bool pg_session_core::frees_names() const {
+    return wiping_ && std::ranges::any_of(pending_, [](pending_setting const& p) {
+               return p.kind == pending_setting::what::discard_all ||
+                      (p.kind == pending_setting::what::deallocate_all && !p.confirmed);
+           });
+}
+
 /// What executing it is: EXECUTE with no more than constants is what was prepared. Of others nobody knows.
 std::shared_ptr<routing::operation const> pg_session_core::execution_of(
     std::shared_ptr<routing::operation const> const& op) {
@@ -110,7 +127,7 @@ void pg_session_core::keep_prepared() {
 /// An ErrorResponse, or nothing.
 std::string pg_session_core::refuses_to_prepare(routing::statement const& s, std::size_t bytes) const {
     std::string out;
-    if (statements_.contains(s.name))
+    if (statements_.contains(s.name) && !frees_names())
         pg::write_error_response(out, {.sqlstate = pg::sqlstate::duplicate_prepared_statement,
                                        .message = "prepared statement \"" + s.name + "\" already exists"});
     else if (statements_.size() >= limits().max_prepared_statements)

@@ -121,6 +121,46 @@ TEST_CASE("a PREPARE that fails has not been") {
     });
 }
 
+TEST_CASE("PREPARE and DEALLOCATE wait for what is under way with their name") {
+    for (bool const again : {true, false}) {
+        CAPTURE(again);
+        scene s({});
+        s.client(query("prepare p as select nowhere") + query(again ? "prepare p as select 2" : "deallocate p"));
+        s.link();
+        CHECK(s.sent(s.primary) == "Q(prepare p as select nowhere) ");
+        s.server(error("42703", "nowhere") + ready('I'));
+        if (s.driver.wish()) s.link();
+        CHECK(has(s.sent(s.primary), again ? "Q(prepare p as select 2) " : "Q(deallocate p) "));
+        s.server((again ? complete("PREPARE") : message('3') + error("26000", "none")) + ready('I'));
+        CHECK(has(s.told(), again ? "C(PREPARE) Z(I)" : "E(26000"));
+    }
+}
+
+TEST_CASE("behind DEALLOCATE ALL in its segment all names are free, once") {
+    tell([](scene& s) {
+        s.client(parse("s", "update t set a = 1") + wire::sync());
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(message('1') + ready('I'));
+        (void)s.told();
+        s.client(parse("", "deallocate all") + bind_to("") + execute() + parse("s", "update t set a = 2") + wire::sync());
+        s.link();
+        CHECK(has(s.sent(s.primary), "update t set a = 2"));
+        s.server(message('1') + message('2') + complete("DEALLOCATE ALL") + message('1') + ready('I'));
+        CHECK(s.told() == "1 2 C(DEALLOCATE ALL) 1 Z(I) ");
+        s.client(parse("s", "update t set a = 3") + wire::sync());
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(message('1') + message('2') + error("3B001", "fails on purpose") + ready('I'));
+        CHECK(has(s.told(), "42P05"));
+        s.client(bind_to("s") + execute() + wire::sync());
+        s.link();
+        CHECK(lacks(s.sent(s.primary), "a = 1"));
+        s.server(message('2') + complete("UPDATE 1") + ready('I'));
+        CHECK(has(s.told(), "C(UPDATE 1) Z(I)"));
+    });
+}
+
 TEST_CASE("a read that was prepared in SQL is answered while the site is sealed") {
     tell([](scene& s) {
         s.client(query("prepare p as select a from t where a = $1"));
