@@ -116,9 +116,6 @@ void pg_session_core::want(routing::verdict verdict, session_step& step) {
 /// Whether the server that is ours can serve a unit without giving it back first.
 bool pg_session_core::matches(routing::verdict verdict) const {
     if (aside_under_way_) return false;
-    // Behind a ROLLBACK of ours nothing may go out as if the block were still there.
-    // (It is sent where nothing is owed.)
-    if (!server_->owed.empty() && server_->owed.front().ours && server_->owed.front().ends_alone) return false;
     if (!segment_open_ && !server_->owed.empty()) {
         // What is under way may end the transaction. Behind its end the right to write is over, and the next
         // unit needs a READ ONLY block of its own, or another server.

@@ -50,6 +50,11 @@ std::size_t pg_session_core::unit(pg::bytes in, session_step& step) {
     passing_ = false;
     if (!fail_next_.empty()) return fail_unit(in, *header, step);
     if (journal_done_) return finish_journaled(in, step);
+    // Behind a ROLLBACK of ours nothing may go out, or fail, as if the block were still there. (It is sent where nothing is owed.)
+    if (server_ && !server_->owed.empty() && server_->owed.front().ours && server_->owed.front().ends_alone) {
+        blocked_ = blocked::barrier;
+        return 0;
+    }
     switch (header->type) {
         case pg::frontend::terminate:
             // In its turn: what came before is answered first. (A segment without its Sync is not.)

@@ -405,9 +405,13 @@ TEST_CASE("in a block it is turned off, too, and again behind its end; one that 
     (void)failed.told();
     CHECK(failed.sent(failed.primary) == "Q(ROLLBACK) ");
     CHECK(failed.driver.core().writes());
+    failed.client(query("insert into t values (1)"));
+    CHECK(failed.sent(failed.primary).empty());  // not as if the block were still there
     failed.server(complete("ROLLBACK") + ready('I'));
     CHECK(!failed.driver.core().writes());
     CHECK(!failed.driver.linked());
-    CHECK(failed.told().empty());
+    CHECK(has(failed.told(), "Z(E)"));
     CHECK(failed.driver.core().status() == 'E');
+    failed.client(query("commit"));
+    CHECK(failed.told() == "C(ROLLBACK) Z(I) ");
 }
