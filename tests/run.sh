@@ -26,7 +26,7 @@ ctest_in() { # PRESET CTEST_ARGUMENTS...
   local preset=$1
   shift
   echo "==> Running the tests of build/$preset"
-  ctest --test-dir "build/$preset" --output-on-failure --test-output-size-passed 1000000 --timeout 300 \
+  ctest --test-dir "build/$preset" --parallel 2 --output-on-failure --test-output-size-passed 1000000 --timeout 300 \
     --output-junit "$results/$preset.xml" "$@" || failed=1
 }
 

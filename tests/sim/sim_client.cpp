@@ -7,6 +7,15 @@ namespace lull::sim {
 
 using namespace wire;
 
+namespace {
+
+/// It has what may end one in it, as text.
+bool ends_block(operation const& op) {
+    return op.bytes.find("commit") != std::string::npos || op.bytes.find("rollback") != std::string::npos;
+}
+
+}  // namespace
+
 void sim_client::hear(ledger& book, std::vector<std::string>& violations) {
     heard += std::exchange(driver.to_client, {});
     for (raw_message const& m : take_messages(heard)) {
@@ -32,6 +41,8 @@ void sim_client::hear(ledger& book, std::vector<std::string>& violations) {
             }
             case 'C':
                 last_tag = text_at(m.body, at);
+                if (told == 'E' && !done && last_tag != "ROLLBACK")
+                    violations.push_back("done in a block that has failed: " + last_tag);
                 done = true;
                 break;
             case 'E':
@@ -46,6 +57,10 @@ void sim_client::hear(ledger& book, std::vector<std::string>& violations) {
                 if (!op.write.empty() && failed && failure == "25006" && book.executed.contains(op.write))
                     violations.push_back("refused and executed: " + op.write);
                 if (status == 'E') unclear = true;
+                // (08007: whether what ends it has been done is not known, of what was asked before it neither.)
+                if (told == 'E' && status != 'E' && !done && failure != "08007" && !ends_block(op))
+                    violations.push_back("out of a block that has failed, by what does not end it");
+                told = status;
                 if (status == 'I') {
                     bool const kept = !unclear && !failed && last_tag != "ROLLBACK";
                     for (auto const& w : acknowledged) {

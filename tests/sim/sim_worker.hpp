@@ -46,6 +46,7 @@ struct sim_client {
     std::vector<std::string> acknowledged;  // in the open block
     bool unclear = false;                   // the block has had what this does not follow
     bool in_block = false;
+    char told = 'I';  // by its last ReadyForQuery
     std::size_t next_read = 0;
     std::uint64_t discarded = 0;  // acknowledged and nowhere
     bool failed = false;
