@@ -100,6 +100,7 @@ struct operation {
     bool transaction_control = false;  // some statement begins or ends a transaction
     bool has_names = false;            // of some statement that may read
     bool has_targets = false;          // some statement may be allowed in a temporary table, by `beside`
+    bool about_server = false;         // something in it tells of the server that runs it, by about_server.hpp
     std::string function;              // the first function that is not on the list, or that is denied
     std::vector<statement> statements;
     friend bool operator==(operation const&, operation const&) = default;

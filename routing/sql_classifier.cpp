@@ -1,5 +1,6 @@
 #include "routing/sql_classifier.hpp"
 
+#include "routing/about_server.hpp"
 #include "routing/function_list.hpp"
 #include "routing/sql_normalizer.hpp"
 #include "routing/sql_walk.h"
@@ -89,6 +90,9 @@ struct collector {
     }
 
     void name(named what, std::string_view schema, std::string_view name, bool unlisted) {
+        if (schema.empty() || schema == "pg_catalog")
+            op.about_server = op.about_server || (what == named::function && is_function_about_server(name)) ||
+                              (what == named::relation && is_relation_about_server(name));
         if (names.size() > most_names) return;
         unlisted = unlisted || is_of_somebody(what, schema, name);
         name_use const use{what, unlisted, name_number(what, {}, name),
@@ -122,6 +126,7 @@ struct collector {
             op.has_names = op.has_names || !names.empty();
         }
         names.clear();
+        op.about_server = op.about_server || (s.kind == statement_kind::show && is_setting_about_server(s.name));
         op.transaction_control = op.transaction_control || controls_transaction(op.statements.back().kind);
     }
 

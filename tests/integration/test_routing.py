@@ -1,4 +1,4 @@
-"""Which server a statement reaches. On the standby pg_is_in_recovery() is true, and inet_server_port() is its port."""
+"""Which server a statement reaches. Only a standby says that it is in_hot_standby, and current_setting() is asked anywhere."""
 import threading
 import time
 
@@ -7,7 +7,7 @@ import pytest
 from harness.wait import stays, wait_for
 from harness.wire import bind, errors, execute, parse, query, rows, statuses, sync, tags
 
-WHERE = "SELECT pg_is_in_recovery()"
+WHERE = "SELECT current_setting('in_hot_standby')::bool"
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def on_standby(client, sql):
 # -- reads --------------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("sql", [
-    "SELECT pg_is_in_recovery()",
-    "SELECT pg_is_in_recovery() FROM items WHERE id = 1",
-    "/* why not */ SELECT pg_is_in_recovery() -- a comment",
-    "WITH x AS (SELECT 1) SELECT pg_is_in_recovery() FROM x",
-    "VALUES (pg_is_in_recovery())",
-    "SELECT pg_is_in_recovery() UNION SELECT pg_is_in_recovery()",
-    "SELECT (SELECT pg_is_in_recovery()), count(*), now(), random() FROM items",
+    "SELECT current_setting('in_hot_standby')::bool",
+    "SELECT current_setting('in_hot_standby')::bool FROM items WHERE id = 1",
+    "/* why not */ SELECT current_setting('in_hot_standby')::bool -- a comment",
+    "WITH x AS (SELECT 1) SELECT current_setting('in_hot_standby')::bool FROM x",
+    "VALUES (current_setting('in_hot_standby')::bool)",
+    "SELECT current_setting('in_hot_standby')::bool UNION SELECT current_setting('in_hot_standby')::bool",
+    "SELECT (SELECT current_setting('in_hot_standby')::bool), count(*), now(), random() FROM items",
 ])
 def test_reads_go_to_the_replica(client, sql):
     wait_for(lambda: rows(client.query(sql))[0][0] == "t", "the catalog knows the table, which is a new one")
@@ -42,19 +42,19 @@ def test_reads_go_to_the_replica(client, sql):
 
 
 def test_reads_of_a_multi_statement_text(client):
-    assert rows(client.query("SELECT pg_is_in_recovery(); SELECT pg_is_in_recovery()")) == [("t",), ("t",)]
-    assert rows(client.query("SELECT pg_is_in_recovery(); SELECT pg_is_in_recovery() FROM items WHERE id = 1 FOR SHARE")) == \
+    assert rows(client.query(f"{WHERE}; {WHERE}")) == [("t",), ("t",)]
+    assert rows(client.query(f"{WHERE}; {WHERE} FROM items WHERE id = 1 FOR SHARE")) == \
         [("f",), ("f",)], "one statement that belongs to the primary takes all of the text there"
 
 
 def test_reads_by_prepared_statements(client, standby):
-    client.ask(parse("s", "SELECT pg_is_in_recovery(), inet_server_port()"), sync())
+    client.ask(parse("s", "SELECT current_setting('in_hot_standby')::bool, current_setting('port')"), sync())
     for _ in range(3):
         assert rows(client.ask(bind("", "s"), execute(), sync())) == [("t", str(standby.port))]
 
 
 def test_copy_out_of_a_read(client):
-    data = client.query("COPY (SELECT pg_is_in_recovery()) TO STDOUT")
+    data = client.query("COPY (SELECT current_setting('in_hot_standby')::bool) TO STDOUT")
     assert [m.body for m in data if m.type == "d"] == [b"t\n"]
 
 
@@ -64,10 +64,10 @@ def test_show_answers_as_ever(client):
 
 def test_drivers_read_from_the_replica(lull):
     with lull.connect() as three:
-        assert three.execute("SELECT pg_is_in_recovery(), %s::int", (5,)).fetchone() == (True, 5)
+        assert three.execute("SELECT current_setting('in_hot_standby')::bool, %s::int", (5,)).fetchone() == (True, 5)
     two = lull.connect2()
     with two.cursor() as cursor:
-        cursor.execute("SELECT pg_is_in_recovery()")
+        cursor.execute("SELECT current_setting('in_hot_standby')::bool")
         assert cursor.fetchone() == (True,)
     two.close()
 
@@ -82,18 +82,18 @@ def test_many_replicas_share_nothing_but_work(make_lull, standby):
 # -- everything else ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("sql", [
-    "INSERT INTO log (who) VALUES ('x') RETURNING pg_is_in_recovery()",
-    "UPDATE items SET n = 1 WHERE id = 1 RETURNING pg_is_in_recovery()",
-    "DELETE FROM items WHERE id = 1 RETURNING pg_is_in_recovery()",
-    "WITH w AS (INSERT INTO log (who) VALUES ('x') RETURNING 1) SELECT pg_is_in_recovery() FROM w",
-    "SELECT pg_is_in_recovery() FROM items WHERE id = 1 FOR UPDATE",
-    "SELECT pg_is_in_recovery() FROM items WHERE id = 1 FOR KEY SHARE",
-    "SELECT pg_is_in_recovery() FROM (SELECT bump()) x",
-    "SELECT pg_is_in_recovery() FROM (SELECT nextval('counter')) x",
-    "SELECT pg_is_in_recovery() FROM (SELECT public.bump()) x",
-    "SELECT pg_is_in_recovery() FROM (SELECT lo_creat(-1)) x",
-    "SELECT pg_is_in_recovery() FROM (SELECT txid_current()) x",
-    "SELECT pg_is_in_recovery() FROM (SELECT pg_notify('a', 'b')) x",
+    "INSERT INTO log (who) VALUES ('x') RETURNING current_setting('in_hot_standby')::bool",
+    "UPDATE items SET n = 1 WHERE id = 1 RETURNING current_setting('in_hot_standby')::bool",
+    "DELETE FROM items WHERE id = 1 RETURNING current_setting('in_hot_standby')::bool",
+    "WITH w AS (INSERT INTO log (who) VALUES ('x') RETURNING 1) SELECT current_setting('in_hot_standby')::bool FROM w",
+    "SELECT current_setting('in_hot_standby')::bool FROM items WHERE id = 1 FOR UPDATE",
+    "SELECT current_setting('in_hot_standby')::bool FROM items WHERE id = 1 FOR KEY SHARE",
+    "SELECT current_setting('in_hot_standby')::bool FROM (SELECT bump()) x",
+    "SELECT current_setting('in_hot_standby')::bool FROM (SELECT nextval('counter')) x",
+    "SELECT current_setting('in_hot_standby')::bool FROM (SELECT public.bump()) x",
+    "SELECT current_setting('in_hot_standby')::bool FROM (SELECT lo_creat(-1)) x",
+    "SELECT current_setting('in_hot_standby')::bool FROM (SELECT txid_current()) x",
+    "SELECT current_setting('in_hot_standby')::bool FROM (SELECT pg_notify('a', 'b')) x",
 ])
 def test_everything_else_goes_to_the_primary(client, sql):
     for answer in (client.query(sql), client.extended(sql)):
@@ -113,7 +113,7 @@ def test_a_block_stays_where_it_began(client):
     client.query("BEGIN")
     first = client.one("SELECT pg_backend_pid()")
     client.query("UPDATE items SET n = 4 WHERE id = 4")
-    assert rows(client.query("SELECT pg_backend_pid(), pg_is_in_recovery(), n FROM items WHERE id = 4")) == [(first, "f", "4")]
+    assert rows(client.query("SELECT pg_backend_pid(), current_setting('in_hot_standby')::bool, n FROM items WHERE id = 4")) == [(first, "f", "4")]
     client.query("ROLLBACK")
 
 
@@ -163,7 +163,41 @@ def test_serializable_never_meets_the_replica(client):
 
 def test_a_pinned_client_stays_on_the_primary(client):
     client.query("CREATE TEMP TABLE mine (x int)")
-    assert client.one("SELECT pg_is_in_recovery() FROM (SELECT count(*) FROM mine) c") == "f"
+    assert client.one("SELECT current_setting('in_hot_standby')::bool FROM (SELECT count(*) FROM mine) c") == "f"
+
+
+# -- what tells of the server itself ---------------------------------------------------------------------------------------------
+
+def test_who_asks_for_the_server_is_told_of_the_primary(client, primary):
+    """Lull seems to be one server, and a standby would tell of itself."""
+    fresh(client)
+    for sql, expected in (("SELECT pg_is_in_recovery()", "f"), ("SELECT inet_server_port()", str(primary.port)),
+                          ("VALUES (inet_server_port())", str(primary.port)),
+                          ("SELECT pg_current_wal_lsn() > '0/0'", "t"), ("SELECT pg_last_wal_replay_lsn() IS NULL", "t"),
+                          ("SELECT count(*) FROM pg_stat_replication", "1"), ("SELECT count(*) FROM pg_stat_wal_receiver", "0"),
+                          ("SELECT count(*) FROM pg_stat_activity WHERE pid = pg_backend_pid()", "1"),
+                          ("SELECT setting FROM pg_settings WHERE name = 'port'", str(primary.port)),
+                          ("SELECT pg_postmaster_start_time()", primary.one("SELECT pg_postmaster_start_time()::text")),
+                          ("SHOW port", str(primary.port)), ("SHOW in_hot_standby", "off"), ("SHOW transaction_read_only", "off")):
+        assert client.one(sql) == expected, sql
+        assert rows(client.extended(sql)) == [(expected,)], sql
+        fresh(client)
+    client.query("PREPARE here AS SELECT pg_is_in_recovery()")
+    assert client.one("EXECUTE here") == "f"
+    client.query("BEGIN READ ONLY")
+    assert rows(client.query("SELECT pg_is_in_recovery(), n FROM items WHERE id = 1")) == [("f", "0")]
+    client.query("COMMIT")
+    assert client.one(WHERE) == "t", "and nothing else goes there for that"
+    assert client.one("/* lull: replica */ SELECT pg_is_in_recovery()") == "t", "unless that is asked for"
+
+
+def test_while_sealed_the_server_that_is_read_tells_of_itself(lull, client):
+    lull.on()
+    for sql in ("SELECT pg_is_in_recovery()", "SHOW in_hot_standby", "SELECT count(*) > 0 FROM pg_stat_activity"):
+        assert not errors(client.query(sql)), sql
+    assert client.one("SELECT pg_is_in_recovery()") == "t"
+    lull.off()
+    wait_for(lambda: client.one("SELECT pg_is_in_recovery()") == "f", "the site is open")
 
 
 # -- read your writes -----------------------------------------------------------------------------------------------------------
@@ -175,7 +209,7 @@ def test_a_client_reads_what_it_wrote(client, standby):
     try:
         client.query("UPDATE items SET n = 77 WHERE id = 7")
         for _ in range(5):
-            assert rows(client.query("SELECT n, pg_is_in_recovery() FROM items WHERE id = 7")) == [("77", "f")]
+            assert rows(client.query("SELECT n, current_setting('in_hot_standby')::bool FROM items WHERE id = 7")) == [("77", "f")]
         assert rows(client.extended("SELECT n FROM items WHERE id = $1", [7])) == [("77",)]
         client.query("BEGIN READ ONLY")
         assert client.one("SELECT n FROM items WHERE id = 7") == "77"
@@ -282,7 +316,7 @@ def test_replica_stops_and_starts_under_load(lull, standby):
         with lull.connect() as connection:
             while not stop.is_set():
                 try:
-                    got = connection.execute("SELECT count(*), pg_is_in_recovery() FROM items").fetchone()
+                    got = connection.execute("SELECT count(*), current_setting('in_hot_standby')::bool FROM items").fetchone()
                     if got[0] != 100:
                         failures.append(("wrong", got))
                     places.add(got[1])
@@ -382,16 +416,16 @@ def test_a_hint_for_the_replica_is_for_queries(client):
     """The standby runs what nobody knows, and refuses what writes; what is a write by its text stays on the primary."""
     client.query("CREATE FUNCTION harmless_of_ours() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'")
     fresh(client)
-    assert client.one("SELECT pg_is_in_recovery() FROM (SELECT harmless_of_ours()) x") == "f"
+    assert client.one("SELECT current_setting('in_hot_standby')::bool FROM (SELECT harmless_of_ours()) x") == "f"
     fresh(client)
-    assert client.one("/* lull: replica */ SELECT pg_is_in_recovery() FROM (SELECT harmless_of_ours()) x") == "t"
+    assert client.one("/* lull: replica */ SELECT current_setting('in_hot_standby')::bool FROM (SELECT harmless_of_ours()) x") == "t"
     assert errors(client.query("/* lull: replica */ SELECT bump()"))[0]["C"] == "25006"
     assert tags(client.query("/* lull: replica */ UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
 
 
 def test_explain_analyze_runs_what_it_explains(client):
     fresh(client)
-    answer = client.query("EXPLAIN (ANALYZE, COSTS off, TIMING off) SELECT 1 WHERE pg_is_in_recovery()")
+    answer = client.query("EXPLAIN (ANALYZE, COSTS off, TIMING off) SELECT 1 WHERE current_setting('in_hot_standby')::bool")
     assert not errors(answer)
     for sql in ("EXPLAIN ANALYZE UPDATE items SET n = n + 1 WHERE id = 9", "EXPLAIN (ANALYZE true) UPDATE items SET n = n + 1 WHERE id = 9",
                 "EXPLAIN ANALYZE SELECT bump()", "EXPLAIN ANALYZE SELECT * FROM items WHERE id = 9 FOR UPDATE"):
@@ -407,7 +441,7 @@ def test_views_with_rules_are_written_on_the_primary(client, primary, cluster):
     cluster.catch_up()
     try:
         fresh(client)
-        assert client.one("SELECT pg_is_in_recovery() FROM (SELECT count(*) FROM over_it) x") in ("t", "f")
+        assert client.one("SELECT current_setting('in_hot_standby')::bool FROM (SELECT count(*) FROM over_it) x") in ("t", "f")
         for sql in ("UPDATE ruled SET n = 1 WHERE id = 1", "INSERT INTO ruled VALUES (1, 1)", "UPDATE over_it SET n = 1 WHERE id = 2"):
             for answer in (client.query(sql), client.extended(sql)):
                 assert not errors(answer), (sql, errors(answer))

@@ -147,6 +147,32 @@ TEST_CASE("a hint sends a read to the primary, and a query of unknown functions 
                   message('1') + message('2') + complete("SELECT 1")) == &s.primary);
 }
 
+TEST_CASE("what asks for the server itself is told of the primary, and of who is read from while the site is sealed") {
+    scene s({});
+    auto const goes_to = [&](std::string const& bytes, std::string const& answer) {
+        s.client(bytes);
+        test_server* const there = &s.link();
+        s.server(answer + ready('I'));
+        (void)s.told();
+        return there;
+    };
+    std::string const one = rows({"1"}) + complete("SELECT 1");
+    CHECK(goes_to(query("select pg_is_in_recovery()"), one) == &s.primary);
+    CHECK(goes_to(query("select 1"), one) == &s.replica);
+    CHECK(goes_to(parse("", "select inet_server_port()") + bind_to("") + execute() + wire::sync(),
+                  message('1') + message('2') + complete("SELECT 1")) == &s.primary);
+    CHECK(goes_to(query("show transaction_read_only"), one) == &s.primary);
+    CHECK(goes_to(query("/* lull: replica */ select pg_is_in_recovery()"), one) == &s.replica);
+    s.client(query("begin read only"));
+    s.client(query("select pg_is_in_recovery()"));
+    CHECK(&s.link() == &s.primary);
+    s.server(complete("BEGIN") + ready('T') + one + ready('T'));
+    s.client(query("commit"));
+    s.server(complete("COMMIT") + ready('I'));
+    s.flip(routing::mode::sealed);
+    CHECK(goes_to(query("select pg_is_in_recovery()"), one) == &s.replica);
+}
+
 TEST_CASE("a setting sends all reads of a session to the primary") {
     scene s({});
     s.client(query("set lull.route to 'primary'"));

@@ -1,4 +1,6 @@
 // A table of statements and what each is; then the texts that try to be taken for something else.
+#include "routing/about_server.hpp"
+#include "routing/function_list.hpp"
 #include "routing/sql_classifier.hpp"
 
 #include <doctest/doctest.h>
@@ -374,6 +376,58 @@ TEST_CASE("transaction options, chains, and the strictest of several statements"
     CHECK(classifier.classify("select 1; prepare transaction 'x'")->transaction_control);
     CHECK(classifier.classify("select 1; select nextval('s')")->access == a::write);
     CHECK(classifier.classify("select f(); set a.b = 1")->access == a::unknown);
+}
+
+TEST_CASE("what tells of the server itself is marked, wherever in the text it stands") {
+    sql_classifier c;
+    for (char const* sql :
+         {"select pg_is_in_recovery()", "select pg_catalog.pg_is_in_recovery()", "SELECT PG_BACKEND_PID()",
+          "select 1 from t where a = (select inet_server_port())", "select * from pg_stat_activity",
+          "table pg_locks", "select 1 from pg_catalog.pg_stat_user_tables s join t on true",
+          "select * from pg_lock_status()", "select 1; select pg_postmaster_start_time()",
+          "explain select pg_conf_load_time()", "copy (select * from pg_stat_replication) to stdout",
+          "copy pg_settings to stdout", "declare c cursor for table pg_locks",
+          "prepare p as select pg_stat_get_numscans(1)", "show in_hot_standby", "show transaction_read_only",
+          "show all", "select 1; show port",
+          "with pg_locks as (select 1) select * from pg_locks, pg_stat_wal"}) {
+        CHECK_MESSAGE(c.classify(sql)->about_server, sql);
+        CHECK_MESSAGE(c.classify(sql)->about_server, sql);  // from the cache
+    }
+    for (char const* sql :
+         {"select 1", "select * from pg_class", "select * from pg_stats", "select * from pg_statistic",
+          "select other.pg_is_in_recovery()", "select * from other.pg_locks", "select 'pg_is_in_recovery()'",
+          "select pg_is_in_recovery from t", "with pg_locks as (select 1) select * from pg_locks",
+          "show search_path", "show transaction_isolation", "show server_version",
+          "select current_setting('port')", "select \"PG_LOCKS\" from t", "select pg_relation_size('t')"})
+        CHECK_MESSAGE(!c.classify(sql)->about_server, sql);
+}
+
+TEST_CASE("what tells of the server itself is spelled as PostgreSQL spells it") {
+    // One that is on no list of functions would go to the primary anyhow.
+    for (char const* name : {"inet_server_addr",
+                             "inet_server_port",
+                             "pg_backend_pid",
+                             "pg_blocking_pids",
+                             "pg_conf_load_time",
+                             "pg_control_checkpoint",
+                             "pg_get_replication_slots",
+                             "pg_get_shmem_allocations",
+                             "pg_get_wal_replay_pause_state",
+                             "pg_is_in_recovery",
+                             "pg_is_wal_replay_paused",
+                             "pg_last_xact_replay_timestamp",
+                             "pg_lock_status",
+                             "pg_notification_queue_usage",
+                             "pg_postmaster_start_time",
+                             "pg_prepared_xact",
+                             "pg_safe_snapshot_blocking_pids",
+                             "pg_show_all_settings",
+                             "pg_show_replication_origin_status",
+                             "pg_stat_get_activity",
+                             "pg_stat_have_stats"}) {
+        CHECK_MESSAGE(class_of_builtin(name) == function_class::read, name);
+        CHECK_MESSAGE(is_function_about_server(name), name);
+    }
 }
 
 TEST_CASE("the function that decided is named") {
