@@ -18,6 +18,8 @@ std::size_t pg_session_core::fail_unit(pg::bytes in, pg::frame_header header, se
     if (header.type == pg::frontend::copy_data || header.type == pg::frontend::copy_done ||
         header.type == pg::frontend::copy_fail)
         return drop(in, size);  // the rest of a COPY that has failed; nobody waits for an answer to it
+    // Whether it ends a block is in its text.
+    if (header.type == pg::frontend::query && in.size() < size && header.body_bytes <= limits().max_parse_bytes + 1) return 0;
     std::string const error = fail_next_.take();
     forget_refusal();
     char status = deferred_.has_value() || client_status_ != 'I' ? 'E' : 'I';

@@ -47,6 +47,13 @@ void pg_session_core::check_timeouts(session_step& step) {
         if (idle && longer(answered_, now, most.idle_in_transaction))
             return abort_block(abort_reason::idle_in_transaction, step);
     }
+    bool const may_fail = blocked_ == blocked::no || blocked_ == blocked::server;
+    if (deferred_ && !runs && !segment_open_ && client_body_left_ == 0 && may_fail) {
+        if (longer(transaction_began_, now, most.transaction))
+            return abort_block(abort_reason::transaction_timeout, step);
+        if (blocked_ == blocked::no && longer(answered_, now, most.idle_in_transaction))
+            return abort_block(abort_reason::idle_in_transaction, step);
+    }
     if (blocked_ == blocked::channel && longer(channels_->asked_since, now, most.query_wait)) {
         count_timeout(stats_, time_limit::query_wait);
         std::string error;
@@ -69,6 +76,15 @@ void pg_session_core::abort_block(abort_reason why, session_step& step) {
     count_timeout(stats_, why == abort_reason::transaction_timeout ? time_limit::transaction
                                                                    : time_limit::idle_in_transaction);
     abort_reason_ = why;
+    if (deferred_) {  // no server has to hear of it
+        fail_deferred();
+        client_status_ = 'E';
+        fail_next_ = abort_error();
+        if (blocked_ != blocked::server) return;
+        blocked_ = blocked::no;
+        step.retry_input = true;
+        return;
+    }
     abort_due_ = true;
     if (!server_->owed.empty()) step.cancel_server = true;
     after_event(step);

@@ -105,8 +105,9 @@ def test_blocks_that_last_or_idle_too_long_are_rolled_back(started, primary):
         assert w.errors(client.query("SELECT 1"))[0]["C"] == "25P02"
         assert w.tags(client.query("ROLLBACK")) == ["ROLLBACK"]
         assert client.one("SELECT n FROM items WHERE id = 1") == "0"
-        client.query("BEGIN")  # with nothing in it there is nothing to roll back
+        client.query("BEGIN")  # of which no server knows yet
         time.sleep(2)
+        assert w.errors(client.query("COMMIT"))[0]["C"] == "25P03"
         assert client.one("SELECT 1") == "1"
     lull = started({"limits": {"transaction_timeout": "700ms"}})
     with lull.wire() as client:

@@ -178,3 +178,73 @@ TEST_CASE("Terminate is read in its turn: what came before it is answered") {
         CHECK(s.driver.core().finished());
     });
 }
+
+namespace {
+
+/// A block that was answered and not sent, and then more time than it may take.
+void outlast(scene& s) {
+    s.client(query("begin"));
+    CHECK(s.told() == "C(BEGIN) Z(T) ");
+    s.world.pass(std::chrono::milliseconds(900));
+    s.driver.check_timeouts();
+    CHECK(s.driver.core().status() == 'T');
+    s.world.pass(std::chrono::milliseconds(200));
+    s.driver.check_timeouts();
+    CHECK(s.told() == "");  // it is told when it asks
+}
+
+}  // namespace
+
+TEST_CASE("a block of which no server knows yet obeys the limits of time") {
+    for (bool const idle : {true, false}) {
+        tell([&](scene& s) {
+            config::limits& limits = s.world.configured().limits;
+            (idle ? limits.idle_in_transaction_timeout : limits.transaction_timeout) = config::milliseconds(1000);
+            s.flip(routing::mode::read_write);
+            std::string const failed = idle ? "E(25P03 transaction rolled back due to idle-in-transaction timeout) "
+                                            : "E(25P04 transaction rolled back due to transaction timeout) ";
+            outlast(s);
+            s.client(query("select 1"));
+            CHECK(s.told() == failed + "Z(E) ");
+            s.client(query("select 1"));
+            CHECK(s.told() == "E(25P02 current transaction is aborted, commands ignored until end of transaction block) Z(E) ");
+            s.client(query("commit"));
+            CHECK(s.told() == "C(ROLLBACK) Z(I) ");
+            outlast(s);
+            s.client(query("commit"));  // not told that it is committed
+            CHECK(s.told() == failed + "Z(I) ");
+            outlast(s);
+            s.client(query("rollback"));
+            CHECK(s.told() == "C(ROLLBACK) Z(I) ");
+            outlast(s);
+            s.client(parse("", "select 1") + bind_to("") + execute() + wire::sync());
+            CHECK(s.told() == failed + "Z(E) ");
+            s.client(query("rollback"));
+            CHECK(s.told() == "C(ROLLBACK) Z(I) ");
+            CHECK(!s.driver.wish());
+            s.world.pass(std::chrono::hours(1));
+            s.driver.check_timeouts();  // of what is over
+            s.client(query("select 1"));
+            s.link();
+            s.server(rows({"1"}) + complete("SELECT 1") + ready('I'));
+            CHECK(has(s.told(), "C(SELECT 1) Z(I) "));
+        });
+    }
+}
+
+TEST_CASE("a block that waits for its first server too long has failed when that comes") {
+    tell([](scene& s) {
+        s.world.configured().limits.transaction_timeout = config::milliseconds(1000);
+        s.flip(routing::mode::read_write);
+        s.client(query("begin"));
+        s.client(query("select 1"));
+        REQUIRE(s.driver.wish());
+        s.world.pass(std::chrono::milliseconds(1100));
+        (void)s.told();
+        s.driver.check_timeouts();
+        CHECK(s.told() == "E(25P04 transaction rolled back due to transaction timeout) Z(E) ");
+        CHECK(!s.driver.wish());
+        s.client(query("rollback"));
+        CHECK(s.told() == "C(ROLLBACK) Z(I) ");
+    });
+}
