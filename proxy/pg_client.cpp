@@ -307,6 +307,11 @@ void pg_client::server_lost(std::string_view why) {
     event([&](session_step& step) { session_->on_server_lost(why, step); });
 }
 
+void pg_client::cancel_ended() {
+    if (!session_ || finished_) return;
+    event([&](session_step& step) { session_->on_cancel_ended(step); });
+}
+
 void pg_client::server_drained() {
     if (replication_)
         to_replication({});

@@ -46,6 +46,8 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     /// After what the server sent has been stored: what follows from it.
     void after_server_bytes();
     void server_lost(std::string_view why);
+    /// No cancel is on its way to the server any more.
+    void cancel_ended();
     /// The server takes bytes again.
     void server_drained();
     bool congested() const { return !out_.empty(); }

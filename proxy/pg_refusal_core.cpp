@@ -138,6 +138,13 @@ std::string privileged_refusal(routing::site const& site) {
         "configured with guard.privileged: refuse.");
 }
 
+std::string canceled_error() {
+    std::string out;
+    pg::write_error_response(
+        out, {.sqlstate = pg::sqlstate::query_canceled, .message = "canceling statement due to user request"});
+    return out;
+}
+
 std::string failed_block_error() {
     std::string out;
     pg::write_error_response(

@@ -33,6 +33,8 @@ std::string temporary_refusal(routing::site const& site, std::string_view sqlsta
 std::string transaction_control_refusal(routing::site const& site, std::string_view sqlstate);
 /// 57P03 for whatever a privileged role says, where guard.privileged is refuse.
 std::string privileged_refusal(routing::site const& site);
+/// 57014
+std::string canceled_error();
 /// 25P02
 std::string failed_block_error();
 /// 42939, for PREPARE and DEALLOCATE of the name that Lull has given to a statement, and for a SAVEPOINT of a name of its own.

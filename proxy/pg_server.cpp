@@ -330,17 +330,27 @@ void pg_server::drop_unsent() {
 }
 
 void pg_server::cancel() {
-    if (state_.pid == 0 || !address() || cancelling_) return;  // one that is under way serves them all
+    if (cancelling_) return;  // it serves them all
+    if (state_.pid == 0 || !address()) return end_cancel();
     cancelling_ = true;
     cancel_target const to{state_.backend, *address(), tls_wish_of(service_.snapshot(), state_.backend)};
     send_cancel(service_, to, state_.pid, state_.secret,
                 [this, alive = std::weak_ptr<bool>(alive_)](cancel_end how) {
                     if (!alive.lock()) return;
+                    service_.touch_clock();
                     cancelling_ = false;
                     receipts_.clear();
                     if (how == cancel_end::unknown) outdate();  // whoever came next could be hit
-                    if (!client_ && stage_ == stage::ready) pool_.release(*this);
+                    end_cancel();
                 });
+}
+
+void pg_server::end_cancel() {
+    state_.cancelling = false;
+    if (client_)
+        client_->cancel_ended();
+    else if (stage_ == stage::ready)
+        pool_.release(*this);
 }
 
 void pg_server::hold_until_canceled(std::shared_ptr<void> receipt) {

@@ -27,7 +27,10 @@ class pg_server final : public socket_events {
     pg_pool& pool() { return pool_; }
 
     void link(pg_client& client) { client_ = &client; }
-    void unlink() { client_ = nullptr; }
+    void unlink() {
+        client_ = nullptr;
+        state_.cancelling = cancelling_;  // what was asked for within the event that ends this is not sent
+    }
     pg_client* client() const { return client_; }
     /// Unique in the process while it lives.
     std::uint64_t id() const { return reinterpret_cast<std::uintptr_t>(this); }
@@ -88,6 +91,7 @@ class pg_server final : public socket_events {
     void ask_to_stay();
     void on_answer_to_stay(char type);
     void lose(std::string_view why);
+    void end_cancel();
     void start_login();
     // pg_server_tls.cpp
     void begin_tls();

@@ -144,6 +144,7 @@ struct pg_server_state {
     bool copy_in = false;  // it waits for CopyData
     bool tainted = false;  // a client may have left in it what nobody knows of: not for another one
     bool ending = false;   // it has said FATAL: the end of the connection is next
+    bool cancelling = false;  // a cancel is asked for and not over: it would hit what is sent now
 
     bool clean() const { return status == 'I' && owed.empty() && body_left == 0 && !copy_in; }
 };

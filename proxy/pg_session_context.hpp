@@ -75,13 +75,15 @@ struct session_step {
     gather& server;
     bool release = false;        // the server is clean: back to its pool
     bool discard = false;        // the server connection cannot be used again: close it
-    bool cancel_server = false;  // send it a cancel request
+    bool cancel_server = false;  // send it a cancel request, by cancel(); on_cancel_ended() must follow
     std::optional<server_wish> want;
     std::unique_ptr<journal_entry> journal;  // to be kept on disk; on_journaled() must follow
     bool close_client = false;
     pg::bytes give_back;       // of the client's, within this event: they come again, before all that waits
     bool retry_input = false;  // input that waited may go on: feed it again
     server_lender* lender = nullptr;  // may be asked in the course of this event
+
+    void cancel(pg_server_state& server) { cancel_server = server.cancelling = true; }
 };
 
 }  // namespace lull

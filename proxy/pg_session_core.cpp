@@ -155,6 +155,10 @@ bool pg_session_core::place(routing::verdict verdict, session_step& step) {
         unlink();
         step.discard = true;
     }
+    if (server_ && server_->cancelling) {  // meant for what went before
+        blocked_ = blocked::cancel;
+        return false;
+    }
     if (server_ && !matches(verdict)) {
         if (!server_->owed.empty() || !server_->clean()) {
             blocked_ = blocked::barrier;

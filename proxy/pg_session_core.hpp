@@ -68,8 +68,9 @@ class pg_session_core {
     std::size_t channels() const { return channels_ ? channels_->active.size() : 0; }
     /// About once a second: ends what has lasted too long.
     void check_timeouts(session_step& step);
-    /// A CancelRequest with our key.
+    /// A CancelRequest with our key; and the end of what step.cancel() has asked for, when our server is told to clear it.
     void on_cancel(session_step& step);
+    void on_cancel_ended(session_step& step) { after_event(step); }
     /// The drain deadline has passed: end what this session still writes.
     void end_writing(bool terminate, session_step& step);
 
@@ -110,7 +111,7 @@ class pg_session_core {
     routing::instant asked() const { return asked_; }
 
   private:
-    enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held, journal, channel };
+    enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held, journal, channel, cancel };
     enum class abort_reason : std::uint8_t { maintenance, transaction_timeout, idle_in_transaction, statement_pooling, canceled };
     struct pending_setting {
         enum class what : std::uint8_t {
@@ -408,9 +409,7 @@ class pg_session_core {
     abort_reason abort_reason_ = abort_reason::maintenance;
     bool statement_timed_out_ = false;  // it has been canceled for that
     bool resetting_ = false;            // DISCARD ALL of ours is the last that this session does
-    bool client_gone_ = false;
-    bool closing_ = false;
-    bool started_ = false;
+    bool client_gone_ = false, closing_ = false, started_ = false;
     char last_transaction_tag_ = 0;  // 'C' or 'R'
     std::size_t client_body_left_ = 0;
     bool client_body_dropped_ = false;

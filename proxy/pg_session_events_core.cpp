@@ -2,6 +2,7 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frontend.hpp"
 #include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_refusal_core.hpp"
 #include "proxy/pg_session_core.hpp"
 
 #include <algorithm>
@@ -39,8 +40,8 @@ void pg_session_core::after_event(session_step& step) {
     }
     if (mode_due_) report_mode(step);
     if (server_) answer_local(step);
-    if (cancel_due_ && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
-        step.cancel_server = server_ && !server_->owed.empty();
+    if (cancel_due_ && blocked_ != blocked::cancel && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
+        if (server_ && !server_->owed.empty()) step.cancel(*server_);
         cancel_due_ = false;
     }
     if (client_gone_) {
@@ -56,7 +57,9 @@ void pg_session_core::after_event(session_step& step) {
     // In a block, too: its server is never clean, and what waits belongs to it.
     bool const in_order = blocked_ == blocked::barrier && server_ && server_->owed.empty() &&
                           server_->body_left == 0 && !server_->copy_in;
-    if (has_room || in_order) {
+    bool const canceled = blocked_ == blocked::cancel && !(server_ && server_->cancelling);
+    if (canceled && server_ && server_->owed.empty()) began_ = {};  // it begins now
+    if (has_room || in_order || canceled) {
         blocked_ = blocked::no;
         step.retry_input = true;
     }
@@ -64,7 +67,7 @@ void pg_session_core::after_event(session_step& step) {
     bool const amid = client_body_left_ > 0 && !client_body_dropped_;
     if (!server_ || !server_->clean() || segment_open_ || client_body_left_ > 0) {
         if (server_ && abort_due_ && server_->owed.empty() && server_->status != 'I' && !segment_open_ &&
-            !amid) {
+            !amid && !server_->cancelling) {
             // The deadline has passed: the block ends on the server, and has failed for the client.
             send_own_query("ROLLBACK", step).ends_alone = true;
             abort_due_ = false;
@@ -75,7 +78,10 @@ void pg_session_core::after_event(session_step& step) {
         return;
     }
     if (blocked_ == blocked::settings || step.retry_input) return;
-    if (pins_) return ask_for_pins(step);
+    if (pins_) {
+        if (!server_->cancelling) ask_for_pins(step);
+        return;
+    }
     bool const used_up = server_->tainted;
     unlink();
     (used_up ? step.discard : step.release) = true;
@@ -219,30 +225,27 @@ void pg_session_core::on_tick(session_step& step) {
 void pg_session_core::on_cancel(session_step& step) {
     if (client_gone_ || !started_) return;
     if (blocked_ == blocked::held || blocked_ == blocked::server || blocked_ == blocked::channel) {
-        std::string error;
-        pg::write_error_response(error, {.sqlstate = pg::sqlstate::query_canceled,
-                                         .message = "canceling statement due to user request"});
-        if (blocked_ == blocked::channel) return stop_waiting_for_listener(std::move(error), step);
+        if (blocked_ == blocked::channel) return stop_waiting_for_listener(canceled_error(), step);
         leave_hold();
         blocked_ = blocked::no;
-        fail_next_ = std::move(error);
+        fail_next_ = canceled_error();
         step.want.reset();
         step.retry_input = true;
         return;
     }
-    // Not what is ours: without our BEGIN the client's statement would run outside of it.
-    if (!server_ || server_->owed.empty()) return;
-    if (server_->owed.front().ours)
+    if (!server_) return;
+    // What it has asked is held back, or stands behind what is ours: without our BEGIN it would run outside of it.
+    if (server_->owed.empty() ? blocked_ == blocked::cancel : server_->owed.front().ours)
         cancel_due_ = true;
-    else
-        step.cancel_server = true;
+    else if (!server_->owed.empty())
+        step.cancel(*server_);
 }
 
 void pg_session_core::end_writing(bool terminate, session_step& step) {
     if (!writes() || !server_) return;
     // What no cancel has reached until the order comes again: who does not read, or has sent half of something.
     if (abort_due_ && abort_reason_ == abort_reason::maintenance) terminate = true;
-    if (!server_->owed.empty()) step.cancel_server = true;
+    if (!server_->owed.empty()) step.cancel(*server_);
     abort_due_ = true;
     abort_reason_ = abort_reason::maintenance;
     // Behind a segment without its Sync, or in the middle of a message, nothing of ours can stand: only the

@@ -37,11 +37,11 @@ void pg_session_core::check_timeouts(session_step& step) {
     if (runs && !server_->owed.front().ours && !statement_timed_out_ && longer(began_, now, most.statement)) {
         statement_timed_out_ = true;  // the server's error will be told as what it is
         count_timeout(stats_, time_limit::statement);
-        step.cancel_server = true;
+        step.cancel(*server_);
         return;
     }
     if (in_block && !abort_due_) {
-        bool const idle = !runs && !segment_open_ && client_body_left_ == 0;
+        bool const idle = !runs && !segment_open_ && client_body_left_ == 0 && blocked_ != blocked::cancel;
         if (longer(transaction_began_, now, most.transaction))
             return abort_block(abort_reason::transaction_timeout, step);
         if (idle && longer(answered_, now, most.idle_in_transaction))
@@ -86,7 +86,7 @@ void pg_session_core::abort_block(abort_reason why, session_step& step) {
         return;
     }
     abort_due_ = true;
-    if (!server_->owed.empty()) step.cancel_server = true;
+    if (!server_->owed.empty()) step.cancel(*server_);
     after_event(step);
 }
 

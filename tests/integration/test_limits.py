@@ -8,6 +8,7 @@ import pytest
 
 from harness import cluster as c
 from harness import wire as w
+from harness.gate import Gate
 from harness.lull import Lull
 from harness.ports import free_port
 from harness.wait import wait_for
@@ -92,6 +93,25 @@ def test_a_statement_that_takes_too_long_is_canceled_and_the_session_lives_on(st
         assert w.errors(client.query("UPDATE items SET n = 1 WHERE pg_sleep(30) IS NOT NULL"))
         assert w.statuses(client.query("ROLLBACK")) == "I"
         assert client.one("SELECT 1") == "1"
+
+
+def test_a_statement_timeout_does_not_hit_the_statement_behind_it(started, primary):
+    """The cancel is kept on its way for so long that what it is meant for ends by itself."""
+    gate = Gate(primary.port)
+    lull = started({"limits": {"statement_timeout": "800ms"}, "clusters": {"main": {"primary": f"127.0.0.1:{gate.port}"}}}, replicas=False)
+    try:
+        with lull.wire() as client:
+            client.query("BEGIN")
+            client.query("UPDATE items SET n = 7 WHERE id = 1")
+            gate.delay = 1.5
+            assert not w.errors(client.query("SELECT pg_sleep(2)"))
+            for _ in range(5):
+                assert not w.errors(client.query("SELECT pg_sleep(0.4)"))
+            gate.delay = 0
+            assert w.tags(client.query("COMMIT")) == ["COMMIT"]
+            assert client.one("SELECT n FROM items WHERE id = 1") == "7"
+    finally:
+        gate.close()
 
 
 def test_blocks_that_last_or_idle_too_long_are_rolled_back(started, primary):

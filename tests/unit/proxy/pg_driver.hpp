@@ -103,6 +103,12 @@ class pg_driver : private server_lender {
     void cancel() {
         event([&](session_step& step) { core_.on_cancel(step); });
     }
+    /// The cancel that was under way has arrived, or will not.
+    void cancel_ended() {
+        if (!server_) return;
+        server_->state.cancelling = false;
+        event([&](session_step& step) { core_.on_cancel_ended(step); });
+    }
     void end_writing(bool terminate) {
         event([&](session_step& step) { core_.end_writing(terminate, step); });
     }
@@ -122,6 +128,7 @@ class pg_driver : private server_lender {
     std::vector<test_server*> released;
     std::vector<test_server*> discarded;
     int cancels = 0;
+    bool slow_cancels = false;  // they are over when cancel_ended() is called, otherwise at once
 
   private:
     template <class Event>
@@ -154,6 +161,7 @@ class pg_driver : private server_lender {
         if (step.discard && server_) discarded.push_back(std::exchange(server_, nullptr));
         if (core_.linked() != (server_ != nullptr)) watch_violation("a server is lost between the books");
         if (step.cancel_server && server_) ++cancels;
+        if (before && !(slow_cancels && server_)) before->state.cancelling = false;
         if (step.close_client) {
             wish_.reset();
             closed_ = true;

@@ -1,0 +1,165 @@
+// A cancel that is on its way while what it is meant for ends by itself: it hits nothing else.
+#include "tests/unit/proxy/script.hpp"
+
+using namespace lull;
+using namespace lull::wire;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Statements may take a second.
+void limit(scene& s) {
+    s.driver.slow_cancels = true;
+    s.world.configured().limits.statement_timeout = config::milliseconds(1000);
+    s.flip(routing::mode::read_write);
+}
+
+/// A block on the primary.
+void begin(scene& s) {
+    limit(s);
+    s.client(query("begin"));
+    s.client(query("update t set a = 1"));
+    s.link();
+    s.server(complete("BEGIN") + ready('T') + complete("UPDATE 1") + ready('T'));
+    (void)s.told();
+    (void)s.sent(s.primary);
+}
+
+void outlast(scene& s) {
+    s.world.pass(1100ms);
+    s.driver.check_timeouts();
+    CHECK(s.driver.cancels == 1);
+}
+
+}  // namespace
+
+TEST_CASE("a cancel for a time-out does not hit the next statement of its block") {
+    tell([](scene& s) {
+        begin(s);
+        s.client(query("select 1"));
+        outlast(s);
+        s.server(rows({"1"}) + complete("SELECT 1") + ready('T'));
+        CHECK(has(s.told(), "C(SELECT 1) Z(T) "));
+        (void)s.sent(s.primary);
+        s.client(query("select 2"));
+        CHECK(s.sent(s.primary) == "");
+        s.world.pass(900ms);
+        s.driver.check_timeouts();
+        s.driver.cancel_ended();
+        CHECK(s.sent(s.primary) == "Q(select 2) ");
+        s.world.pass(900ms);
+        s.driver.check_timeouts();  // its time counts from here
+        CHECK(s.driver.cancels == 1);
+        s.server(rows({"2"}) + complete("SELECT 1") + ready('T'));
+        s.client(query("commit"));
+        CHECK(s.sent(s.primary) == "Q(commit) ");
+        s.server(complete("COMMIT") + ready('I'));
+        CHECK(has(s.told(), "C(COMMIT) Z(I) "));
+        CHECK(s.driver.released.size() == 1);
+    });
+}
+
+TEST_CASE("nor what its client has sent behind it already, or the Sync that the server waits for") {
+    tell([](scene& s) {
+        begin(s);
+        s.client(query("select 1"));
+        outlast(s);
+        (void)s.sent(s.primary);
+        s.client(query("select 2"));
+        CHECK(s.sent(s.primary) == "");
+        s.server(rows({"1"}) + complete("SELECT 1") + ready('T'));
+        CHECK(s.sent(s.primary) == "");
+        s.driver.cancel_ended();
+        CHECK(s.sent(s.primary) == "Q(select 2) ");
+        s.server(rows({"2"}) + complete("SELECT 1") + ready('T'));
+        s.driver.cancels = 0;
+        s.client(parse("", "select 3") + bind_to("") + execute());
+        outlast(s);
+        (void)s.sent(s.primary);
+        s.client(wire::sync());
+        CHECK(s.sent(s.primary) == "");
+        s.driver.cancel_ended();
+        CHECK(has(s.sent(s.primary), "S "));
+        s.server(message('1') + message('2') + rows({"3"}) + complete("SELECT 1") + ready('T'));
+        CHECK(has(s.told(), "C(SELECT 1) Z(T) "));
+    });
+}
+
+TEST_CASE("where it hits what it is meant for, the client is told of the time-out, and its block ends when the cancel has") {
+    tell([](scene& s) {
+        begin(s);
+        s.client(query("select 1"));
+        outlast(s);
+        (void)s.sent(s.primary);
+        s.server(error("57014", "canceling statement due to user request") + ready('E'));
+        CHECK(s.told() == "E(57014 canceling statement due to statement timeout) Z(E) ");
+        s.client(query("rollback"));
+        CHECK(s.sent(s.primary) == "");
+        s.driver.cancel_ended();
+        CHECK(s.sent(s.primary) == "Q(rollback) ");
+        s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(s.told() == "C(ROLLBACK) Z(I) ");
+    });
+}
+
+TEST_CASE("a block that is rolled back for its time is so when the cancel has ended") {
+    tell([](scene& s) {
+        begin(s);
+        s.world.configured().limits.statement_timeout = config::milliseconds(0);
+        s.world.configured().limits.transaction_timeout = config::milliseconds(1000);
+        s.flip(routing::mode::read_write);
+        s.client(query("select 1"));
+        outlast(s);
+        (void)s.sent(s.primary);
+        s.server(rows({"1"}) + complete("SELECT 1") + ready('T'));
+        CHECK(s.sent(s.primary) == "");
+        s.driver.cancel_ended();
+        CHECK(s.sent(s.primary) == "Q(ROLLBACK) ");
+        s.server(complete("ROLLBACK") + ready('I'));
+        (void)s.told();
+        s.client(query("select 2"));
+        CHECK(s.told() == "E(25P04 transaction rolled back due to transaction timeout) Z(E) ");
+    });
+}
+
+TEST_CASE("a client's own cancel of what is held back for another is not lost") {
+    tell([](scene& s) {
+        begin(s);
+        s.client(query("select 1"));
+        outlast(s);
+        s.server(rows({"1"}) + complete("SELECT 1") + ready('T'));
+        s.client(query("select 2"));
+        s.driver.cancel();
+        CHECK(s.driver.cancels == 1);
+        (void)s.sent(s.primary);
+        s.driver.cancel_ended();
+        CHECK(s.sent(s.primary) == "Q(select 2) ");
+        CHECK(s.driver.cancels == 2);
+        s.server(error("57014", "canceling statement due to user request") + ready('E'));
+        CHECK(has(s.told(), "E(57014 canceling statement due to user request) Z(E) "));
+        s.driver.cancel_ended();
+        s.client(query("rollback"));
+        CHECK(s.sent(s.primary) == "Q(rollback) ");
+    });
+}
+
+TEST_CASE("what is held back is told when its server is lost, and a client that goes is not waited for") {
+    scene s({});
+    begin(s);
+    s.client(query("select 1"));
+    outlast(s);
+    s.server(rows({"1"}) + complete("SELECT 1") + ready('T'));
+    (void)s.told();
+    s.client(query("select 2"));
+    s.driver.lose();
+    CHECK(has(s.told(), "E(08006 "));
+    scene t({});
+    begin(t);
+    t.client(query("select 1"));
+    outlast(t);
+    t.server(rows({"1"}) + complete("SELECT 1") + ready('T'));
+    t.client(query("select 2"));
+    (void)t.sent(t.primary);
+    t.driver.gone();
+    CHECK(t.sent(t.primary) == "Q(ROLLBACK) ");
+}
