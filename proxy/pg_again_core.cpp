@@ -61,6 +61,7 @@ bool pg_session_core::gives_back(pg::error_fields const& failed) {
     owed_queue& owed = server_->owed;
     bool const in_order = blocked_ == blocked::no || blocked_ == blocked::barrier;
     if (!owed.front().again || client_gone_ || closing_ || !in_order || !fail_next_.empty()) return false;
+    if (server_->cancelling) return false;  // meant for this, and would miss it
     // By code of the client's that Bind has run; and what has been sent behind it would come before it.
     if (failed.where || segment_open_ || client_body_left_ > 0 || !read_write()) return false;
     for (std::size_t i = 0; i + 1 < owed.size(); ++i)

@@ -112,6 +112,7 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
     bool front_began = false;
     while (!owed.empty() && owed.front().kind != owed_kind::sync) {
         settle_front(true);
+        if (again) uncount_executed(owed.front());
         front_began = front_began || (owed.front().kind == owed_kind::execute && owed.front().retag &&
                                       is_begin_tag(owed.front().retag));
         owed.pop();

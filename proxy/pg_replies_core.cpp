@@ -1,6 +1,7 @@
 // What servers say, matched with what they owe. Most of it is passed on by the header alone: runs of messages
 // that nobody has to look into leave as one view of the block they came in.
 #include "protocol/pg/backend.hpp"
+#include "proxy/pg_refusal_core.hpp"
 #include "proxy/pg_session_core.hpp"
 
 #include <algorithm>
@@ -266,6 +267,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
             finish_transaction(false);
             step.retry_input = !client_gone_ && !closing_;
             if (step.retry_input) step.give_back = pg::as_bytes(server_->unit);
+            if (step.retry_input && std::exchange(cancel_due_, false)) fail_next_ = canceled_error();
         } else if (asks_pins) {
             settle_pins(failed, gone);
         } else if (settings) {

@@ -344,6 +344,7 @@ class pg_session_core {
     void count_linked();
     void count_answered();
     owed_reply& count_executed(routing::access said, owed_reply& owed);
+    void uncount_executed(owed_reply const& owed);
     void count_error(std::optional<pg::error_fields> const& fields, owed_reply const& owed);
     void count(std::uint64_t write_fates::*what);
     void watch(std::chrono::nanoseconds took);

@@ -56,6 +56,12 @@ owed_reply& pg_session_core::count_executed(routing::access said, owed_reply& ow
     return owed;
 }
 
+/// It has not run, and is to come again.
+void pg_session_core::uncount_executed(owed_reply const& owed) {
+    if (owed.kind != owed_kind::execute || !owed.said) return;
+    --stats_.executed[static_cast<std::size_t>(server_->role)][static_cast<std::size_t>(*owed.said)];
+}
+
 /// `owed.text`: the error is one that we have made the server say.
 void pg_session_core::count_error(std::optional<pg::error_fields> const& fields, owed_reply const& owed) {
     if (!owed.text.empty()) return;

@@ -204,3 +204,40 @@ TEST_CASE("a client that goes meanwhile leaves a server that is clean") {
     CHECK(s.sent(reader) == "");
     CHECK(s.driver.released.back() == &reader);
 }
+
+TEST_CASE("a cancel between the error that is not told and the end of its segment is told, and nothing runs again") {
+    for (bool const late : {true, false}) {
+        tell([&](scene& s) {
+            test_server& reader = prepare(s);
+            s.client(whole);
+            s.link();
+            (void)s.sent(reader);
+            s.server(stale());
+            s.driver.cancel();
+            CHECK(s.driver.cancels == 0);
+            if (late) s.client(query("select 'behind'"));
+            s.server(ready('I'));
+            CHECK(s.told() == "E(57014 canceling statement due to user request) Z(I) ");
+            CHECK(lacks(s.sent(reader), "select a"));
+            if (late) s.server(rows({"behind"}) + ready('I'));
+            s.client(query("select 1"));
+            s.link();
+            s.server(rows({"1"}) + ready('I'));
+            CHECK(has(s.told(), "D(1) C(SELECT 1) Z(I) "));
+        });
+    }
+}
+
+TEST_CASE("what a cancel is on its way to does not run again") {
+    scene s({});
+    test_server& reader = prepare(s);
+    s.driver.slow_cancels = true;
+    s.client(whole);
+    s.link();
+    (void)s.sent(reader);
+    s.driver.cancel();
+    CHECK(s.driver.cancels == 1);
+    s.server(stale() + ready('I'));
+    CHECK(s.told() == "E(0A000 cached plan must not change result type) Z(I) ");
+    CHECK(s.sent(reader) == "");
+}
