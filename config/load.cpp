@@ -309,7 +309,7 @@ bool follows_from(issue const& judged, std::vector<issue> const& read) {
 }
 
 load_result load(std::string const& name, std::string_view text, bool others_may_read,
-                 std::vector<warning>* warnings) {
+                 std::vector<warning>* warnings, positions* places = nullptr) {
     if (text.size() > most_bytes)
         return std::vector<issue>{
             {name, 0, 0, "", "it is larger than 1MB", "check that it is the right file"}};
@@ -342,17 +342,18 @@ load_result load(std::string const& name, std::string_view text, bool others_may
     }
     sort_by_place(issues);
     if (!issues.empty()) return issues;
+    if (places) *places = std::move(read.positions);
     return std::move(read.value);
 }
 
 }  // namespace
 
-load_result load_file(std::string const& path, std::vector<warning>* warnings) {
+load_result load_file(std::string const& path, std::vector<warning>* warnings, positions* places) {
     auto file = read_text_file(path, most_bytes);
     if (auto* error = std::get_if<file_error>(&file))
         return std::vector<issue>{{path, 0, 0, "", error->message, error->fix}};
     auto const& content = std::get<text_file>(file);
-    return load(path, content.bytes, content.others_may_read, warnings);
+    return load(path, content.bytes, content.others_may_read, warnings, places);
 }
 
 load_result load_text(std::string_view name, std::string_view text, std::vector<warning>* warnings) {

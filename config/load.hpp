@@ -18,8 +18,10 @@ namespace lull::config {
 /// A configuration with defaults filled in and judged by validate(), or all that is wrong with it, by line.
 using load_result = std::variant<config, std::vector<issue>>;
 
-/// Warnings are appended to `warnings` where one is given, also if there are issues.
-[[nodiscard]] load_result load_file(std::string const& path, std::vector<warning>* warnings = nullptr);
+/// Warnings are appended to `warnings` where one is given, also if there are issues. `places`: where its keys stand, for
+/// who finds more that is wrong.
+[[nodiscard]] load_result load_file(std::string const& path, std::vector<warning>* warnings = nullptr,
+                                    positions* places = nullptr);
 
 /// `name` stands for the file in messages; a relative `password_file` is looked for in its folder.
 [[nodiscard]] load_result load_text(std::string_view name, std::string_view text,

@@ -260,16 +260,17 @@ int check(std::string const& file, bool explain) {
         return 0;
     }
     std::vector<config::warning> warnings;
-    auto const loaded = config::load_file(file, &warnings);
+    config::positions places;
+    auto const loaded = config::load_file(file, &warnings, &places);
     for (auto const& w : warnings) fmt::print(stderr, "{}\n", config::to_string(w));
     if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded)) {
         for (auto const& i : *issues) fmt::print(stderr, "{}\n", config::to_string(i));
         return failed;
     }
     auto const& config = std::get<config::config>(loaded);
-    std::vector<tls_trouble> troubles;
-    if (!load_keyring(config, troubles)) {
-        for (auto const& t : troubles) fmt::print(stderr, "{}: {}\n  to do: {}\n", file, t.what, t.fix);
+    std::vector<config::issue> of_files;
+    if (!load_keyring(config, places, of_files)) {
+        for (auto const& i : of_files) fmt::print(stderr, "{}\n", config::to_string(i));
         return failed;
     }
     fmt::print("{}", config::print_effective(config));

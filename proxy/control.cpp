@@ -27,16 +27,13 @@ struct overloaded : Cases... {
 }  // namespace
 
 control::control(boost::asio::io_context& io, std::shared_ptr<config::config const> config,
-                 std::size_t workers, state_file& state)
+                 std::shared_ptr<tls_keyring const> keyring, std::size_t workers, state_file& state)
     : io_(io),
       config_(std::move(config)),
       workers_count_(workers),
       state_(state),
       timer_(io),
       journals_(config_->state_dir) {
-    std::vector<tls_trouble> troubles;
-    auto keyring = load_keyring(*config_, troubles);
-    if (!keyring) throw std::runtime_error(troubles.front().what + "; " + troubles.front().fix);
     tls_.put(std::move(keyring));
     for (auto const& [name, cluster] : config_->clusters) {
         add_server(name, cluster.primary, routing::role::primary);

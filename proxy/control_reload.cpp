@@ -98,20 +98,22 @@ std::optional<reload_obstacle> obstacle(config::config const& now, config::confi
 }  // namespace
 
 admin_answer control::reload() {
-    config::load_result loaded = config::load_file(config_->file);
-    if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded)) {
+    auto const refuse_all = [](std::vector<config::issue> const& issues, std::string const& fix) {
         nlohmann::json list = nlohmann::json::array();
         std::string all;
-        for (config::issue const& i : *issues) {
+        for (config::issue const& i : issues) {
             log::error("reload: {}", config::to_string(i));
             list.push_back(config::to_string(i));
             all += (all.empty() ? "" : "\n") + config::to_string(i);
         }
-        admin_answer answer = problem(422, "The configuration was not reloaded", all,
-                                      "mend " + config_->file + "; until then the old configuration holds");
+        admin_answer answer = problem(422, "The configuration was not reloaded", all, fix);
         answer.body["errors"] = std::move(list);
         return answer;
-    }
+    };
+    config::positions places;
+    config::load_result loaded = config::load_file(config_->file, nullptr, &places);
+    if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded))
+        return refuse_all(*issues, "mend " + config_->file + "; until then the old configuration holds");
     config::config const& wanted = std::get<config::config>(loaded);
     config::config merged = merge(*config_, wanted);
     auto const refuse = [](std::string const& what, std::string const& fix) {
@@ -131,22 +133,9 @@ admin_answer control::reload() {
         }
     if (!homes.problem.empty()) return refuse(homes.problem, homes.fix);
     // The files anew, whether or not their names have changed: that is how certificates are renewed.
-    std::vector<tls_trouble> troubles;
-    auto keyring = load_keyring(merged, troubles);
-    if (!keyring) {
-        nlohmann::json list = nlohmann::json::array();
-        std::string all;
-        for (tls_trouble const& t : troubles) {
-            log::error("reload: {}", t.what);
-            list.push_back(t.what);
-            all += (all.empty() ? "" : "\n") + t.what;
-        }
-        admin_answer answer =
-            problem(422, "The configuration was not reloaded", all,
-                    troubles.front().fix + "; until then the old configuration and certificates hold");
-        answer.body["errors"] = std::move(list);
-        return answer;
-    }
+    std::vector<config::issue> of_files;
+    auto keyring = load_keyring(merged, places, of_files);
+    if (!keyring) return refuse_all(of_files, "mend the files; until then the old configuration and certificates hold");
     tls_.put(std::move(keyring));
     nlohmann::json changes = nlohmann::json::array();
     for (config::change const& c : config::diff(*config_, wanted)) {

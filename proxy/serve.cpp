@@ -10,6 +10,7 @@
 #include "proxy/metrics_server.hpp"
 #include "proxy/overview.hpp"
 #include "proxy/state_file.hpp"
+#include "proxy/tls_context.hpp"
 #include "routing/sql_classifier.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -28,15 +29,26 @@ namespace lull {
 
 namespace {
 
-std::shared_ptr<config::config const> load(std::string const& file) {
+struct configured {
+    std::shared_ptr<config::config const> config;  // null: it has been said what is wrong
+    std::shared_ptr<tls_keyring const> keyring;
+};
+
+configured load(std::string const& file) {
+    auto const wrong = [](std::vector<config::issue> const& issues) {
+        for (config::issue const& i : issues) fmt::print(stderr, "{}\n", config::to_string(i));
+        return configured{};
+    };
     std::vector<config::warning> warnings;
-    config::load_result loaded = config::load_file(file, &warnings);
+    config::positions places;
+    config::load_result loaded = config::load_file(file, &warnings, &places);
     for (config::warning const& w : warnings) log::warning("{}", config::to_string(w));
-    if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded)) {
-        for (config::issue const& i : *issues) fmt::print(stderr, "{}\n", config::to_string(i));
-        return nullptr;
-    }
-    return std::make_shared<config::config const>(std::get<config::config>(std::move(loaded)));
+    if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded)) return wrong(*issues);
+    auto config = std::make_shared<config::config const>(std::get<config::config>(std::move(loaded)));
+    std::vector<config::issue> of_files;
+    auto keyring = load_keyring(*config, places, of_files);
+    if (!keyring) return wrong(of_files);
+    return {std::move(config), std::move(keyring)};
 }
 
 std::size_t worker_count(config::config const& config) {
@@ -46,11 +58,12 @@ std::size_t worker_count(config::config const& config) {
 }
 
 /// Everything that runs, in the order in which it may go away again.
-int run(std::shared_ptr<config::config const> config) {
+int run(configured const& with) {
+    auto const& config = with.config;
     state_file state(config->state_dir);
     boost::asio::io_context io;
     std::size_t const count = worker_count(*config);
-    control commands(io, config, count, state);
+    control commands(io, config, with.keyring, count, state);
 
     std::vector<std::unique_ptr<worker_port>> workers;
     struct door {
@@ -163,10 +176,10 @@ int serve(std::string const& config_file) {
         return 1;
     }
     try {
-        auto const config = load(config_file);
-        if (!config) return 1;
-        log::configure(config->log);
-        return run(config);
+        auto const found = load(config_file);
+        if (!found.config) return 1;
+        log::configure(found.config->log);
+        return run(found);
     } catch (std::exception const& e) {
         log::fatal("{}", e.what());
         return 1;

@@ -32,13 +32,13 @@ int no_passphrase(char*, int, int, void*) {
     return 0;
 }
 
-tls_trouble trouble_with(std::string const& file, std::string const& fix) {
+tls_trouble trouble_with(std::string const& key, std::string const& file, std::string const& fix) {
     if (::access(file.c_str(), R_OK) != 0)
-        return {file + ": cannot read it: " + std::strerror(errno),
+        return {key, file + ": cannot read it: " + std::strerror(errno),
                 "check the path, and let the user that runs lull read it"};
     unsigned long const code = ERR_peek_last_error();
     char const* const reason = ERR_reason_error_string(code);
-    return {file + ": " + (reason ? reason : "not usable"), fix};
+    return {key, file + ": " + (reason ? reason : "not usable"), fix};
 }
 
 }  // namespace
@@ -49,7 +49,7 @@ bool tls_context::load(std::string const& certificate, std::string const& key, s
     context_.reset(SSL_CTX_new(TLS_method()), SSL_CTX_free);
     SSL_CTX* const c = context_.get();
     if (!c) {
-        trouble = {"OpenSSL gives no context", "check the installation of OpenSSL"};
+        trouble = {"", "OpenSSL gives no context", "check the installation of OpenSSL"};
         return false;
     }
     SSL_CTX_set_min_proto_version(c, oldest == config::tls_version::v1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
@@ -62,21 +62,20 @@ bool tls_context::load(std::string const& certificate, std::string const& key, s
     SSL_CTX_set_default_passwd_cb(c, &no_passphrase);
     if (!certificate.empty()) {
         if (SSL_CTX_use_certificate_chain_file(c, certificate.c_str()) != 1) {
-            trouble = trouble_with(certificate, "give a certificate in PEM, followed by its chain");
+            trouble = trouble_with("certificate", certificate, "give a certificate in PEM, followed by its chain");
             return false;
         }
         if (SSL_CTX_use_PrivateKey_file(c, key.c_str(), SSL_FILETYPE_PEM) != 1) {
-            trouble =
-                trouble_with(key, "give the private key of " + certificate + " in PEM, without a passphrase");
+            trouble = trouble_with("key", key, "give the private key of " + certificate + " in PEM, without a passphrase");
             return false;
         }
         if (SSL_CTX_check_private_key(c) != 1) {
-            trouble = trouble_with(key, "give the key that belongs to " + certificate);
+            trouble = trouble_with("key", key, "give the key that belongs to " + certificate);
             return false;
         }
     }
     if (!ca.empty() && SSL_CTX_load_verify_locations(c, ca.c_str(), nullptr) != 1) {
-        trouble = trouble_with(ca, "give the certificates of the CA in PEM");
+        trouble = trouble_with("ca", ca, "give the certificates of the CA in PEM");
         return false;
     }
     return true;
@@ -129,21 +128,26 @@ std::unique_ptr<tls_filter> tls_context::connect(std::string const& host) const 
     return std::make_unique<tls_filter>(ssl, tls_filter::side::connect);
 }
 
-std::shared_ptr<tls_keyring const> load_keyring(config::config const& config,
-                                                std::vector<tls_trouble>& troubles) {
+std::shared_ptr<tls_keyring const> load_keyring(config::config const& config, config::positions const& where,
+                                                std::vector<config::issue>& issues) {
     auto made = std::make_shared<tls_keyring>();
     tls_trouble trouble;
+    auto const tell = [&](std::string path) {
+        if (!trouble.key.empty()) path = config::join_path(path, trouble.key);
+        config::position const at = where.find(path);
+        issues.push_back({where.file, at.line, at.column, std::move(path), trouble.what, trouble.fix});
+    };
     if (config.client_tls.mode != config::client_tls_mode::disable) {
         made->clients = tls_context::for_clients(config.client_tls, trouble);
-        if (!made->clients) troubles.push_back(trouble);
+        if (!made->clients) tell("client_tls");
     }
     for (auto const& [name, cluster] : config.clusters) {
         if (cluster.tls.mode == config::server_tls_mode::disable) continue;
         auto context = tls_context::for_servers(cluster.tls, trouble);
-        if (!context) troubles.push_back(trouble);
+        if (!context) tell(config::join_path("clusters", name) + ".tls");
         made->servers[name] = std::move(context);
     }
-    return troubles.empty() ? made : nullptr;
+    return issues.empty() ? made : nullptr;
 }
 
 }  // namespace lull

@@ -3,6 +3,7 @@
 // connections keep the one they began with.
 #pragma once
 
+#include "config/issue.hpp"
 #include "config/model.hpp"
 #include "proxy/tls_filter.hpp"
 
@@ -18,6 +19,7 @@ struct ssl_ctx_st;  // OpenSSL's SSL_CTX
 namespace lull {
 
 struct tls_trouble {
+    std::string key;   // of the configuration: "certificate", "key" or "ca"; empty: none of them
     std::string what;  // with the file's name
     std::string fix;
 };
@@ -48,9 +50,9 @@ struct tls_keyring {
     std::map<std::string, std::shared_ptr<tls_context const>> servers;  // by cluster; absent: no TLS
 };
 
-/// Reads every file that `config` names. Null: `troubles` says which could not be used.
-std::shared_ptr<tls_keyring const> load_keyring(config::config const& config,
-                                                std::vector<tls_trouble>& troubles);
+/// Reads every file that `config` names. Null: `issues` says which could not be used, and where they are named by `where`.
+std::shared_ptr<tls_keyring const> load_keyring(config::config const& config, config::positions const& where,
+                                                std::vector<config::issue>& issues);
 
 /// Where workers find the keyring in force. Any thread.
 class tls_shelf {

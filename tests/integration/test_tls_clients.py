@@ -351,16 +351,43 @@ def test_reload_takes_a_new_certificate_and_drops_nobody(make_lull, authority, s
         assert before.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_check_and_start_name_the_file(make_lull, certificate, authority):
-    for change, words in [({"key": authority.key}, ["key values mismatch", "private key of"]),
-                          ({"certificate": "/nowhere/crt"}, ["/nowhere/crt", "No such file"])]:
-        lull = make_lull({"client_tls": {"mode": "allow", "certificate": certificate.certificate, "key": certificate.key,
-                                         **change}}, start=False)
+def test_check_start_and_reload_say_where_a_file_is_named_and_what_is_wrong_with_it(make_lull, certificate, authority, tmp_path):
+    whole = {"mode": "allow", "certificate": certificate.certificate, "key": certificate.key}
+    no_pem = tmp_path / "no.pem"
+    no_pem.write_text("no certificate")
+    running = make_lull({"client_tls": whole})
+    for of, key, value, said, fix in [
+            ("client_tls", "key", authority.key, "key values mismatch", "give the private key of " + certificate.certificate),
+            ("client_tls", "certificate", "/nowhere/crt", "/nowhere/crt: cannot read it: No such file", "check the path"),
+            ("client_tls", "ca", str(no_pem), "no.pem: ", "give the certificates of the CA in PEM"),
+            ("clusters.main.tls", "ca", "/nowhere/ca", "/nowhere/ca: cannot read it: No such file", "check the path")]:
+        change = {"client_tls": {**whole, key: value}} if of == "client_tls" else {
+            "client_tls": whole, "clusters": {"main": {"tls": {"mode": "verify-ca", key: value}}}}
+        lull = make_lull(change, start=False)
         lull.write_config()
+        line, column = place_of(lull.config_file, f"{key}: ", value)
+        expected = f"{lull.config_file}:{line}:{column}: error: {of}.{key}: "
         done = lull.cli("check", "--config", lull.config_file, check=False)
-        assert done.returncode == 1 and all(word in done.stderr for word in words), done.stderr
         served = subprocess.run([lull_binary(), "serve", "--config", lull.config_file], capture_output=True, text=True, timeout=20)
-        assert served.returncode == 1 and words[0] in served.stderr
+        for one in (done, served):
+            assert one.returncode == 1 and expected in one.stderr and said in one.stderr, one.stderr
+            assert "fix: " + fix in one.stderr, one.stderr
+        if of == "client_tls":
+            running.config["client_tls"] = {**whole, key: value}
+            running.write_config()
+            line, column = place_of(running.config_file, f"{key}: ", value)
+            failed = running.cli("reload", check=False)
+            assert failed.returncode == 1 and f"{running.config_file}:{line}:{column}: error: {of}.{key}: " in failed.stderr, failed.stderr
+            assert said in failed.stderr and "fix: " + fix in failed.stderr, failed.stderr
+
+
+def place_of(file, key, value):
+    """Of a value in the text that the harness writes."""
+    with open(file) as lines:
+        for number, line in enumerate(lines, 1):
+            if value in line and line.strip().startswith(key):
+                return number, line.index(value) + 1
+    raise AssertionError(value)
 
 
 def lull_binary():
