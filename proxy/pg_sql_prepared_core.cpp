@@ -99,8 +99,10 @@ std::shared_ptr<routing::operation const> pg_session_core::execution_of(
     if (op->statements.size() != 1) return op;
     routing::statement const& s = op->statements.front();
     if (s.kind != statement_kind::execute || s.value.empty()) return op;
-    prepared const made = statements_.find(s.name);
-    return made && made->by_sql ? as_read_now(made)->operation : op;
+    prepared made = statements_.find(s.name);
+    // (A name that is not certain is not put in its place, and servers may have another statement under it.)
+    if (made && !made->by_sql) made = is_certain_name(s.name) ? as_sql(s.name, made) : nullptr;
+    return made ? as_read_now(made)->operation : op;
 }
 
 std::shared_ptr<routing::operation const> pg_session_core::execution_of(routing::operation const& prepare) const {
@@ -153,7 +155,8 @@ prepared pg_session_core::sql_prepared(routing::statement const& s, std::string_
     return nullptr;
 }
 
-/// For EXECUTE: a statement that the client has prepared with Parse. Null: its types have no names here.
+/// For EXECUTE: a statement that the client has prepared with Parse, judged by the very text that servers get. Null: its types
+/// have no names here, or it would be more than one.
 prepared pg_session_core::as_sql(std::string_view name, prepared const& statement) {
     if (statement->by_sql) return statement;
     std::string sql = "PREPARE " + routing::quoted(name, '"');
@@ -161,11 +164,15 @@ prepared pg_session_core::as_sql(std::string_view name, prepared const& statemen
     for (char const* before = "("; types.rest().size() >= 4; before = ",") {
         std::string_view const type = type_name(types.uint32());
         if (type.empty()) return nullptr;
-        sql.append(before).append(type);
+        sql.append(before).append("pg_catalog.").append(type);  // whatever the search_path
     }
     if (!statement->types.empty()) sql += ')';
     sql.append(" AS ").append(statement->text);
-    return context_.statements.intern_sql(name, sql, reading_context(), statement->operation);
+    auto const read = context_.classifier.classify(sql, text_facts());
+    if (read->statements.size() != 1) return nullptr;
+    routing::statement const& only = read->statements.front();
+    bool const prepares = only.kind == statement_kind::prepare && only.name == name;
+    return context_.statements.intern_sql(name, sql, reading_context(), prepares ? execution_of(*read) : read);
 }
 
 /// The server has under this name what the client has, or nothing.

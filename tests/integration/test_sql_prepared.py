@@ -50,6 +50,21 @@ def test_reads_go_to_the_standby(make_lull):
         assert set(rows(a.query("EXECUTE w(7)"))) == {("f",)}
 
 
+def test_what_the_protocol_has_prepared_is_read_while_the_site_is_sealed(make_lull):
+    lull = make_lull()
+    with lull.wire() as a:
+        a.ask(parse("r", "SELECT current_setting('in_hot_standby')::bool, n + $1 FROM items WHERE id = $2", [23, 0]), sync())
+        a.ask(parse("w", "UPDATE items SET n = $1", [23]), sync())
+        assert rows(a.query("EXECUTE r(5, '1')")) == [("t", "5")]
+        lull.on()
+        for _ in range(2):
+            assert rows(a.query("EXECUTE r(5, '2')")) == [("t", "5")]
+        assert code(a.query("EXECUTE w(1)")) == "25006"
+        assert code(a.query("EXECUTE r(5, 1 + 1)")) == "25006"
+        lull.off()
+        assert tags(a.query("EXECUTE w(1)")) == ["UPDATE 100"]
+
+
 def test_names_are_shared_with_the_protocol(one):
     with one.wire() as a:
         a.query(f"PREPARE p AS {LOOK}")

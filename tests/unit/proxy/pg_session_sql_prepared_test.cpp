@@ -179,6 +179,107 @@ TEST_CASE("a read that was prepared in SQL is answered while the site is sealed"
     });
 }
 
+namespace {
+
+/// By the protocol, as `q`, with parameters of these types.
+void parse_q(scene& s, std::string_view text, std::initializer_list<std::int32_t> types = {}) {
+    s.client(parse("q", text, types) + wire::sync());
+    s.link();
+    s.server(message('1') + ready('I'));
+    (void)s.told();
+    for (test_server* each : {&s.primary, &s.replica, &s.guarded}) (void)s.sent(*each);
+}
+
+}  // namespace
+
+TEST_CASE("EXECUTE of what the protocol has prepared goes where its statement would, by the text that its server gets") {
+    tell([](scene& s) {
+        parse_q(s, "select a from t where a = $1 and b = $2", {23, 0});
+        s.client(query("execute q(-1, 'x')"));
+        CHECK(&s.link() == &s.replica);
+        std::string const made = "C(Sq) Q(PREPARE \"q\"(pg_catalog.int4,pg_catalog.unknown) AS select a from t where a = $1 and b = $2) ";
+        CHECK(s.sent(s.replica) == made + "Q(execute q(-1, 'x')) ");
+        s.server(message('3') + complete("PREPARE") + ready('I') + rows({"1"}) + ready('I'));
+        CHECK(has(s.told(), "D(1) C(SELECT 1) Z(I) "));
+        s.client(query("execute q(1, 'y')"));
+        CHECK(&s.link() == &s.replica);
+        CHECK(s.sent(s.replica) == "Q(execute q(1, 'y')) ");  // it is there
+        s.server(rows({"1"}) + ready('I'));
+        (void)s.told();
+        s.seal_on_primary();
+        s.client(query("execute q(2, 'z')"));
+        CHECK(&s.link() == &s.guarded);
+        CHECK(s.sent(s.guarded) == "Q(BEGIN READ ONLY;SELECT 1) " + made + "Q(execute q(2, 'z')) Q(ROLLBACK) ");
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T') + message('3') + complete("PREPARE") + ready('T') + rows({"2"}) +
+                 ready('T') + complete("ROLLBACK") + ready('I'));
+        CHECK(has(s.told(), "D(2) C(SELECT 1) Z(I) "));
+    });
+}
+
+TEST_CASE("EXECUTE of what the protocol has prepared is refused while the site is sealed where it may be anything else than that read") {
+    struct one {
+        std::string_view prepared;
+        std::initializer_list<std::int32_t> types;
+        char const* executed;
+    };
+    for (one const& o : {one{"insert into t values ($1)", {23}, "execute q(1)"},
+                         one{"select nextval('s')", {}, "execute q"},
+                         one{"select a from t for update", {}, "execute q"},
+                         one{"with w as (delete from t returning 1) select 1", {}, "execute q"},
+                         one{"select $1", {16385}, "execute q(1)"},             // a type of somebody's
+                         one{"select $1", {23}, "execute q(f(1))"},             // no constant
+                         one{"select $1", {23}, "execute q(1); select 1"},      // not alone
+                         one{"select 1", {}, "explain execute q"},
+                         one{"begin", {}, "execute q"},                         // nothing that PREPARE takes
+                         one{"execute w(1)", {}, "execute q"},
+                         one{"select 1; delete from t", {}, "execute q"},       // as if the server took it
+                         one{"select 1 /*", {}, "execute q"}}) {
+        CAPTURE(o.prepared);
+        scene s({});
+        parse_q(s, o.prepared, o.types);
+        s.seal_on_primary();
+        s.client(query(o.executed));
+        CHECK(!s.driver.wish());
+        CHECK(has(s.told(), "25006"));
+    }
+}
+
+TEST_CASE("what the protocol has prepared is not more than one statement where SQL executes it") {
+    scene s({});
+    s.client(parse("q", "select 1; delete from t") + wire::sync() + query("explain execute q"));
+    s.link();
+    CHECK(lacks(s.sent(s.primary), "AS select 1; delete"));
+}
+
+TEST_CASE("EXECUTE of a name of the protocol's that servers may cut or fold otherwise is refused while the site is sealed") {
+    scene s({});
+    s.client(parse("p\xc3\xa9", "select 1") + wire::sync());
+    s.link();
+    s.server(message('1') + ready('I'));
+    s.seal_on_primary();
+    s.client(query("execute \"p\xc3\xa9\""));
+    CHECK(!s.driver.wish());
+    CHECK(has(s.told(), "25006"));
+}
+
+TEST_CASE("what the protocol has prepared is made anew for EXECUTE on a server from before, where others may have come under its name") {
+    tell([](scene& s) {
+        s.make_temporary();
+        s.client(parse("q", "select a from t") + wire::sync());
+        s.server(message('1') + ready('I'));
+        s.client(query("execute q"));
+        s.server(message('3') + complete("PREPARE") + ready('I') + rows({"1"}) + ready('I'));
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.client(query("execute q"));
+        CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) ");
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T'));
+        CHECK(s.sent(s.primary) == "C(Sq) Q(PREPARE \"q\" AS select a from t) Q(execute q) Q(ROLLBACK) ");
+    });
+}
+
 TEST_CASE("what nobody has seen being prepared is refused while the site is sealed") {
     tell([](scene& s) {
         s.flip(routing::mode::sealed);

@@ -22,9 +22,12 @@ inline std::string query(std::string_view text) {
     pg::write_query(out, text);
     return out;
 }
-inline std::string parse(std::string_view name, std::string_view text) {
-    std::string out;
-    pg::write_parse(out, name, text);
+/// `types`: OIDs of the parameters.
+inline std::string parse(std::string_view name, std::string_view text, std::initializer_list<std::int32_t> types = {}) {
+    std::string out, oids;
+    for (std::int32_t const type : types)
+        for (int shift = 24; shift >= 0; shift -= 8) oids += static_cast<char>(type >> shift & 0xff);
+    pg::write_parse(out, name, text, pg::as_bytes(oids));
     return out;
 }
 inline std::string bind_to(std::string_view statement, std::string_view portal = {}) {
