@@ -40,7 +40,7 @@ struct session_channels {
     std::string asked;                          // the unit in hand waits for this one ...
     routing::instant asked_since{};             // ... and has done so since
     std::string refusal;                        // an ErrorResponse: what becomes of that unit
-    std::set<std::string, std::less<>> own;     // of LISTENs that went to a server that is its own
+    std::set<std::string, std::less<>> own;     // of LISTENs that went to a server that is its own; "": of a function's
     routing::instant own_server_until{};  // the listener cannot be used: the LISTEN in hand goes to its own server
     enum class ending : std::uint8_t { no, lost, too_many } end = ending::no;  // of the session, when it is idle
     std::deque<notification> waiting;

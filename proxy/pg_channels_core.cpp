@@ -174,7 +174,7 @@ bool pg_session_core::hears(pg::bytes body) const {
     if (keeps_server()) return true;
     if (!pins_ || !channels_) return false;
     auto const n = pg::parse_notification_response(body);
-    bool const asked = channels_->own.contains(n ? n->channel : std::string_view()) ||
+    bool const asked = channels_->own.contains(n ? n->channel : std::string_view()) || channels_->own.contains("") ||
                        channels_->own.size() >= limits().max_listen_channels;
     return n && asked && !channels_->active.contains(n->channel);
 }

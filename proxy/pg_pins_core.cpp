@@ -31,7 +31,27 @@ bool is_asked(pin_set const& pins, pin what) {
 
 }  // namespace
 
+/// What the code that it calls may leave there, by what is known of that code.
+void pg_session_core::pin_by(routing::leavings left) {
+    using enum routing::leaving;
+    left.remove(as_written);
+    // What READ ONLY and a standby do not permit, and what ROLLBACK undoes.
+    bool const rolled_back = guard_needed() || in_guard();
+    if (rolled_back || server_->role == routing::role::replica)
+        for (routing::leaving what : {temporary, listen}) left.remove(what);
+    if (rolled_back)
+        for (routing::leaving what : {cursor, setting}) left.remove(what);
+    if (!left) return;
+    pins_.add(left);
+    made_state_ = pins_due_ = true;
+    if (left.has(listen)) listens({});
+}
+
 void pg_session_core::pin_by(routing::statement const& s) {
+    if (s.leaves) {
+        pin_by(s.leaves);
+        if (!s.leaves.has(routing::leaving::as_written)) return;
+    }
     pins_.add(s);
     made_state_ = true;
     pins_due_ = pins_due_ || s.kind != statement_kind::listen;  // it stays, unless it is rolled back

@@ -150,6 +150,7 @@ class pg_session_core {
     bool proves_first(routing::operation const& op, session_step& step);
     void prologue(session_step& step);
     void taint_by(routing::operation const& op, std::string_view text, bool whole);
+    void taint_by_code(routing::statement const& s, std::string_view text, bool whole);
     void after_event(session_step& step);
     void wind_down(session_step& step);
     void note_flip();
@@ -249,8 +250,7 @@ class pg_session_core {
     void forward_parse(pg::bytes in, unit_message const& message, session_step& step);
     void forward_bind(pg::bytes in, unit_message const& message, session_step& step);
     void forward_execute(pg::bytes in, unit_message const& message, session_step& step);
-    std::string kept_from_server(prepared const& statement, routing::operation const& op, bool breaks_guard,
-                                 bool heard);
+    std::string kept_from_server(prepared const& statement, routing::operation const& op, bool breaks_guard, bool heard);
     bool prepares_aside(unit_plan const& plan) const;
     static bool only_unlistens(unit_plan const& plan);
     void forward_sync(session_step& step);
@@ -311,9 +311,7 @@ class pg_session_core {
     bool shares_query(routing::operation const& op) const { return !segment_open_ && shares_channels(op); }
     joining join_channels(routing::operation const& op);
     joining join_channels(unit_plan const& plan);
-    bool heard(routing::statement const* only) const {
-        return only && only->kind == routing::statement_kind::listen && sharing_;
-    }
+    bool heard(routing::statement const* only) const { return only && only->kind == routing::statement_kind::listen && sharing_; }
     void settle_channels();
     void leave_channels();
     void stop_waiting_for_listener(std::string error, session_step& step);
@@ -324,6 +322,7 @@ class pg_session_core {
 
     // pg_pins_core.cpp
     void pin_by(routing::statement const& s);
+    void pin_by(routing::leavings left);
     void note_end_of_pins(routing::statement const& s);
     void ask_for_pins(session_step& step);
     void ask_what_pins(session_step& step);

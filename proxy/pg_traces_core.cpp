@@ -2,6 +2,7 @@
 // what nobody can tell.
 #include "proxy/pg_session_core.hpp"
 #include "proxy/pg_settings_core.hpp"
+#include "routing/source_leavings.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -21,7 +22,7 @@ constexpr std::size_t longest_setting = 16 * 1024;
 
 // In a text that was not understood: what could leave something behind in its session.
 constexpr std::string_view leaves_state[] = {"set", "temp", "listen", "prepare", "lock", "load", "discard", "deallocate", "hold"};
-// In a DO, whose code nobody parses: what makes something that its session keeps.
+// In a DO, beside what source_leaves() knows: what makes something that its session keeps.
 constexpr std::string_view keeps_something[] = {"temp", "listen", "with hold", "advisory"};
 
 /// A text that is not here as a whole may have any word.
@@ -56,15 +57,31 @@ void pg_session_core::taint_by(routing::operation const& op, std::string_view te
     bool makes = false;
     for (routing::statement const& s : op.statements) {
         makes = makes || s.kind == set || s.kind == reset || s.kind == discard;
-        bool const runs_code = s.kind == utility && s.command == "DO";
-        if ((s.kind != unknown && !runs_code) || !may_have(leaves_state, text, whole)) continue;
-        server_->tainted = true;
-        if (runs_code && may_have(keeps_something, text, whole)) {
-            pins_.add(pin::code);
-            made_state_ = true;
-        }
+        if (s.kind == utility && s.command == "DO")
+            taint_by_code(s, text, whole);
+        else if (s.kind == unknown && may_have(leaves_state, text, whole))
+            server_->tainted = true;
     }
     if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
+}
+
+/// What the words of a DO do not show it may have made up.
+void pg_session_core::taint_by_code(routing::statement const& s, std::string_view text, bool whole) {
+    std::string_view const from = text.substr(std::min<std::size_t>(s.offset, text.size()));
+    std::string_view const code = s.length > 0 ? from.substr(0, s.length) : from;
+    routing::leavings left;
+    auto const called = [&](std::string_view name) {
+        if (!catalog_.facts) return;
+        if (auto const* known = catalog_.facts->find(routing::name_number(routing::named::function, {}, name)))
+            left.add(known->leaves);
+    };
+    if (whole) left.add(routing::source_leaves(code, called));
+    pin_by(left);
+    if (!may_have(leaves_state, code, whole)) return;
+    server_->tainted = true;
+    if (left || !may_have(keeps_something, code, whole)) return;
+    pins_.add(pin::code);
+    made_state_ = true;
 }
 
 /// What a SET sets, as it is carried. Nothing: it cannot be.

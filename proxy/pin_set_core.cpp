@@ -1,5 +1,7 @@
 #include "proxy/pin_set_core.hpp"
 
+#include <utility>
+
 namespace lull {
 
 using routing::statement_kind;
@@ -67,10 +69,19 @@ void pin_set::add(routing::statement const& s) {
         add(pin::listen);
     else if (s.kind == statement_kind::set || s.kind == statement_kind::reset)
         add(pin::settings);
-    else if (s.kind == statement_kind::utility)
+    else if (s.kind == statement_kind::utility && s.command == "LOAD")
         add(pin::library);
     else
         add(pin::lock);
+}
+
+void pin_set::add(routing::leavings left) {
+    using routing::leaving;
+    for (auto const& [what, pinned] : {std::pair{leaving::temporary, pin::temporary}, {leaving::cursor, pin::cursor},
+                                       {leaving::lock, pin::lock}, {leaving::listen, pin::listen},
+                                       {leaving::prepared, pin::prepared}, {leaving::setting, pin::settings},
+                                       {leaving::library, pin::library}})
+        if (left.has(what)) add(pinned);
 }
 
 bool pin_set::askable() const {

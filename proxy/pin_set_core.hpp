@@ -14,11 +14,11 @@ enum class pin : std::uint8_t {
     cursor,       // WITH HOLD
     lock,         // advisory, of the session
     hidden_lock,  // perhaps one, taken by what was meant for something else
-    listen,       // there: the listener could not be used
-    prepared,     // in SQL: by a text of several statements, or under a name that is not ASCII
-    settings,     // that cannot be carried: too many, or made by set_config() with arguments that are computed
+    listen,       // there: the listener could not be used, or a function did it
+    prepared,     // in SQL: by a text of several statements, by a function, or under a name that is not ASCII
+    settings,     // that cannot be carried: too many, made by set_config() with arguments that are computed, or by a function
     library,      // LOAD
-    code,         // DO and the like, whose text has a word that may leave something
+    code,         // DO, whose text has a word that may leave something
 };
 
 class pin_set {
@@ -26,6 +26,8 @@ class pin_set {
     void add(pin what) { bits_ |= bit(what); }
     /// What this statement, which pins, may leave behind.
     void add(routing::statement const& s);
+    /// What code that it calls may leave behind.
+    void add(routing::leavings left);
     void remove(pin what) { bits_ &= static_cast<std::uint16_t>(~bit(what)); }
     bool has(pin what) const { return (bits_ & bit(what)) != 0; }
     void clear() { bits_ = 0; }

@@ -3,6 +3,7 @@
 #include "routing/catalog_source.hpp"
 #include "routing/function_list.hpp"
 #include "routing/parameter_types.hpp"
+#include "routing/source_leavings.hpp"
 
 #include <algorithm>
 
@@ -98,12 +99,15 @@ class facts_maker {
             if (from && to) to->users.push_back(static_cast<std::size_t>(from - nodes_.data()));
         }
         for (catalog_builtin const& b : rows_.builtins)
-            if (node* const from = find(b.from_kind, b.from))
+            if (node* const from = find(b.from_kind, b.from)) {
                 raise(*from, denied("pg_catalog", b.function) ? reach::denied : reach_of_builtin(b.function),
                       b.function);
+                from->leaves.add(builtin_leaves(b.function));
+            }
         for (std::size_t i = 0; i < nodes_.size(); ++i)
             if (nodes_[i].means != reach::reads) spread(i);
         read_sources();
+        find_leavings();
         tell();
     }
 
@@ -113,6 +117,7 @@ class facts_maker {
         bool allowed = false;  // whatever it reaches
         std::string function;
         std::vector<std::size_t> users;
+        leavings leaves;
     };
 
     static std::uint64_t key(catalog_object::kind what, std::uint32_t oid) {
@@ -150,6 +155,46 @@ class facts_maker {
             todo.pop_back();
             for (std::size_t user : nodes_[i].users)
                 if (raise(nodes_[user], nodes_[i].means, nodes_[i].function)) todo.push_back(user);
+        }
+    }
+
+    /// A source calls whatever has that name, in any schema.
+    struct called_name {
+        leavings leaves;                   // any of them
+        std::vector<std::size_t> callers;  // by their sources
+    };
+
+    void find_leavings() {
+        std::unordered_map<std::string_view, called_name> functions;
+        for (catalog_object const& o : rows_.objects)
+            if (o.what == catalog_object::kind::function) functions[o.name];
+        std::vector<std::size_t> todo;
+        for (std::size_t i = 0; i < nodes_.size(); ++i) {
+            nodes_[i].leaves.add(source_leaves(rows_.objects[i].source, [&](std::string_view name) {
+                auto const at = functions.find(name);
+                if (at == functions.end()) return;
+                std::vector<std::size_t>& callers = at->second.callers;
+                if (callers.empty() || callers.back() != i) callers.push_back(i);
+            }));
+            if (nodes_[i].leaves) todo.push_back(i);
+        }
+        auto const spread_to = [&](std::vector<std::size_t> const& to, leavings what) {
+            for (std::size_t i : to) {
+                if (nodes_[i].leaves.covers(what)) continue;
+                nodes_[i].leaves.add(what);
+                todo.push_back(i);
+            }
+        };
+        while (!todo.empty()) {
+            std::size_t const i = todo.back();
+            todo.pop_back();
+            leavings const what = nodes_[i].leaves;
+            spread_to(nodes_[i].users, what);
+            if (rows_.objects[i].what != catalog_object::kind::function) continue;
+            called_name& name = functions[rows_.objects[i].name];
+            if (name.leaves.covers(what)) continue;
+            name.leaves.add(what);
+            spread_to(name.callers, what);
         }
     }
 
@@ -248,22 +293,26 @@ class facts_maker {
         k.means = means;
         k.function = *out_.functions_.insert(function).first;
     }
+    void know(std::uint64_t number, node const& n) {
+        know(number, n.means, n.function);
+        out_.by_number_[number].leaves.add(n.leaves);
+    }
 
     void tell() {
         for (std::size_t i = 0; i < nodes_.size(); ++i) {
             catalog_object const& o = rows_.objects[i];
             node const& n = nodes_[i];
             bool const function = o.what == catalog_object::kind::function;
-            know(name_number(named_of(o.what), {}, o.name), n.means, n.function);
-            know(name_number(named_of(o.what), o.schema, o.name), n.means, n.function);
+            know(name_number(named_of(o.what), {}, o.name), n);
+            know(name_number(named_of(o.what), o.schema, o.name), n);
             // Each session calls its own one pg_temp; which of them it is nobody says.
             if (o.schema.starts_with("pg_temp_"))
-                know(name_number(named_of(o.what), "pg_temp", o.name), n.means, n.function);
-            if (o.what == catalog_object::kind::type) know(type_number(o.oid), n.means, n.function);
+                know(name_number(named_of(o.what), "pg_temp", o.name), n);
+            if (o.what == catalog_object::kind::type) know(type_number(o.oid), n);
             if (n.means == reach::reads) continue;
             if (o.what == catalog_object::kind::type) as_function(o, n);
-            if (function && o.of_row) know(name_number(named::attribute, {}, o.name), n.means, n.function);
-            if (function && (o.of_row || o.of_any)) know(name_number(named::attribute, "()", o.name), n.means, n.function);
+            if (function && o.of_row) know(name_number(named::attribute, {}, o.name), n);
+            if (function && (o.of_row || o.of_any)) know(name_number(named::attribute, "()", o.name), n);
             if (function) ++out_.unknown_functions_;
             if (o.what != catalog_object::kind::relation) continue;
             ++out_.unknown_relations_;
@@ -292,10 +341,10 @@ class facts_maker {
     /// What is written as a call of one argument, or as an attribute, may be a cast to the type of that name
     /// (FuncNameAsType).
     void as_function(catalog_object const& o, node const& n) {
-        know(name_number(named::function, {}, o.name), n.means, n.function);
-        know(name_number(named::function, o.schema, o.name), n.means, n.function);
-        know(name_number(named::attribute, {}, o.name), n.means, n.function);
-        know(name_number(named::attribute, "()", o.name), n.means, n.function);
+        know(name_number(named::function, {}, o.name), n);
+        know(name_number(named::function, o.schema, o.name), n);
+        know(name_number(named::attribute, {}, o.name), n);
+        know(name_number(named::attribute, "()", o.name), n);
     }
 
     void allow(std::string const& entry) {

@@ -1,6 +1,7 @@
 // Which names of a database are known to only read when they are called or selected from, and which are not:
 // a function outside the lists, and whatever reaches one (a view, a policy, an operator, a domain, a table
-// with a foreign partition). Immutable; made by the control side, read by all workers.
+// with a foreign partition). Immutable; made by the control side, read by all workers. Also what the sources of functions
+// show that they leave in their session (source_leavings.hpp), which keeps a client on its server.
 //
 // A name counts by the worst object that has it in any schema, because which one a statement means depends on
 // its search_path. That makes a built-in's name that a user's function shadows as unknown as that function.
@@ -8,6 +9,7 @@
 
 #include "config/model.hpp"
 #include "routing/catalog_rows.hpp"
+#include "routing/leavings.hpp"
 #include "routing/named.hpp"
 
 #include <cstddef>
@@ -31,6 +33,7 @@ class catalog_facts {
   public:
     struct known {
         reach means = reach::reads;
+        leavings leaves;            // in the session that calls or reads it
         std::string_view function;  // which it reaches, where it does not only read; lives with the facts
     };
 

@@ -25,6 +25,7 @@ struct finding {
     access strictest = access::read;
     routing::why why = why::understood;
     std::string_view function;
+    leavings leaves;
 
     void raise(access to, routing::why because, std::string_view which) {
         if (to <= strictest) return;
@@ -42,6 +43,7 @@ finding look_up(statement const& s, operation const& op, catalog_facts const& fa
     finding found;
     for (name_use const& use : s.names) {
         catalog_facts::known const* known = facts.find(use.exact != 0 ? use.exact : use.bare);
+        if (known) found.leaves.add(known->leaves);
         switch (use.what) {
             case named::function:
                 if (!known && use.unlisted) found.raise(access::unknown, why::function, op.function);
@@ -88,6 +90,12 @@ std::shared_ptr<operation const> with_facts(operation const& op, catalog_facts c
             else if (std::ranges::any_of(s.names, may_hide_calls))
                 found.raise(access::unknown, s.only_unlisted ? why::function : why::catalog,
                             s.only_unlisted ? std::string_view(op.function) : std::string_view());
+            // To prepare it calls nothing.
+            if (found.leaves && s.kind != statement_kind::prepare) {
+                s.leaves = found.leaves;
+                if (s.pins) s.leaves.add(leaving::as_written);
+                s.pins = true;
+            }
             if (s.beside < access::write) s.beside = std::max(s.beside, found.strictest);
             access const alone = s.only_unlisted ? s.listed : s.access;
             s.access = std::max(alone, found.strictest);

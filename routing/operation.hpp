@@ -1,6 +1,7 @@
 // What a statement is, as far as Lull must know. Values only; made by sql_classifier, judged by policy.
 #pragma once
 
+#include "routing/leavings.hpp"
 #include "routing/named.hpp"
 
 #include <cstdint>
@@ -68,6 +69,7 @@ struct statement {
     bool pins = false;        // leaves state in the server session that cannot be carried to another one:
                               // temporary tables, WITH HOLD cursors, LISTEN, session advisory locks,
                               // LOAD, set_config() with arguments that are not constants
+    leavings leaves;          // by what it calls, as the catalog shows it (fact_resolver); it pins, too
     bool by_query = false;    // SET: it is a SELECT of set_config(), which search_path may hide
     bool opaque = false;      // SET: what it sets cannot be told as text (an interval with its unit); it pins, too
     bool may_set = false;     // calls set_config(), but is no plain SET: may change any setting, also leave READ ONLY
@@ -98,7 +100,7 @@ struct operation {
     lull::routing::access access = routing::access::unknown;  // the strictest of all
     lull::routing::why why = routing::why::understood;
     bool transaction_control = false;  // some statement begins or ends a transaction
-    bool has_names = false;            // of some statement that may read
+    bool has_names = false;            // of some statement that may read, or that calls what no list has
     bool has_targets = false;          // some statement may be allowed in a temporary table, by `beside`
     bool about_server = false;         // something in it tells of the server that runs it, by about_server.hpp
     std::string function;              // the first function that is not on the list, or that is denied

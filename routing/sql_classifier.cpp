@@ -6,6 +6,7 @@
 #include "routing/sql_walk.h"
 
 #include <algorithm>
+#include <iterator>
 #include <random>
 
 namespace lull::routing {
@@ -89,6 +90,8 @@ struct collector {
         return what == named::type ? !is_builtin_type(name) : !is_builtin_operator(name);
     }
 
+    static bool calls(name_use const& use) { return use.what == named::function && use.unlisted; }
+
     void name(named what, std::string_view schema, std::string_view name, bool unlisted) {
         if (schema.empty() || schema == "pg_catalog")
             op.about_server = op.about_server || (what == named::function && is_function_about_server(name)) ||
@@ -121,6 +124,11 @@ struct collector {
         } else if (s.beside < access::write) {
             s.names.assign(names.begin(), names.end());
             op.has_targets = true;
+            op.has_names = op.has_names || std::ranges::any_of(names, calls);
+        } else if (s.access == access::write) {
+            // What it is does not depend on them, but what they leave may keep its client on its server.
+            std::ranges::copy_if(names, std::back_inserter(s.names), calls);
+            op.has_names = op.has_names || !s.names.empty();
         } else if (s.access < access::unknown || s.only_unlisted) {
             s.names.assign(names.begin(), names.end());
             op.has_names = op.has_names || !names.empty();

@@ -1120,9 +1120,6 @@ static bool classify_utility(struct lull_sql_statement* out, const Node* n) {
         case T_DoStmt:
             is(out, LULL_UTILITY, LULL_WRITE, "DO");
             return true;
-        case T_CallStmt:
-            is(out, LULL_UTILITY, LULL_WRITE, "CALL");
-            return true;
         case T_LoadStmt:
             is(out, LULL_UTILITY, LULL_WRITE, "LOAD");
             out->pins = true;
@@ -1353,6 +1350,14 @@ static void classify(struct lull_sql_statement* out, const struct walk* fresh, N
             out->name = s->portalname;
             out->pins |= (s->options & CURSOR_OPT_HOLD) != 0;
             out->constants_matter = true;
+            return;
+        }
+        case T_CallStmt: {
+            struct walk w = *fresh;
+            is(out, LULL_UTILITY, LULL_WRITE, "CALL");
+            walk(&w, ((const CallStmt*)n)->funccall);
+            out->pins = w.pins;
+            out->may_set = w.may_set;
             return;
         }
         case T_CreateTableAsStmt: {

@@ -1,6 +1,7 @@
 // Sources of functions, as anybody may write them into a catalog: reading them for words must end, and what
-// is called must not depend on blanks or comments in front of it.
+// is called, or left in the session, must not depend on blanks or comments in front of it.
 #include "routing/catalog_source.hpp"
+#include "routing/source_leavings.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -25,5 +26,18 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
             source + " wanted /* ( */ --\n(",
             [](std::string_view name, bool called) { return called && name == "wanted"; }, culprit))
         std::abort();
+    using lull::routing::leaving;
+    std::size_t calls = 0;
+    lull::routing::source_leaves(source, [&](std::string_view name) {
+        if (name.size() > source.size()) std::abort();
+        calls += 1;
+    });
+    if (calls > 8 * source.size()) std::abort();
+    // The same of what stands behind a whole statement, unless a text has been begun.
+    if (source.find_first_of("\"'$/-") == std::string::npos) {
+        auto const left = lull::routing::source_leaves(
+            source + " ; /* ' */ Set --\n x to 1; select pg_advisory_lock /* */ (1)", [](std::string_view) {});
+        if (!left.has(leaving::setting) || !left.has(leaving::lock)) std::abort();
+    }
     return 0;
 }

@@ -159,3 +159,111 @@ TEST_CASE("a lock that was taken while the site was closed is asked for when it 
         CHECK(has(s.sent(s.primary), "insert"));
     }
 }
+
+TEST_CASE("what a function leaves by its source keeps its client, and is asked for like what a text shows") {
+    for (auto const& [text, tag, why, question] :
+         {std::tuple{"select leaves_table()", "SELECT 1", "temporary table", "pg_my_temp_schema()"},
+          std::tuple{"call public.leaves_lock(1)", "CALL", "advisory lock", "pg_locks"},
+          std::tuple{"insert into t values (leaves_lock())", "INSERT 0 1", "advisory lock", "pg_locks"},
+          std::tuple{"select leaves_lock() from t for update", "SELECT 1", "advisory lock", "pg_locks"},
+          std::tuple{"create table n as select leaves_lock()", "SELECT 1", "advisory lock", "pg_locks"},
+          std::tuple{"do $$begin perform leaves_lock(); end$$", "DO", "advisory lock", "pg_locks"},
+          std::tuple{"do $$begin perform pg_advisory_lock(1); end$$", "DO", "advisory lock", "pg_locks"},
+          std::tuple{"call p(pg_try_advisory_lock(1))", "CALL", "advisory lock", "pg_locks"},
+          std::tuple{"select leaves_cursor()", "SELECT 1", "cursor with hold", "pg_cursors"},
+          std::tuple{"select leaves_listen()", "SELECT 1", "LISTEN", "pg_listening_channels()"},
+          std::tuple{"select pg_advisory_lock(2), leaves_table()", "SELECT 1", "temporary table, advisory lock", "pg_locks"},
+          std::tuple{"select leaves_two()", "SELECT 1", "temporary table, advisory lock", "pg_locks"}}) {
+        CAPTURE(text);
+        for (bool const extended : {false, true}) {
+            scene s({});
+            s.client(extended ? parse("", text) + bind_to("") + execute() + wire::sync() : query(text));
+            CHECK(&s.link() == &s.primary);
+            (void)asked(s);
+            s.server((extended ? message('1') + message('2') : "") + complete(tag) + ready('I'));
+            (void)s.told();
+            CHECK(s.driver.core().pins().text() == why);
+            CHECK(has(asked(s), question));
+            bool const two = std::string_view(why).find(',') != std::string_view::npos;
+            s.server(two ? left({true, false}) : left({true}));
+            CHECK(s.driver.linked());
+            run(s, "drop table m", "DROP TABLE");
+            CHECK(asked(s) != "");
+            s.server(left({false}));
+            CHECK(!s.driver.linked());
+            CHECK(!s.driver.closed());
+        }
+    }
+}
+
+TEST_CASE("what a function leaves and nobody can ask for keeps its client until it discards all") {
+    for (auto const& [text, why] : {std::pair{"select leaves_setting('x')", "settings that cannot be carried"},
+                                    std::pair{"do $$begin set a.b = 1; end$$", "settings that cannot be carried"},
+                                    std::pair{"select leaves_prepared()", "PREPARE that cannot be carried"},
+                                    std::pair{"select leaves_library()", "LOAD"}}) {
+        CAPTURE(text);
+        scene s({});
+        run(s, text, "SELECT 1");
+        CHECK(s.driver.core().pins().text() == why);
+        CHECK(asked(s) == "");
+        run(s, "discard all", "DISCARD ALL");
+        CHECK(!s.driver.core().pinned());
+        CHECK(!s.driver.linked());
+        run(s, text, "SELECT 1");
+        s.driver.gone();
+        bool const is_do = std::string_view(text).starts_with("do");  // made-up SQL may have left more than it is kept for
+        CHECK(s.driver.discarded.size() == (is_do ? 2 : 1));
+    }
+}
+
+TEST_CASE("what calls no such function, or only prepares or plans it, keeps nobody") {
+    for (char const* const text : {"select leaves_nothing('x')", "prepare q as select leaves_setting('x')",
+                                   "do $$begin perform set_config('a.b', 'x', true); end$$", "select 'leaves_lock()'"}) {
+        CAPTURE(text);
+        scene s({});
+        s.client(query(text));
+        s.link();
+        test_server& at = *s.driver.linked();
+        (void)s.sent(at);
+        s.server(complete("SELECT 1") + ready('I'));
+        CHECK(!s.driver.core().pinned());
+        CHECK(!s.driver.linked());
+    }
+    scene s({});
+    run(s, "prepare q as select leaves_lock()", "PREPARE");
+    run(s, "execute q", "SELECT 1");
+    CHECK(s.driver.core().pins().text() == "advisory lock");
+}
+
+TEST_CASE("what a function listens to is heard while its server is kept for that") {
+    scene s({});
+    run(s, "select leaves_listen()", "SELECT 1");
+    (void)asked(s);
+    s.server(left({true}) + message('A', std::string("\0\0\0\1c\0\0", 7)));
+    CHECK(has(s.told(), "A "));
+    run(s, "unlisten c", "UNLISTEN");
+    CHECK(has(asked(s), "pg_listening_channels()"));
+    s.server(left({false}));
+    CHECK(!s.driver.linked());
+    CHECK(!s.driver.closed());
+}
+
+TEST_CASE("while the site is closed only what is not rolled back keeps a client") {
+    for (auto const& [function, why] : {std::pair{"leaves_table", ""}, std::pair{"leaves_listen", ""}, std::pair{"leaves_cursor", ""},
+                                        std::pair{"leaves_setting", ""}, std::pair{"leaves_lock", "advisory lock"},
+                                        std::pair{"leaves_prepared", "PREPARE that cannot be carried"}}) {
+        CAPTURE(function);
+        scene s({});
+        s.world.set_replica_healthy(false);
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.client(query(std::string("select ") + function + "()"));
+        test_server& guarded = s.link();
+        CHECK(guarded.state.role == routing::role::primary);
+        (void)s.sent(guarded);
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T'));
+        (void)s.sent(guarded);
+        s.server(rows({"1"}) + ready('T') + complete("ROLLBACK") + ready('I'));
+        CHECK(s.driver.core().pins().text() == why);
+    }
+}

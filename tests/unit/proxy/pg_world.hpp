@@ -112,14 +112,28 @@ class pg_world {
         context_.snapshot = std::move(made);
     }
 
-    /// One table, t.
+    /// One table, t, and functions that leave in their session what their names say.
     static std::shared_ptr<routing::catalog_facts const> make_facts() {
         routing::catalog_rows rows;
-        routing::catalog_object& t = rows.objects.emplace_back();
+        routing::catalog_object t;
         t.oid = 16384;
         t.schema = "public";
         t.name = "t";
         t.is = routing::catalog_object::nature::harmless;
+        rows.objects.push_back(t);
+        for (auto const& [name, source] :
+             {std::pair{"leaves_table", "begin create temp table m (a int); end"}, {"leaves_lock", "select pg_advisory_lock(1)"},
+              {"leaves_cursor", "declare c cursor with hold for select 1"}, {"leaves_listen", "begin listen c; end"},
+              {"leaves_prepared", "prepare p as select 1"}, {"leaves_setting", "select set_config('a.b', $1, false)"},
+              {"leaves_library", "load 'x'"}, {"leaves_nothing", "select set_config('a.b', $1, true)"},
+              {"leaves_two", "select leaves_lock(), leaves_table()"}}) {
+            routing::catalog_object& f = rows.objects.emplace_back(t);
+            f.what = routing::catalog_object::kind::function;
+            f.oid = static_cast<std::uint32_t>(16384 + rows.objects.size());
+            f.name = name;
+            f.is = routing::catalog_object::nature::unknown;
+            f.source = source;
+        }
         return routing::catalog_facts::make(rows, {});
     }
 

@@ -466,3 +466,54 @@ TEST_CASE("of a write, what it is beside its target") {
     asking without{nullptr};
     CHECK(without.ask("insert into mine values (1)")->statements.front().beside == a::write);
 }
+
+TEST_CASE("what a function leaves in its session, whoever reaches it leaves, too") {
+    catalog c;
+    c.table("items");
+    auto const volatile_one = [&](char const* name, char const* source) {
+        return c.add(kind::function, "public", name, nature::unknown, source);
+    };
+    auto const take = volatile_one("take", "begin perform pg_advisory_lock(1); end");
+    volatile_one("outer_one", "begin perform middle(); end");
+    volatile_one("middle", "select Public.Take() from items");
+    volatile_one("loops", "select loops(), make()");
+    volatile_one("make", "create temp table m (a int)");
+    volatile_one("setter", "select set_config('a.b', $1, false)");
+    volatile_one("local_one", "begin set local a.b = 1; perform pg_advisory_xact_lock(1); perform set_config('a.b', 'x', true); end");
+    volatile_one("says_take", "select 'take()'");
+    c.reaches(kind::relation, c.table("taking"), kind::function, take);
+    c.calls(kind::relation, c.table("locking"), "pg_try_advisory_lock");
+    c.steady("calm", "select lower('x')");
+    asking q{c.facts()};
+    auto const leaves = [&](char const* sql) {
+        statement const& s = q.ask(sql, standing::open)->statements.front();
+        CHECK_MESSAGE(s.pins == static_cast<bool>(s.leaves), sql);
+        return s.leaves;
+    };
+    for (char const* const sql :
+         {"select take()", "select public.take()", "select outer_one()", "select * from items where outer_one() is null", "call middle()",
+          "insert into items values (take())", "update items set a = take()", "table taking", "table locking",
+          "select take() for update", "select 1 into x from take()", "create table x as select take()", "copy (select take()) to stdout",
+          "declare c cursor for select take()", "with w as (delete from items returning take()) select * from w",
+          "explain analyze select take()", "call p(take())"})
+        CHECK_MESSAGE(leaves(sql) == leavings(leaving::lock), sql);
+    CHECK(leaves("select loops()") == leavings(leaving::temporary));
+    CHECK(leaves("select setter('x')") == leavings(leaving::setting));
+    leavings both(leaving::lock);
+    both.add(leaving::setting);
+    CHECK(leaves("select setter('x'), take()") == both);
+    for (char const* const sql : {"select calm()", "select local_one()", "select says_take()", "select nobody_knows()", "table items", "prepare p as select take()",
+                                  "insert into items values (1)", "call nobody_knows()", "select 'take()'", "select take from items"})
+        CHECK_MESSAGE(!leaves(sql), sql);
+    leavings written = q.ask("select pg_advisory_lock(1), setter('x')", standing::open)->statements.front().leaves;
+    CHECK(written.has(leaving::as_written));
+    // It changes nothing of what they may write.
+    CHECK(q.of("select take()") == a::unknown);
+    CHECK(q.of("select calm()") == a::read);
+    CHECK(q.ask("insert into items values (take())")->statements.front().beside == a::unknown);
+    // What a function may do in the operator's eyes it may, and its session has it all the same.
+    c.guard.allow_functions = {"public.setter"};
+    q.facts = c.facts();
+    CHECK(q.of("select setter('x')") == a::read);
+    CHECK(leaves("select setter('x')") == leavings(leaving::setting));
+}
