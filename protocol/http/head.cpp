@@ -110,6 +110,11 @@ struct length_facts {
     }
 };
 
+/// With a method, or a reason phrase, and a version.
+std::size_t longest_start_line(head_limits const& limits) {
+    return limits.target_bytes + 64;
+}
+
 }  // namespace
 
 std::variant<std::size_t, head_incomplete, errc> head_scanner::scan(std::string_view in,
@@ -131,11 +136,12 @@ std::variant<std::size_t, head_incomplete, errc> head_scanner::scan(std::string_
             // A CR at the very end is judged again together with what follows it.
             if (scanned_ > 0 && in[scanned_ - 1] == '\r') --scanned_;
             if (scanned_ < line_) scanned_ = line_;
-            if (lines_ == 0 && in.size() > limits.target_bytes + 64) return errc::target_too_long;
+            if (lines_ == 0 && in.size() > longest_start_line(limits)) return errc::target_too_long;
             if (in.size() >= limits.head_bytes) return errc::head_too_large;
             return head_incomplete{};
         }
         if (end == 0 || end == line_ || in[end - 1] != '\r') return errc::bare_cr_or_lf;
+        if (lines_ == 0 && end > longest_start_line(limits)) return errc::target_too_long;
         if (end + 1 > limits.head_bytes) return lines_ == 0 ? errc::target_too_long : errc::head_too_large;
         bool const empty = end - 1 == line_;
         line_ = scanned_ = end + 1;

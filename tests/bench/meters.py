@@ -117,6 +117,11 @@ class Callgrind:
         assert counted, "callgrind has nothing of a worker"
         return max(counted)
 
+    def whole_life(self):
+        """All instructions of the one program that has run, and ended."""
+        (path,) = glob.glob(f"{self.folder}/out.*")
+        return _total_of(path)
+
     def _control(self, pid, what):
         done = subprocess.run(["callgrind_control", what, str(pid)], capture_output=True, text=True, timeout=60)
         if done.returncode != 0 or "OK" not in done.stdout:

@@ -158,6 +158,26 @@ def gate(rig):
     return lines
 
 
+def peers_instructions(rig):
+    """What PgBouncer's single thread takes for the same query, by two of its lives: one with fewer, one with more."""
+
+    def life(each):
+        callgrind = meters.Callgrind()
+        os.chmod(callgrind.folder, 0o777)  # it runs as somebody else
+        target = PgBouncerTarget(rig.cluster, rig.entrances["plain"],
+                                 run_under=["valgrind", "--tool=callgrind", "-q", f"--callgrind-out-file={callgrind.folder}/out.%p"])
+        try:
+            target.start()
+            done = Pgbench("-S", "-c", "1").transactions(target, each)
+            target.remove()
+            return {"instructions": callgrind.whole_life()}, done
+        finally:
+            target.remove()
+            callgrind.remove()
+
+    return per_transaction(life)["instructions"]
+
+
 def table(lines):
     heads = ("workload", "metric", "Lull", "limit", "rounds", "each", "")
     rows = [heads] + [(name, what, f"{got:,.2f}", f"{most:,.2f}", spread, each, "ok" if holds else "MISSED")
@@ -180,6 +200,7 @@ def main():
     with Rig(bulk=arguments.what != "gate") as rig:
         if arguments.what != "costs":
             lines += gate(rig)
+            say(f"pgbouncer takes {peers_instructions(rig):,.0f} instructions a simple query in user space, and classifies none")
         if arguments.what != "gate":
             lines += costs(rig, arguments.only, arguments.rounds, max(1, round(arguments.seconds)))
     print(table(lines))

@@ -61,7 +61,7 @@ class LullTarget:
 
 
 class PgBouncerTarget:
-    def __init__(self, cluster, entrance, buffer_bytes=None):
+    def __init__(self, cluster, entrance, buffer_bytes=None, run_under=()):
         self.entrance = entrance
         self.name = "pgbouncer-64k" if buffer_bytes else "pgbouncer"
         settings = {"auth_type": entrance.auth, "pool_mode": "transaction", "default_pool_size": POOL, "max_client_conn": CLIENTS,
@@ -73,7 +73,7 @@ class PgBouncerTarget:
             settings |= {"client_tls_sslmode": "require", "client_tls_cert_file": entrance.tls.certificate,
                          "client_tls_key_file": entrance.tls.key}
         self.bouncer = PgBouncer(settings, databases={"bench": f"host=127.0.0.1 port={cluster.primary.port} dbname=bench"},
-                                 users={"app": password_for(cluster, entrance)})
+                                 users={"app": password_for(cluster, entrance)}, run_under=run_under)
 
     def start(self):
         self.bouncer.start()

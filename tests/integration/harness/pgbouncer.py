@@ -19,10 +19,11 @@ BINARY = "/usr/sbin/pgbouncer"
 class PgBouncer:
     """`settings` are those of its [pgbouncer] section, `databases` maps names to connection strings, `users` to passwords."""
 
-    def __init__(self, settings=None, databases=None, users=None):
+    def __init__(self, settings=None, databases=None, users=None, run_under=()):
         self.settings = settings or {}
         self.databases = databases or {"shop": "host=127.0.0.1 port=1"}
         self.users = users or {"app": "x"}
+        self.run_under = list(run_under)
         self.folder = tempfile.mkdtemp(prefix="lull-pgbouncer-")
         self.port = free_port()
         self.process = None
@@ -43,10 +44,10 @@ class PgBouncer:
             who = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
             for path in (self.folder, f"{self.folder}/ini", f"{self.folder}/users"):
                 os.chown(path, entry.pw_uid, entry.pw_gid)
-        self.process = subprocess.Popen([BINARY, "-q", f"{self.folder}/ini"], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*self.run_under, BINARY, "-q", f"{self.folder}/ini"], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                         preexec_fn=die_with_parent(), **who)
-        wait_for(self._answers, "pgbouncer answers")
+        wait_for(self._answers, "pgbouncer answers", 30 if self.run_under else 15)
         return self
 
     def _answers(self):

@@ -98,6 +98,10 @@ TEST_CASE("an error is found at every split, and is the same one") {
 TEST_CASE("limits of a head") {
     request_head head;
     CHECK(read("GET /" + std::string(limits.target_bytes + 100, 'a'), head) == errc::target_too_long);
+    // However it is cut: here it comes at once.
+    head_scanner whole;
+    CHECK(std::get<errc>(whole.scan(get("", "GET /" + std::string(limits.target_bytes + 100, 'a') + " HTTP/1.1"), limits)) ==
+          errc::target_too_long);
     CHECK(read(get("", "GET /" + std::string(limits.target_bytes, 'a') + " HTTP/1.1"), head) ==
           errc::target_too_long);
     CHECK(read(get("A: " + std::string(limits.head_bytes, 'a')), head) == errc::head_too_large);
