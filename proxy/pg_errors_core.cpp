@@ -122,8 +122,9 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
         blocked_ = blocked::barrier;
         return;
     }
-    if (front_began) {
-        // The BEGIN that was to make our block the client's has not run: the block is only ours again.
+    if (front_began && client_status_ == 'I') {
+        // The BEGIN that was to make our block the client's has not run: the block is only ours again. (Where the client had one
+        // already it was one more.)
         block_guarded_ = block_seen_ = false;
         if (!owed.empty()) {
             owed.front().idle_after = true;

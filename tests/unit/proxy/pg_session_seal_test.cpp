@@ -415,3 +415,24 @@ TEST_CASE("in a block it is turned off, too, and again behind its end; one that 
     failed.client(query("commit"));
     CHECK(failed.told() == "C(ROLLBACK) Z(I) ");
 }
+
+TEST_CASE("the portal of the BEGIN that began a block, executed once more in it and skipped, does not end it") {
+    tell([](scene& s) {
+        s.seal_on_primary();
+        s.client(parse("", "begin") + bind_to("") + execute() + parse("s", "select a from t") + wire::sync());
+        s.link();
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T') + message('1') + message('1') + message('2') + complete("SET") +
+                 message('1') + ready('T'));
+        CHECK(has(s.told(), "C(BEGIN) 1 Z(T) "));
+        s.client(query("insert into t values (1)"));
+        s.server(error("3B001") + ready('E'));
+        CHECK(has(s.told(), "E(25006 cannot execute INSERT in a read-only transaction) Z(E) "));
+        (void)s.sent(s.guarded);
+        s.client(parse("", "insert into t values (1)") + bind_to("") + execute() + wire::sync());
+        CHECK(has(s.sent(s.guarded), "E() S "));
+        s.server(message('1') + message('2') + error("3B001") + ready('E'));
+        CHECK(has(s.told(), "Z(E) "));
+        CHECK(s.driver.core().status() == 'E');
+        CHECK(s.sent(s.guarded) == "");
+    });
+}
