@@ -206,6 +206,7 @@ class pg_session_core {
     std::size_t unit(pg::bytes in, session_step& step);
     std::size_t simple(pg::bytes in, pg::frame_header header, judged_text const& again, session_step& step);
     bool in_failed_block() const;
+    bool is_apart() const;
     static bool may_end_block(routing::operation const& op);
     static bool ends_failed_block(routing::operation const& op);
     static bool ends_guard(routing::statement const& s);

@@ -50,8 +50,7 @@ std::size_t pg_session_core::unit(pg::bytes in, session_step& step) {
     passing_ = false;
     if (!fail_next_.empty()) return fail_unit(in, *header, step);
     if (journal_done_) return finish_journaled(in, step);
-    // Behind a ROLLBACK of ours nothing may go out, or fail, as if the block were still there. (It is sent where nothing is owed.)
-    if (server_ && !server_->owed.empty() && server_->owed.front().ours && server_->owed.front().ends_alone) {
+    if (server_ && !server_->owed.empty() && is_apart()) {
         blocked_ = blocked::barrier;
         return 0;
     }
@@ -78,6 +77,15 @@ std::size_t pg_session_core::unit(pg::bytes in, session_step& step) {
         default:
             return extended(in, step);
     }
+}
+
+/// What is under way on its server is not in the client's block, or ends it: nothing may go out, or fail, there as if it were.
+bool pg_session_core::is_apart() const {
+    owed_reply const& front = server_->owed.front();
+    // A ROLLBACK of ours is sent where nothing is owed.
+    if (front.ours && front.ends_alone) return true;
+    bool const failed_before_it_began = client_status_ == 'E' && !block_seen_;
+    return !segment_open_ && (aside_under_way_ || failed_before_it_began);
 }
 
 /// Consumes a message of `size` bytes without sending it.

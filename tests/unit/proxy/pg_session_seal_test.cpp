@@ -436,3 +436,24 @@ TEST_CASE("the portal of the BEGIN that began a block, executed once more in it 
         CHECK(s.sent(s.guarded) == "");
     });
 }
+
+TEST_CASE("what is refused behind a segment that has failed a block before its beginning finds that block failed") {
+    tell([](scene& s) {
+        s.seal_on_primary();
+        s.client(query("begin"));
+        s.client(parse("s", "show work_mem") + parse("s", "show work_mem") + wire::sync());
+        s.link();
+        (void)s.sent(s.guarded);
+        s.client(query("insert into t values (1)"));
+        CHECK(s.sent(s.guarded) == "");
+        s.server(complete("BEGIN") + rows({"1"}) + ready('T') + message('1') + message('1') + message('2') + error("3B001") + ready('E'));
+        CHECK(s.sent(s.guarded) == "");  // not before our ROLLBACK is over
+        s.server(complete("ROLLBACK") + ready('I'));
+        std::string const told = s.told();
+        CHECK(has(told, "E(42P05 prepared statement \"s\" already exists) Z(E) "));
+        CHECK(told.ends_with("Z(E) "));
+        CHECK(s.driver.core().status() == 'E');
+        s.client(query("rollback"));
+        CHECK(s.told() == "C(ROLLBACK) Z(I) ");
+    });
+}
