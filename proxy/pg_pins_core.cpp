@@ -67,10 +67,12 @@ void pg_session_core::note_end_of_pins(routing::statement const& s) {
                 (s.kind == statement_kind::rollback_to && pins_.has(pin::listen));
 }
 
-/// The client is idle and keeps its server.
+/// The client is idle and keeps its server. While the site is closed a server from before the flip is kept for it, but
+/// others wait for one that can only read.
 void pg_session_core::ask_for_pins(session_step& step) {
-    if (!pins_due_ || !pins_.askable() || !read_write() || keeps_server() || deferred_ || client_status_ != 'I') return;
-    ask_what_pins(step);
+    if (!pins_due_ || !pins_.askable() || keeps_server() || deferred_ || client_status_ != 'I') return;
+    bool const reader = wish_.guarded || server_->role == routing::role::replica;
+    if (read_write() || reader) ask_what_pins(step);
 }
 
 void pg_session_core::ask_what_pins(session_step& step) {

@@ -140,7 +140,12 @@ bool pg_session_core::matches(routing::verdict verdict) const {
 /// True: the unit may go to server_ now. False: it has to wait, and blocked_ says for what.
 bool pg_session_core::place(routing::verdict verdict, session_step& step) {
     bool const reader = server_ && (wish_.guarded || server_->role == routing::role::replica);
-    if (reader && pins_ && read_write() && !identity_.migration && server_->clean() && !segment_open_) {
+    bool const given_up = reader && pins_ && read_write() && !identity_.migration && !segment_open_;
+    if (given_up && !server_->owed.empty() && !server_->copy_in) {  // also our question; behind it a write would fail there
+        blocked_ = blocked::barrier;
+        return false;
+    }
+    if (given_up && server_->clean()) {
         // It was pinned while it could only read. That state is given up: on this server it could never
         // write. But somebody else can have its lock then, so it has to know.
         if (pins_.has(pin::lock) && pins_due_) {

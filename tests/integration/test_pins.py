@@ -4,8 +4,9 @@ import contextlib
 import psycopg2
 import pytest
 
+from harness.lull import ONE
 from harness.wait import wait_for
-from harness.wire import errors, query, tags
+from harness.wire import errors, query, rows, tags
 
 
 def test_temporary_tables_pin(make_lull):
@@ -122,3 +123,18 @@ def test_operators_see_why(make_lull):
         assert why() == ([reasons], [reasons])
         client.query("DISCARD ALL")
         assert why() == ([""], [])
+
+
+@pytest.mark.parametrize("replicas", [True, False])
+def test_a_window_keeps_readers_no_longer_than_their_lock(make_lull, replicas):
+    """Whoever takes locks around what it reads must not use up the readers of all others."""
+    lull = make_lull(ONE, replicas=replicas)
+    lull.on()
+    with lull.wire() as a, lull.wire() as b:
+        for _ in range(2):
+            assert a.one("SELECT pg_try_advisory_lock(5)") == "t"
+            b.send(query("SELECT 7"))
+            assert b.quiet(0.1)
+            assert a.one("SELECT pg_advisory_unlock(5)") == "t"
+            assert rows(b.until("Z")) == [("7",)]
+    lull.off()

@@ -114,7 +114,7 @@ TEST_CASE("what cannot be asked for is not, and its reason is known") {
     }
 }
 
-TEST_CASE("while the site is closed nothing is asked") {
+TEST_CASE("while the site is closed a server from before is not asked") {
     tell([](scene& s) {
         run(s, "create temp table m (a int)", "CREATE TABLE");
         (void)asked(s);
@@ -131,7 +131,7 @@ TEST_CASE("while the site is closed nothing is asked") {
     });
 }
 
-TEST_CASE("a lock that was taken while the site was closed is asked for when it is open, and its loss is told") {
+TEST_CASE("a lock that was taken while the site was closed is asked for, and its loss when it is open is told") {
     for (auto const& [held, session] : {std::pair{true, false}, {false, false}, {true, true}, {false, true}}) {
         CAPTURE(held);
         CAPTURE(session);
@@ -144,11 +144,14 @@ TEST_CASE("a lock that was taken while the site was closed is asked for when it 
         CHECK(&s.link() == &s.replica);
         s.server(rows({""}) + ready('I'));
         CHECK(has(s.driver.core().pins().text(), "advisory lock"));
+        // In transaction pooling at once: others wait for the reader.
+        std::string asked_for = s.sent(s.replica);
+        CHECK((asked_for.find("pg_locks") != std::string::npos) == !session);
         s.flip(routing::mode::read_write);
         (void)s.told();
-        (void)s.sent(s.replica);
         s.client(query("insert into t values (1)"));
-        CHECK(has(s.sent(s.replica), "pg_locks"));
+        asked_for += s.sent(s.replica);
+        CHECK(has(asked_for, "pg_locks"));
         s.server(left({held}));
         CHECK(s.driver.closed() == held);
         if (held) {
@@ -266,4 +269,21 @@ TEST_CASE("while the site is closed only what is not rolled back keeps a client"
         s.server(rows({"1"}) + ready('T') + complete("ROLLBACK") + ready('I'));
         CHECK(s.driver.core().pins().text() == why);
     }
+}
+
+TEST_CASE("while the site is closed a reader is kept no longer than what it is kept for") {
+    scene s({});
+    s.flip(routing::mode::sealed);
+    (void)s.told();
+    for (bool const held : {true, false}) {
+        s.client(query(held ? "select pg_try_advisory_lock(1)" : "select pg_advisory_unlock(1)"));
+        if (s.driver.wish()) CHECK(&s.link() == &s.replica);
+        (void)s.sent(s.replica);
+        s.server(rows({"t"}) + ready('I'));
+        CHECK(has(s.told(), "Z(I)"));
+        s.server(left({held}));
+        CHECK((s.driver.linked() != nullptr) == held);
+    }
+    CHECK(s.driver.discarded.empty());
+    CHECK(!s.driver.closed());
 }
