@@ -147,14 +147,16 @@ bool pg_session_core::place(routing::verdict verdict, session_step& step) {
     }
     if (given_up && server_->clean()) {
         // It was pinned while it could only read. That state is given up: on this server it could never
-        // write. But somebody else can have its lock then, so it has to know.
+        // write. But somebody else can have its lock then, and with other settings it may see other rows, so it has to know.
         if (pins_.has(pin::lock) && pins_due_) {
             ask_what_pins(step);
             blocked_ = blocked::barrier;
             return false;
         }
-        if (pins_.has(pin::lock)) {
-            fatal(pg::sqlstate::admin_shutdown, "an advisory lock that was taken while the site was closed is lost: connect again", step);
+        if (pins_.has(pin::lock) || pins_.has(pin::settings)) {
+            fatal(pg::sqlstate::admin_shutdown,
+                  pins_.has(pin::lock) ? "an advisory lock that was taken while the site was closed is lost: connect again"
+                                       : "settings that were made while the site was closed are lost: connect again", step);
             return false;
         }
         unlink();

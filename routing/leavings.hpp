@@ -6,11 +6,11 @@
 namespace lull::routing {
 
 enum class leaving : std::uint8_t {
-    temporary,   // tables, and whatever else is in the session's temporary schema; or it may have dropped some
-    cursor,      // WITH HOLD
-    lock,        // advisory, of the session; or it may have released one
+    temporary,  // tables, and whatever else is in the session's temporary schema; or it may have dropped some
+    cursor,     // WITH HOLD
+    lock,       // advisory, of the session; or it may have released one
     listen,
-    prepared,    // by SQL's PREPARE
+    prepared,  // by SQL's PREPARE
     setting,
     library,     // LOAD
     as_written,  // beside what functions leave: what its text shows (statement::pins)

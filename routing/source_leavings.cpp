@@ -19,7 +19,8 @@ bool is_blank(char c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 bool begins_word(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (static_cast<unsigned char>(c) & 0x80) != 0;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           (static_cast<unsigned char>(c) & 0x80) != 0;
 }
 bool goes_on(char c) {
     return begins_word(c) || (c >= '0' && c <= '9') || c == '$';
@@ -39,7 +40,8 @@ bool is_one_of(std::string_view word, std::array<std::string_view, n> const& wor
 
 /// Of the session, not of the transaction; to release one changes what is there, too.
 bool is_session_lock(std::string_view name) {
-    return (name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_")) && name.find("_xact_") == name.npos;
+    return (name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_")) &&
+           name.find("_xact_") == name.npos;
 }
 
 /// Behind comments and blanks.
@@ -92,7 +94,8 @@ std::string_view trimmed(std::string_view text) {
     return text;
 }
 
-/// Whether set_config(name, value, is_local), whose parenthesis is at `i`, is certainly for the transaction only.
+/// Whether set_config(name, value, is_local), whose parenthesis is at `i`, is certainly for the transaction
+/// only.
 bool is_local_call(std::string_view text, std::size_t i) {
     text = text.substr(0, std::min(text.size(), i + longest_call));
     std::size_t last = i + 1;
@@ -138,7 +141,8 @@ class code_reader {
             } else if (c == '"') {
                 std::size_t const end = end_of_quoted(text, i, false);
                 std::size_t const inside = i + 1;
-                word(std::string(text.substr(inside, std::max(end - 1, inside) - inside)), true, text, end, code);
+                word(std::string(text.substr(inside, std::max(end - 1, inside) - inside)), true, text, end,
+                     code);
                 i = end;
             } else if (begins_word(c)) {
                 std::size_t end = i;
@@ -210,7 +214,8 @@ class code_reader {
 
     void word(std::string name, bool quoted, std::string_view text, std::size_t end, bool code) {
         bool const begins = begins_ && !quoted;
-        begins_ = code && !quoted && is_one_of(name, std::array<std::string_view, 4>{"begin", "then", "else", "loop"});
+        begins_ = code && !quoted &&
+                  is_one_of(name, std::array<std::string_view, 4>{"begin", "then", "else", "loop"});
         std::size_t const next = skip_blanks(text, end);
         bool const called = next < text.size() && text[next] == '(';
         if (begins) first_word(name, text, next);
@@ -241,10 +246,12 @@ class code_reader {
     /// Where a statement begins. The next token is at `next`.
     void first_word(std::string_view name, std::string_view text, std::size_t next) {
         std::string const object = word_at(text, next);
-        bool const names = !object.empty() && !is_one_of(object, std::array<std::string_view, 3>{"end", "else", "when"});
+        bool const names =
+            !object.empty() && !is_one_of(object, std::array<std::string_view, 3>{"end", "else", "when"});
         if (name == "set" || name == "reset") {
             // transaction_read_only and the like are of the transaction, too.
-            bool const local = object == "local" || object == "constraints" || object.starts_with("transaction");
+            bool const local =
+                object == "local" || object == "constraints" || object.starts_with("transaction");
             if (names && !local) found_.add(leaving::setting);
         } else if (name == "listen") {
             if (names) found_.add(leaving::listen);
@@ -261,8 +268,11 @@ class code_reader {
     /// Wherever it stands.
     void any_word(std::string_view name, std::string_view text, std::size_t next) {
         if (name == "temp" || name == "temporary") {
-            bool const made = is_one_of(before_, std::array<std::string_view, 5>{"create", "local", "global", "replace", "into"}) ||
-                              is_one_of(word_at(text, next), std::array<std::string_view, 4>{"table", "view", "sequence", "recursive"});
+            bool const made =
+                is_one_of(before_,
+                          std::array<std::string_view, 5>{"create", "local", "global", "replace", "into"}) ||
+                is_one_of(word_at(text, next),
+                          std::array<std::string_view, 4>{"table", "view", "sequence", "recursive"});
             makes_temporary_ = makes_temporary_ || made;
         } else if (name == "drop" && before_ == "commit") {
             makes_temporary_ = false;
@@ -289,8 +299,8 @@ class code_reader {
     bool begins_ = true;            // the next word is a statement's first
     bool makes_temporary_ = false;  // unless it says ON COMMIT DROP
     expects expects_ = expects::data;
-    std::string before_;            // the word before, with nothing but a point or a parenthesis between
-    std::string earlier_;           // and the one before that
+    std::string before_;   // the word before, with nothing but a point or a parenthesis between
+    std::string earlier_;  // and the one before that
 };
 
 }  // namespace

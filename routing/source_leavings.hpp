@@ -1,7 +1,7 @@
-// Looks through code in SQL or PL/pgSQL, of a function or a DO, for what it may leave in the session of its caller. By its
-// words: nothing is parsed. SQL that is one text behind EXECUTE, or that begins there, is code as well; SQL that is put
-// together elsewhere is not seen, apart from words that hardly mean anything else (CREATE TEMP, WITH HOLD,
-// pg_advisory_lock()), which count wherever they stand.
+// Looks through code in SQL or PL/pgSQL, of a function or a DO, for what it may leave in the session of its
+// caller. By its words: nothing is parsed. SQL that is one text behind EXECUTE, or that begins there, is code
+// as well; SQL that is put together elsewhere is not seen, apart from words that hardly mean anything else
+// (CREATE TEMP, WITH HOLD, pg_advisory_lock()), which count wherever they stand.
 #pragma once
 
 #include "routing/leavings.hpp"

@@ -130,3 +130,28 @@ def test_what_a_function_listens_to_is_heard(leaving, primary):
         client.query("SELECT hear()")
         primary.sql("NOTIFY news, 'first'", db="shop")
         assert client.until("A")[-1].body[4:] == b"news\0first\0"
+
+
+def test_settings_that_a_window_takes_along_are_told(leaving):
+    """Made on the frozen replica, they cannot go to the primary: without them a client may see the rows of another."""
+    lull = leaving({"workers": 1})
+    lull.on()
+    with lull.wire() as a, lull.wire() as b:
+        a.query("SELECT set_user('ann')")
+        assert a.one(USER) == "ann" and b.one(USER) == ""
+        lull.off()
+        a.send(query(USER))
+        told = errors(a.until_closed())
+        assert [(e["S"], e["C"]) for e in told] == [("FATAL", "57P01")] and "settings" in told[0]["M"]
+        assert tags(b.query("UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
+
+
+def test_on_the_primary_alone_a_window_keeps_nobody_for_what_is_rolled_back(leaving, make_lull):
+    lull = make_lull(ONE, replicas=False)
+    lull.on()
+    with lull.wire() as a, lull.wire() as b:
+        for _ in range(2):
+            assert not errors(a.query("SELECT set_user('ann')"))
+            assert b.one(USER) == ""
+        lull.off()
+        assert tags(a.query("UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]

@@ -271,6 +271,21 @@ TEST_CASE("while the site is closed only what is not rolled back keeps a client"
     }
 }
 
+TEST_CASE("settings that were made on a reader while the site was closed are lost with it, and that is told") {
+    scene s({});
+    s.flip(routing::mode::sealed);
+    (void)s.told();
+    s.client(query("select leaves_setting('x')"));
+    CHECK(&s.link() == &s.replica);
+    s.server(rows({"x"}) + ready('I'));
+    CHECK(s.driver.core().pins().text() == "settings that cannot be carried");
+    s.flip(routing::mode::read_write);
+    (void)s.told();
+    s.client(query("select 1"));
+    CHECK(has(s.told(), "E(57P01 settings"));
+    CHECK(s.driver.closed());
+}
+
 TEST_CASE("while the site is closed a reader is kept no longer than what it is kept for") {
     scene s({});
     s.flip(routing::mode::sealed);
