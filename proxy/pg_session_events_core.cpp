@@ -85,6 +85,9 @@ void pg_session_core::after_event(session_step& step) {
     bool const used_up = server_->tainted;
     unlink();
     (used_up ? step.discard : step.release) = true;
+    if (blocked_ != blocked::cancel) return;
+    blocked_ = blocked::no;  // what waits for the end of a cancel there gets another server
+    step.retry_input = true;
 }
 
 /// Without its client a session ends what it began: a running statement is let end, a block is rolled back.

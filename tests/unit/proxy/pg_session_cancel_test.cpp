@@ -163,3 +163,21 @@ TEST_CASE("what is held back is told when its server is lost, and a client that 
     t.driver.gone();
     CHECK(t.sent(t.primary) == "Q(ROLLBACK) ");
 }
+
+TEST_CASE("what waits for the end of a cancel on a server that is given back gets another") {
+    tell([](scene& s) {
+        limit(s);
+        s.client(query("select 1"));
+        CHECK(&s.link() == &s.replica);
+        outlast(s);
+        (void)s.sent(s.replica);
+        s.client(query("insert into t values (1)"));
+        CHECK(s.sent(s.replica) == "");
+        s.server(rows({"1"}) + ready('I'));
+        CHECK(s.driver.released.size() == 1);
+        CHECK(&s.link() == &s.primary);
+        CHECK(has(s.sent(s.primary), "Q(insert into t values (1)) "));
+        s.server(complete("INSERT 0 1") + ready('I'));
+        CHECK(has(s.told(), "C(INSERT 0 1) Z(I) "));
+    });
+}
