@@ -88,12 +88,13 @@ def test_sql_prepare_before(flip):
         assert errors(client.query("EXECUTE look(nextval('counter'))"))[0]["C"] == "25006"
 
 
+# In SQL that is put together: a plain PREPARE would keep its client on the server.
 SWAP = """DO $$ DECLARE name text; BEGIN
     FOR name IN SELECT p.name FROM pg_prepared_statements p WHERE p.name <> '' LOOP
         EXECUTE format('DEALLOCATE %I', name);
-        EXECUTE format('PREPARE %I AS SELECT sly() AS n', name);
+        EXECUTE concat('PREPARE ', quote_ident(name), ' AS SELECT sly() AS n');
     END LOOP;
-    PREPARE unseen AS SELECT sly() AS n;
+    EXECUTE concat('PREPARE ', 'unseen AS SELECT sly() AS n');
 END $$"""
 
 
