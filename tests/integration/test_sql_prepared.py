@@ -55,7 +55,7 @@ def test_what_the_protocol_has_prepared_is_read_while_the_site_is_sealed(make_lu
     with lull.wire() as a:
         a.ask(parse("r", "SELECT current_setting('in_hot_standby')::bool, n + $1 FROM items WHERE id = $2", [23, 0]), sync())
         a.ask(parse("w", "UPDATE items SET n = $1", [23]), sync())
-        assert rows(a.query("EXECUTE r(5, '1')")) == [("t", "5")]
+        wait_for(lambda: rows(a.query("EXECUTE r(5, '1')")) == [("t", "5")], "the catalog knows the table, and the standby is fresh")
         lull.on()
         for _ in range(2):
             assert rows(a.query("EXECUTE r(5, '2')")) == [("t", "5")]
