@@ -158,6 +158,11 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
         case pg::backend::copy_in_response:
         case pg::backend::copy_both_response:
             begin_copy();
+            // What waits for the end of all that is under way would wait for ever: it is no CopyData, and ends this.
+            if (server_->copy_in && blocked_ == blocked::barrier) {
+                blocked_ = blocked::no;
+                step.retry_input = true;
+            }
             return !ours;
         case pg::backend::notification_response:
             return hears(body);

@@ -139,6 +139,10 @@ bool pg_session_core::matches(routing::verdict verdict) const {
 
 /// True: the unit may go to server_ now. False: it has to wait, and blocked_ says for what.
 bool pg_session_core::place(routing::verdict verdict, session_step& step) {
+    if (server_ && server_->cancelling) {  // meant for what went before
+        blocked_ = blocked::cancel;
+        return false;
+    }
     bool const reader = server_ && (wish_.guarded || server_->role == routing::role::replica);
     bool const given_up = reader && pins_ && read_write() && !identity_.migration && !segment_open_;
     if (given_up && !server_->owed.empty() && !server_->copy_in) {  // also our question; behind it a write would fail there
@@ -161,10 +165,6 @@ bool pg_session_core::place(routing::verdict verdict, session_step& step) {
         }
         unlink();
         step.discard = true;
-    }
-    if (server_ && server_->cancelling) {  // meant for what went before
-        blocked_ = blocked::cancel;
-        return false;
     }
     if (server_ && !matches(verdict)) {
         if (!server_->owed.empty() || !server_->clean()) {

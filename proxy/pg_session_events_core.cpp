@@ -271,7 +271,9 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     bool const half_told = lost.body_left > 0 && !lost.body_swallowed;
     // A transaction that is only ours, around one statement, is no block of the client's.
     bool const in_block = block_seen_ || (client_status_ != 'I' && !deferred_);
-    bool const unresolved = commit_sent_ && !lost.owed.empty();
+    bool owes = false;
+    for (std::size_t i = 0; i < lost.owed.size(); ++i) owes = owes || !lost.owed.at(i).ours;
+    bool const unresolved = commit_sent_ && owes;  // a ROLLBACK of ours on its way is no doubt
     bool const was_welcoming = !started_;
     // What it had there is gone with it: temporary tables, locks, cursors. PostgreSQL's own client would be gone, too.
     // In session pooling that is known of one that has made such a thing; the others do not notice.
@@ -296,8 +298,10 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         return;
     }
     // What was to come again has not been answered.
-    if (!lost.owed.empty() && lost.owed.front().again && lost.owed.front().kind == owed_kind::sync)
+    if (!lost.owed.empty() && lost.owed.front().again && lost.owed.front().kind == owed_kind::sync) {
         lost.owed.front().ours = false;
+        owes = true;
+    }
     // A PREPARE or DEALLOCATE that nobody can know of has not been.
     for (std::size_t i = lost.owed.size(); i-- > 0;) {
         owed_reply const& owed = lost.owed.at(i);
@@ -305,9 +309,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         if (by_sql && !owed.ours && !owed.name.empty()) restore_name(owed, lost.owed.size());
     }
     bool told = false;  // the error of this segment or query
-    bool owes = false;
     // What was on its way ahead of a block that is answered and not begun fails that block too.
-    for (std::size_t i = 0; i < lost.owed.size(); ++i) owes = owes || !lost.owed.at(i).ours;
     bool const ahead = deferred_ && (owes || segment_open_);
     if (ahead) fail_deferred();
     char const status = ahead || (in_block && !unresolved) ? 'E' : 'I';

@@ -71,7 +71,7 @@ bool pg_session_core::uses_name(statement_kind kind) {
 
 /// What is under way may yet fail, and names then mean what they did before.
 bool pg_session_core::names_are_open() const {
-    if (!server_) return false;
+    if (!server_ || server_->copy_in) return false;
     for (std::size_t i = 0; i < server_->owed.size(); ++i)
         if (!server_->owed.at(i).name.empty()) return true;
     return false;
@@ -79,7 +79,7 @@ bool pg_session_core::names_are_open() const {
 
 /// Of one that is to be prepared, or deallocated: whether it is there is not known yet.
 bool pg_session_core::is_open(std::string_view name) const {
-    if (!server_ || segment_open_) return false;
+    if (!server_ || segment_open_ || server_->copy_in || name.empty()) return false;
     for (std::size_t i = 0; i < server_->owed.size(); ++i)
         if (server_->owed.at(i).name == name) return true;
     return false;
@@ -102,7 +102,10 @@ std::shared_ptr<routing::operation const> pg_session_core::execution_of(
     prepared made = statements_.find(s.name);
     // (A name that is not certain is not put in its place, and servers may have another statement under it.)
     if (made && !made->by_sql) made = is_certain_name(s.name) ? as_sql(s.name, made) : nullptr;
-    return made ? as_read_now(made)->operation : op;
+    if (!made) return op;
+    auto const& read = as_read_now(made)->operation;
+    bool const understood = read->statements.size() == 1 && read->statements.front().kind == statement_kind::execute;
+    return understood ? read : op;
 }
 
 std::shared_ptr<routing::operation const> pg_session_core::execution_of(routing::operation const& prepare) const {
@@ -169,9 +172,9 @@ prepared pg_session_core::as_sql(std::string_view name, prepared const& statemen
     if (!statement->types.empty()) sql += ')';
     sql.append(" AS ").append(statement->text);
     auto const read = context_.classifier.classify(sql, text_facts());
-    if (read->statements.size() != 1) return nullptr;
-    routing::statement const& only = read->statements.front();
-    bool const prepares = only.kind == statement_kind::prepare && only.name == name;
+    if (read->statements.size() > 1) return nullptr;
+    auto const makes_it = [&](routing::statement const& s) { return s.kind == statement_kind::prepare && s.name == name; };
+    bool const prepares = read->statements.size() == 1 && makes_it(read->statements.front());
     return context_.statements.intern_sql(name, sql, reading_context(), prepares ? execution_of(*read) : read);
 }
 

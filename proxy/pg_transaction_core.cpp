@@ -52,7 +52,8 @@ void pg_session_core::forget_statements() {
     server_->unnamed = nullptr;
     statement_book kept;
     for (std::size_t i = 0; i < server_->owed.size(); ++i) {
-        owed_reply const& owed = server_->owed.at(i);
+        owed_reply& owed = server_->owed.at(i);
+        if (!owed.name.empty()) owed.before = nullptr;  // gone, also where this comes to fail
         if (owed.kind == owed_kind::close || !owed.parsed) continue;
         server_->statements.add(owed.parsed);
         if (owed.name.empty()) continue;

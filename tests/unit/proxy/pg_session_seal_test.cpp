@@ -457,3 +457,20 @@ TEST_CASE("what is refused behind a segment that has failed a block before its b
         CHECK(s.told() == "C(ROLLBACK) Z(I) ");
     });
 }
+
+TEST_CASE("a failed block stays one where its server is lost amid our ROLLBACK, whatever was committed before it") {
+    scene s({});
+    s.client(query("commit;begin;select 1"));
+    s.link();
+    s.server(complete("COMMIT") + complete("BEGIN") + rows({"1"}) + ready('T'));
+    s.client(query("select 1/0"));
+    s.server(error("22012") + ready('E'));
+    (void)s.sent(s.primary);
+    s.flip(routing::mode::draining);
+    CHECK(s.sent(s.primary) == "Q(ROLLBACK) ");
+    s.driver.lose();
+    CHECK(s.driver.core().status() == 'E');
+    (void)s.told();
+    s.client(query("select 2"));
+    CHECK(has(s.told(), "Z(E) "));
+}

@@ -515,3 +515,58 @@ TEST_CASE("a DEALLOCATE that is skipped in a failed block has not been") {
         s.server(complete("PREPARE") + ready('I') + complete("UPDATE 1") + ready('I'));
     });
 }
+
+TEST_CASE("a statement of the protocol that is too long to be understood can be executed in SQL while the site is open") {
+    scene s({});
+    std::string const text = "select '" + std::string(s.world.configured().limits.max_parse_bytes, 'x') + "'";
+    s.client(parse("long", text) + wire::sync());
+    s.link();
+    (void)s.sent(s.primary);
+    s.server(message('1') + ready('I'));
+    CHECK(s.told() == "1 Z(I) ");
+    s.client(query("execute long"));
+    s.link();
+    CHECK(has(s.sent(s.primary), "PREPARE \"long\" AS select 'xxx"));
+    s.server(message('3') + complete("PREPARE") + ready('I') + rows({"x"}) + ready('I'));
+    CHECK(has(s.told(), "C(SELECT 1) Z(I) "));
+    s.flip(routing::mode::sealed);
+    (void)s.told();
+    s.client(query("execute long"));
+    CHECK(has(s.told(), "E(25006"));
+}
+
+TEST_CASE("PREPARE behind a COPY that waits for data ends it as it does with PostgreSQL") {
+    for (char const* text : {"prepare p as select 1", "deallocate p", "deallocate all", "execute p"}) {
+        CAPTURE(text);
+        scene s({});
+        s.client(query("copy t from stdin") + query(text));
+        s.link();
+        CHECK(has(s.sent(s.primary), "Q(copy t from stdin) "));
+        s.server(message('G', std::string_view("\0\0\0", 3)));
+        s.server(error("08P01", "unexpected message type 0x51 during COPY from stdin") + ready('I'));
+        if (s.driver.wish()) s.link();
+        CHECK(has(s.told(), "E(08P01"));
+        CHECK(s.driver.core().takes_input());
+    }
+}
+
+TEST_CASE("what fails behind DEALLOCATE ALL in its segment brings no statement back") {
+    tell([](scene& s) {
+        s.client(parse("s", "update t set a = 1") + wire::sync());
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(message('1') + ready('I'));
+        (void)s.told();
+        s.client(parse("", "deallocate all") + bind_to("") + execute() + parse("s", "nonsense") + wire::sync());
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(message('1') + message('2') + complete("DEALLOCATE ALL"));
+        s.server(error("42601", "syntax error") + ready('I'));
+        CHECK(has(s.told(), "E(42601 syntax error) Z(I) "));
+        s.client(bind_to("s") + execute() + wire::sync());
+        s.link();
+        CHECK(lacks(s.sent(s.primary), "update"));
+        s.server(message('1') + message('2') + error("3B001", "fails on purpose") + ready('I'));
+        CHECK(has(s.told(), "E(26000"));
+    });
+}
