@@ -1,5 +1,7 @@
 #include "routing/catalog_source.hpp"
 
+#include "routing/source_words.hpp"
+
 #include <algorithm>
 #include <iterator>
 #include <string>
@@ -22,40 +24,6 @@ constexpr std::string_view words[] = {
     "with",      "within",
 };
 static_assert(std::is_sorted(std::begin(words), std::end(words)));
-
-bool begins_word(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-           (static_cast<unsigned char>(c) & 0x80) != 0;
-}
-bool goes_on(char c) {
-    return begins_word(c) || (c >= '0' && c <= '9') || c == '$';
-}
-bool is_space(char c) {
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-/// Also comments, which may stand between a name and its arguments; those of the form /* */ nest.
-std::size_t skip_blanks(std::string_view source, std::size_t i) {
-    auto const at = [&](std::string_view what) { return source.substr(i, what.size()) == what; };
-    while (i < source.size()) {
-        if (is_space(source[i])) {
-            ++i;
-        } else if (at("--")) {
-            while (i < source.size() && source[i] != '\n' && source[i] != '\r') ++i;
-        } else if (at("/*")) {
-            int depth = 0;
-            do {
-                bool const opens = at("/*");
-                bool const closes = !opens && at("*/");
-                depth += opens ? 1 : closes ? -1 : 0;
-                i += opens || closes ? 2 : 1;
-            } while (depth > 0 && i < source.size());
-        } else {
-            break;
-        }
-    }
-    return i;
-}
 
 }  // namespace
 

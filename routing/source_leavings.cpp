@@ -1,6 +1,7 @@
 #include "routing/source_leavings.hpp"
 
 #include "routing/catalog_source.hpp"
+#include "routing/source_words.hpp"
 
 #include <algorithm>
 #include <array>
@@ -14,17 +15,6 @@ namespace {
 constexpr int deepest_text = 6;
 // Of a call, in which its last argument is looked for.
 constexpr std::size_t longest_call = 2048;
-
-bool is_blank(char c) {
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-bool begins_word(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-           (static_cast<unsigned char>(c) & 0x80) != 0;
-}
-bool goes_on(char c) {
-    return begins_word(c) || (c >= '0' && c <= '9') || c == '$';
-}
 
 std::string lower(std::string_view text) {
     std::string out(text);
@@ -42,28 +32,6 @@ bool is_one_of(std::string_view word, std::array<std::string_view, n> const& wor
 bool is_session_lock(std::string_view name) {
     return (name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_")) &&
            name.find("_xact_") == name.npos;
-}
-
-/// Behind comments and blanks.
-std::size_t skip_blanks(std::string_view text, std::size_t i) {
-    while (i < text.size()) {
-        if (is_blank(text[i])) {
-            ++i;
-        } else if (text.substr(i, 2) == "--") {
-            while (i < text.size() && text[i] != '\n' && text[i] != '\r') ++i;
-        } else if (text.substr(i, 2) == "/*") {
-            int depth = 0;
-            do {
-                bool const opens = text.substr(i, 2) == "/*";
-                bool const closes = !opens && text.substr(i, 2) == "*/";
-                depth += opens ? 1 : closes ? -1 : 0;
-                i += opens || closes ? 2 : 1;
-            } while (depth > 0 && i < text.size());
-        } else {
-            break;
-        }
-    }
-    return std::min(i, text.size());
 }
 
 /// Behind the quote that ends what begins at `i`, or behind all.

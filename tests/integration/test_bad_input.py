@@ -353,7 +353,7 @@ def test_clients_that_vanish_in_every_state(lull, bystander, primary):
             client.close()
     wait_for(lambda: not primary.backends("datname = 'shop' AND usename = 'app' AND (state = 'active' OR state LIKE 'idle in%%') "
                                           "AND query NOT LIKE '%%bystander%%'"), "nothing of them runs on")
-    assert primary.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+    wait_for(lambda: primary.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0, "its server has ended")
     with lull.wire() as other:
         assert other.one("SELECT sum(n) FROM items WHERE id = 9") == "0"
 
