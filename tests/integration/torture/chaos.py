@@ -1,4 +1,5 @@
 """Kills, and brings back. Runs on the thread that has started the servers: they die with it."""
+import contextlib
 import os
 import random
 import signal
@@ -60,7 +61,8 @@ class Chaos:
             return
         primary = self.cluster.primary
         primary.forget_connections()
-        os.kill(dice.choice(pids), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself meanwhile
+            os.kill(dice.choice(pids), signal.SIGKILL)
         time.sleep(0.05)
         wait_for(lambda: self.answers(primary), "the primary recovers", 60)
 
