@@ -1,9 +1,8 @@
 // `lull status`, `lull check`, `lull reload`.
-#include "config/load.hpp"
 #include "config/print.hpp"
 #include "proxy/cli.hpp"
 #include "proxy/cli_progress.hpp"
-#include "proxy/tls_context.hpp"
+#include "proxy/configured.hpp"
 
 #include <fmt/format.h>
 
@@ -260,20 +259,13 @@ int check(std::string const& file, bool explain) {
         return 0;
     }
     std::vector<config::warning> warnings;
-    config::positions places;
-    auto const loaded = config::load_file(file, &warnings, &places);
+    auto const loaded = load_configured(file, warnings);
     for (auto const& w : warnings) fmt::print(stderr, "{}\n", config::to_string(w));
     if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded)) {
         for (auto const& i : *issues) fmt::print(stderr, "{}\n", config::to_string(i));
         return failed;
     }
-    auto const& config = std::get<config::config>(loaded);
-    std::vector<config::issue> of_files;
-    if (!load_keyring(config, places, of_files)) {
-        for (auto const& i : of_files) fmt::print(stderr, "{}\n", config::to_string(i));
-        return failed;
-    }
-    fmt::print("{}", config::print_effective(config));
+    fmt::print("{}", config::print_effective(*std::get<configured>(loaded).config));
     return 0;
 }
 

@@ -40,7 +40,7 @@ class console_desk;
 
 class control final : public control_port, public admin_desk, private channel_audience {
   public:
-    /// Throws std::runtime_error where a certificate cannot be used. Starts probing and takes up the windows that `state` tells of. `io` and `state` outlive it.
+    /// Starts probing and takes up the windows that `state` tells of. `io` and `state` outlive it.
     control(boost::asio::io_context& io, std::shared_ptr<config::config const> config,
             std::shared_ptr<tls_keyring const> keyring, std::size_t workers, state_file& state);
     ~control();

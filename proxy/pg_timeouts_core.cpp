@@ -40,18 +40,14 @@ void pg_session_core::check_timeouts(session_step& step) {
         step.cancel(*server_);
         return;
     }
-    if (in_block && !abort_due_) {
-        bool const idle = !runs && !segment_open_ && client_body_left_ == 0 && blocked_ != blocked::cancel;
+    bool const at_rest = !runs && !segment_open_ && client_body_left_ == 0;
+    bool const waits_for_server = blocked_ == blocked::server;
+    bool const only_answered = deferred_ && at_rest && (blocked_ == blocked::no || waits_for_server);
+    if ((in_block && !abort_due_) || only_answered) {
+        bool const idle = at_rest && !waits_for_server && blocked_ != blocked::cancel;
         if (longer(transaction_began_, now, most.transaction))
             return abort_block(abort_reason::transaction_timeout, step);
         if (idle && longer(answered_, now, most.idle_in_transaction))
-            return abort_block(abort_reason::idle_in_transaction, step);
-    }
-    bool const may_fail = blocked_ == blocked::no || blocked_ == blocked::server;
-    if (deferred_ && !runs && !segment_open_ && client_body_left_ == 0 && may_fail) {
-        if (longer(transaction_began_, now, most.transaction))
-            return abort_block(abort_reason::transaction_timeout, step);
-        if (blocked_ == blocked::no && longer(answered_, now, most.idle_in_transaction))
             return abort_block(abort_reason::idle_in_transaction, step);
     }
     if (blocked_ == blocked::channel && longer(channels_->asked_since, now, most.query_wait)) {

@@ -1,8 +1,8 @@
 #include "proxy/serve.hpp"
 
 #include "config/endpoint.hpp"
-#include "config/load.hpp"
 #include "proxy/admin.hpp"
+#include "proxy/configured.hpp"
 #include "proxy/console_desk.hpp"
 #include "proxy/control.hpp"
 #include "proxy/listener.hpp"
@@ -10,7 +10,6 @@
 #include "proxy/metrics_server.hpp"
 #include "proxy/overview.hpp"
 #include "proxy/state_file.hpp"
-#include "proxy/tls_context.hpp"
 #include "routing/sql_classifier.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -29,26 +28,14 @@ namespace lull {
 
 namespace {
 
-struct configured {
-    std::shared_ptr<config::config const> config;  // null: it has been said what is wrong
-    std::shared_ptr<tls_keyring const> keyring;
-};
-
-configured load(std::string const& file) {
-    auto const wrong = [](std::vector<config::issue> const& issues) {
-        for (config::issue const& i : issues) fmt::print(stderr, "{}\n", config::to_string(i));
-        return configured{};
-    };
+/// Nothing: it has been said what is wrong.
+std::optional<configured> load(std::string const& file) {
     std::vector<config::warning> warnings;
-    config::positions places;
-    config::load_result loaded = config::load_file(file, &warnings, &places);
+    auto loaded = load_configured(file, warnings);
     for (config::warning const& w : warnings) log::warning("{}", config::to_string(w));
-    if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded)) return wrong(*issues);
-    auto config = std::make_shared<config::config const>(std::get<config::config>(std::move(loaded)));
-    std::vector<config::issue> of_files;
-    auto keyring = load_keyring(*config, places, of_files);
-    if (!keyring) return wrong(of_files);
-    return {std::move(config), std::move(keyring)};
+    if (auto* found = std::get_if<configured>(&loaded)) return std::move(*found);
+    for (config::issue const& i : std::get<std::vector<config::issue>>(loaded)) fmt::print(stderr, "{}\n", config::to_string(i));
+    return std::nullopt;
 }
 
 std::size_t worker_count(config::config const& config) {
@@ -177,9 +164,9 @@ int serve(std::string const& config_file) {
     }
     try {
         auto const found = load(config_file);
-        if (!found.config) return 1;
-        log::configure(found.config->log);
-        return run(found);
+        if (!found) return 1;
+        log::configure(found->config->log);
+        return run(*found);
     } catch (std::exception const& e) {
         log::fatal("{}", e.what());
         return 1;

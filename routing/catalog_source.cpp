@@ -64,15 +64,14 @@ bool source_reaches(std::string_view source, source_judge const& judge, std::str
             continue;
         }
         std::size_t i = at;
-        for (; i < source.size() && goes_on(source[i]); ++i)
-            word +=
-                source[i] >= 'A' && source[i] <= 'Z' ? static_cast<char>(source[i] - 'A' + 'a') : source[i];
+        while (i < source.size() && goes_on(source[i])) ++i;
+        // A bare word in quotes keeps its case.
+        std::string_view const as_written = source.substr(at, i - at);
+        word = folded(as_written);
         if (word == "u" && i < source.size() && source[i] == '&') {  // U&"...": names in other letters
             culprit = "U&";
             return true;
         }
-        // A bare word in quotes keeps its case.
-        std::string_view const as_written = source.substr(at, i - at);
         bool const called = called_from(i);
         if (judge(word, called) || (as_written != word && judge(as_written, false))) {
             culprit = word;

@@ -16,13 +16,6 @@ constexpr int deepest_text = 6;
 // Of a call, in which its last argument is looked for.
 constexpr std::size_t longest_call = 2048;
 
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return out;
-}
-
 template <std::size_t n>
 bool is_one_of(std::string_view word, std::array<std::string_view, n> const& words) {
     return std::ranges::find(words, word) != words.end();
@@ -83,7 +76,7 @@ bool is_local_call(std::string_view text, std::size_t i) {
         last = i;
     }
     if (i >= text.size() || commas != 2) return false;
-    std::string const argument = lower(trimmed(text.substr(last, i - last)));
+    std::string const argument = folded(trimmed(text.substr(last, i - last)));
     std::string_view value = argument;
     if (value.starts_with("is_local")) value = trimmed(value.substr(8));
     if (value.starts_with("=>") || value.starts_with(":=")) value = trimmed(value.substr(2));
@@ -115,7 +108,7 @@ class code_reader {
             } else if (begins_word(c)) {
                 std::size_t end = i;
                 while (end < text.size() && goes_on(text[end])) ++end;
-                word(lower(text.substr(i, end - i)), false, text, end, code);
+                word(folded(text.substr(i, end - i)), false, text, end, code);
                 i = end;
             } else {
                 sign(c, code);
@@ -259,7 +252,7 @@ class code_reader {
         std::size_t end = i;
         if (end < text.size() && begins_word(text[end]))
             while (end < text.size() && goes_on(text[end])) ++end;
-        return lower(text.substr(i, end - i));
+        return folded(text.substr(i, end - i));
     }
 
     call_sink const& called_;

@@ -4,6 +4,13 @@
 
 namespace lull::routing {
 
+std::string folded(std::string_view word) {
+    std::string out(word);
+    for (char& c : out)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return out;
+}
+
 std::size_t skip_blanks(std::string_view source, std::size_t i) {
     auto const at = [&](std::string_view what) { return source.substr(i, what.size()) == what; };
     while (i < source.size()) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace lull::routing {
@@ -16,6 +17,9 @@ inline bool begins_word(char c) {
 inline bool goes_on(char c) {
     return begins_word(c) || (c >= '0' && c <= '9') || c == '$';
 }
+
+/// As PostgreSQL folds a name that is not in quotes, where it is ASCII.
+[[nodiscard]] std::string folded(std::string_view word);
 
 /// From `i` behind blanks and comments; those of the form /* */ nest. At most the size of `source`.
 [[nodiscard]] std::size_t skip_blanks(std::string_view source, std::size_t i);

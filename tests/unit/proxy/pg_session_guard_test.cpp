@@ -19,6 +19,15 @@ std::string begun() {
     return complete("BEGIN") + rows({"1"}) + ready('T');
 }
 
+/// Where it goes, and is answered.
+test_server* who_answers(scene& s, std::string const& bytes, std::string const& answer) {
+    s.client(bytes);
+    test_server* const there = &s.link();
+    s.server(answer + ready('I'));
+    (void)s.told();
+    return there;
+}
+
 }  // namespace
 
 TEST_CASE("a write to temporary tables is committed, behind a look at what they could run") {
@@ -128,13 +137,7 @@ TEST_CASE("without the policy, and with functions in it, a write to temporary ta
 
 TEST_CASE("a hint sends a read to the primary, and a query of unknown functions to the replica") {
     scene s({});
-    auto const goes_to = [&](std::string const& bytes, std::string const& answer) {
-        s.client(bytes);
-        test_server* const there = &s.link();
-        s.server(answer + ready('I'));
-        (void)s.told();
-        return there;
-    };
+    auto const goes_to = [&](std::string const& bytes, std::string const& answer) { return who_answers(s, bytes, answer); };
     std::string const one = rows({"1"});
     CHECK(goes_to(query("select 1"), one) == &s.replica);
     CHECK(goes_to(query("/* lull: primary */ select 1"), one) == &s.primary);
@@ -149,13 +152,7 @@ TEST_CASE("a hint sends a read to the primary, and a query of unknown functions 
 
 TEST_CASE("what asks for the server itself is told of the primary, and of who is read from while the site is sealed") {
     scene s({});
-    auto const goes_to = [&](std::string const& bytes, std::string const& answer) {
-        s.client(bytes);
-        test_server* const there = &s.link();
-        s.server(answer + ready('I'));
-        (void)s.told();
-        return there;
-    };
+    auto const goes_to = [&](std::string const& bytes, std::string const& answer) { return who_answers(s, bytes, answer); };
     std::string const one = rows({"1"}) + complete("SELECT 1");
     CHECK(goes_to(query("select pg_is_in_recovery()"), one) == &s.primary);
     CHECK(goes_to(query("select 1"), one) == &s.replica);

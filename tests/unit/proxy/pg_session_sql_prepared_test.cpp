@@ -4,6 +4,19 @@
 using namespace lull;
 using namespace lull::wire;
 
+namespace {
+
+/// On the primary.
+void prepare_by_parse(scene& s, std::string const& name, std::string const& text) {
+    s.client(parse(name, text) + wire::sync());
+    s.link();
+    (void)s.sent(s.primary);
+    s.server(message('1') + ready('I'));
+    CHECK(s.told() == "1 Z(I) ");
+}
+
+}  // namespace
+
 TEST_CASE("what was prepared in SQL is prepared again on another server, and keeps none") {
     tell([](scene& s) {
         s.client(query("prepare p as update t set a = $1"));
@@ -138,11 +151,7 @@ TEST_CASE("PREPARE and DEALLOCATE wait for what is under way with their name") {
 
 TEST_CASE("behind DEALLOCATE ALL in its segment all names are free, once") {
     tell([](scene& s) {
-        s.client(parse("s", "update t set a = 1") + wire::sync());
-        s.link();
-        (void)s.sent(s.primary);
-        s.server(message('1') + ready('I'));
-        (void)s.told();
+        prepare_by_parse(s, "s", "update t set a = 1");
         s.client(parse("", "deallocate all") + bind_to("") + execute() + parse("s", "update t set a = 2") + wire::sync());
         s.link();
         CHECK(has(s.sent(s.primary), "update t set a = 2"));
@@ -519,11 +528,7 @@ TEST_CASE("a DEALLOCATE that is skipped in a failed block has not been") {
 TEST_CASE("a statement of the protocol that is too long to be understood can be executed in SQL while the site is open") {
     scene s({});
     std::string const text = "select '" + std::string(s.world.configured().limits.max_parse_bytes, 'x') + "'";
-    s.client(parse("long", text) + wire::sync());
-    s.link();
-    (void)s.sent(s.primary);
-    s.server(message('1') + ready('I'));
-    CHECK(s.told() == "1 Z(I) ");
+    prepare_by_parse(s, "long", text);
     s.client(query("execute long"));
     s.link();
     CHECK(has(s.sent(s.primary), "PREPARE \"long\" AS select 'xxx"));
@@ -552,11 +557,7 @@ TEST_CASE("PREPARE behind a COPY that waits for data ends it as it does with Pos
 
 TEST_CASE("what fails behind DEALLOCATE ALL in its segment brings no statement back") {
     tell([](scene& s) {
-        s.client(parse("s", "update t set a = 1") + wire::sync());
-        s.link();
-        (void)s.sent(s.primary);
-        s.server(message('1') + ready('I'));
-        (void)s.told();
+        prepare_by_parse(s, "s", "update t set a = 1");
         s.client(parse("", "deallocate all") + bind_to("") + execute() + parse("s", "nonsense") + wire::sync());
         s.link();
         (void)s.sent(s.primary);
