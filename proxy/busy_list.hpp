@@ -2,6 +2,7 @@
 // are. A T has `std::uint32_t busy_slot`, which is ours, and not_busy at first. One thread.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -42,7 +43,14 @@ class busy_list {
     T* next() {
         if (next_ < all_.size()) return all_[next_++];
         next_ = 0;
+        share_ = 0;
         return nullptr;
+    }
+
+    /// How many to look at now, so that `steps` of them make a round. Those that leave do not make it longer.
+    std::size_t share(std::size_t steps) {
+        share_ = std::max(share_, all_.size() / steps + 1);
+        return share_;
     }
 
   private:
@@ -54,6 +62,7 @@ class busy_list {
 
     std::vector<T*> all_;
     std::size_t next_ = 0;
+    std::size_t share_ = 0;  // of this round, as far as it was asked for
 };
 
 }  // namespace lull

@@ -239,10 +239,10 @@ void pg_service::tick(routing::instant now) {
     report_statements();
 }
 
-/// A tenth of them with each tick. Who has become quiet is looked at once more, and then costs nothing.
+/// All of them in a second, some with each tick. Who has become quiet is looked at once more, and then costs nothing.
 void pg_service::look_at_busy() {
     std::vector<pg_client*> due;
-    for (std::size_t n = busy_.size() / ticks_a_round + 1; n > 0; --n) {
+    for (std::size_t n = busy_.share(ticks_a_round); n > 0; --n) {
         pg_client* const next = busy_.next();
         if (!next) {
             ++rounds_;

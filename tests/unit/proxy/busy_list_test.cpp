@@ -51,3 +51,19 @@ TEST_CASE("whoever stays for a round is looked at once in it, whoever leaves is 
         for (auto const& each : all) CHECK((each->busy_slot != not_busy) == in.contains(each.get()));
     }
 }
+
+TEST_CASE("a round of those that leave as they are looked at is as long as any other") {
+    std::vector<std::unique_ptr<one>> all;
+    busy_list<one> list;
+    for (int i = 0; i < 1000; ++i) list.add(*all.emplace_back(std::make_unique<one>()));
+    for (int step = 0; step < 10; ++step) {
+        for (std::size_t n = list.share(10); n > 0; --n) {
+            one* const next = list.next();
+            if (!next) break;
+            list.remove(*next);
+        }
+    }
+    CHECK(list.empty());
+    CHECK(list.next() == nullptr);
+    CHECK(list.share(10) == 1);
+}
