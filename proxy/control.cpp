@@ -16,7 +16,6 @@ namespace lull {
 namespace {
 
 constexpr std::chrono::milliseconds tick_interval{100};
-constexpr std::chrono::milliseconds resting_interval{1000};
 constexpr std::chrono::milliseconds alone_interval{1000};
 
 template <class... Cases>
@@ -80,8 +79,11 @@ void control::add_server(std::string const& cluster, config::endpoint const& whe
     s.value.healthy = role == routing::role::primary;
     servers_.push_back(std::move(made));
     // Where there is no replica, nobody compares positions.
-    auto const calm = c.replicas.empty() ? std::max<config::milliseconds>(c.probe_interval, alone_interval) : c.probe_interval;
-    s.watch = std::make_unique<probe>(io_, where, c.control, c.tls, c.probe_interval, calm,
+    bool const alone = c.replicas.empty();
+    probe::pace const pace{.interval = c.probe_interval,
+                           .calm = alone ? std::max<config::milliseconds>(c.probe_interval, alone_interval) : c.probe_interval,
+                           .only_what_is_new = alone};
+    s.watch = std::make_unique<probe>(io_, where, c.control, c.tls, pace,
                                       [this, &s](server_look const& look) { looked(s, look); });
 }
 
@@ -164,9 +166,11 @@ void control::tick() {
     arm_tick();
 }
 
+/// Where no site needs ticks, what happens to one of them comes as an event, and begins them again.
 void control::arm_tick() {
     resting_ = std::ranges::all_of(sites_, [](auto const& s) { return s->machine->at_rest(); });
-    timer_.expires_after(resting_ ? resting_interval : tick_interval);
+    if (resting_) return;
+    timer_.expires_after(tick_interval);
     timer_.async_wait([this](boost::system::error_code const& error) {
         if (!error && !stopping_) tick();
     });

@@ -43,6 +43,7 @@ struct writer {
     std::string state;      // as in pg_stat_activity: "active", "idle in transaction"
     std::string statement;  // the last one, cut to 200 bytes
     routing::wall_time since;
+    friend bool operator==(writer const&, writer const&) = default;
 };
 
 struct site_load {
@@ -56,14 +57,16 @@ struct site_load {
     std::vector<std::uint32_t> server_pids;       // of its connections to the primary, the migration's too
     std::vector<std::uint32_t> migration_pids;    // of these, the migration's
     std::vector<routing::broken_session> broken;  // lost since the last report; told of once
+    friend bool operator==(site_load const&, site_load const&) = default;
 };
 
 /// Sent after every snapshot that a worker took over, at once when the last writer of a site that is not
-/// read_write has ended, and each tick while some site is not read_write.
+/// read_write has ended, and each tick while some site is not read_write; otherwise once a second, where it has changed.
 struct worker_report {
     worker_id worker{};
     std::uint64_t snapshot_number = 0;  // the one the worker decides from
     std::vector<site_load> sites;
+    friend bool operator==(worker_report const&, worker_report const&) = default;
 };
 
 enum class end_writers_how : std::uint8_t {

@@ -31,13 +31,12 @@ constexpr char const* freeze_functions = "pg_wal_replay_pause(), pg_wal_replay_r
 }  // namespace
 
 probe::probe(boost::asio::io_context& io, config::endpoint where, std::optional<config::login_role> role,
-             config::server_tls tls, config::milliseconds interval, config::milliseconds calm, on_look look)
+             config::server_tls tls, pace how_often, on_look look)
     : io_(io),
       where_(std::move(where)),
       role_(std::move(role)),
       tls_(std::move(tls)),
-      interval_(interval),
-      calm_(calm),
+      pace_(how_often),
       look_(std::move(look)),
       thread_([this] { run(); }) {}
 
@@ -86,7 +85,7 @@ void probe::run() {
             todo();
             continue;
         }
-        config::milliseconds const pause = look_now() ? calm_ : interval_;
+        config::milliseconds const pause = look_now() ? pace_.calm : pace_.interval;
         next = std::chrono::steady_clock::now() + pause;
     }
 }
@@ -141,10 +140,19 @@ bool probe::look_now() {
             disconnect();
         }
     }
-    boost::asio::post(io_, [this, alive = alive_, look] {
+    bool const reached = look.reached;
+    tell(std::move(look));
+    return reached;
+}
+
+void probe::tell(server_look look) {
+    server_look timeless = look;
+    timeless.asked = {};
+    if (pace_.only_what_is_new && told_ == timeless) return;
+    told_ = std::move(timeless);
+    boost::asio::post(io_, [this, alive = alive_, look = std::move(look)] {
         if (*alive) look_(look);
     });
-    return look.reached;
 }
 
 order_failure probe::failure(std::string const& what) {

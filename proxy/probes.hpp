@@ -39,6 +39,7 @@ struct server_look {
     std::optional<bool> paused;  // standby; nothing: not known
     std::string lacks;           // a right without which nothing can be sealed, or this replica not frozen
     std::string grant;           // ... and the statement that gives it
+    friend bool operator==(server_look const&, server_look const&) = default;
 };
 
 /// What one wants to know of a primary.
@@ -66,10 +67,15 @@ class probe {
     using primary_answer = std::variant<routing::event::primary_seen, order_failure>;
     using replica_answer = std::variant<routing::event::replica_seen, order_failure>;
 
-    /// Without a control role it only tries to connect. The next look comes after `interval`, or after `calm` where the
-    /// server was reached. Callbacks run on `io`'s thread, and not after stop().
+    /// How often, and what of it is told.
+    struct pace {
+        config::milliseconds interval;
+        config::milliseconds calm;    // where the server was reached
+        bool only_what_is_new = false;  // nobody wants to know when a look found the same as the one before
+    };
+    /// Without a control role it only tries to connect. Callbacks run on `io`'s thread, and not after stop().
     probe(boost::asio::io_context& io, config::endpoint where, std::optional<config::login_role> role,
-          config::server_tls tls, config::milliseconds interval, config::milliseconds calm, on_look look);
+          config::server_tls tls, pace how_often, on_look look);
     ~probe();
 
     /// Look at once.
@@ -88,6 +94,7 @@ class probe {
     bool connect(std::string& error);
     /// Whether it was reached.
     bool look_now();
+    void tell(server_look look);
     primary_answer do_primary(primary_question const& question);
     std::string look_for_broken(primary_question const& question, routing::event::primary_seen& seen);
     std::string look_for_leftovers(primary_question const& question, routing::event::primary_seen& seen);
@@ -105,8 +112,7 @@ class probe {
     config::endpoint const where_;
     std::optional<config::login_role> const role_;
     config::server_tls const tls_;
-    config::milliseconds const interval_;
-    config::milliseconds const calm_;
+    pace const pace_;
     on_look const look_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // on the control thread
 
@@ -119,6 +125,7 @@ class probe {
     // The probe's thread only.
     pg_conn* connection_ = nullptr;
     std::uint64_t segment_bytes_ = 16 * 1024 * 1024;
+    std::optional<server_look> told_;  // the last, but for when it was asked
     std::set<std::string> settled_;  // began before this process, and is nothing that the one before left
     std::thread thread_;
 };

@@ -252,6 +252,9 @@ class worker final : public worker_port {
         for (std::size_t i = 0; i < r.sites.size(); ++i) r.sites[i].site = snapshot_->sites[i].id;
         pg_->add_load(r.sites);
         http_->add_writers(r.sites);
+        // The same again says nothing where nobody waits for it, and would only wake the control thread.
+        if (r == reported_ && !any_closed()) return;
+        reported_ = r;
         control_.report(std::move(r));
     }
 
@@ -276,6 +279,7 @@ class worker final : public worker_port {
     std::optional<std::chrono::steady_clock::time_point> stop_by_;
     bool telling_ = false;  // its sessions of a new snapshot, one after the other
     int quiet_ticks_ = 0;
+    worker_report reported_;  // the last
     std::atomic<std::size_t> load_{0};
     std::thread thread_;
 };

@@ -33,6 +33,7 @@ struct write_fates {
                 .over_limit = over_limit - other.over_limit,
                 .unknown = unknown - other.unknown};
     }
+    friend bool operator==(write_fates const&, write_fates const&) = default;
 };
 
 }  // namespace lull
