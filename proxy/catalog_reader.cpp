@@ -12,6 +12,10 @@ using routing::catalog_object;
 
 constexpr std::chrono::seconds read_timeout{30};
 
+constexpr char const* moment_sql =
+    "SELECT extract(epoch FROM pg_postmaster_start_time())::text,"
+    " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_snapshot()::text END";
+
 // Objects with an OID below 16384 came with the server (FirstNormalObjectId). Temporary tables come and go
 // and are their session's own: they are not read; temporary views may hide what any other does.
 constexpr char const* digest_sql = R"sql(
@@ -243,6 +247,12 @@ class reading {
 };
 
 }  // namespace
+
+catalog_moment read_moment(pg_conn* connection) {
+    pg_result const r = pg_query(connection, moment_sql);
+    if (r.rows() != 1) return {};
+    return {r.text(0, 0), r.null(0, 1) ? "" : r.text(0, 1)};
+}
 
 std::optional<std::string> catalog_digest(pg_conn* connection, std::string& error) {
     pg_result const r = pg_query(connection, digest_sql);

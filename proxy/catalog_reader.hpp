@@ -10,6 +10,16 @@ struct pg_conn;
 
 namespace lull {
 
+/// Of a primary: as long as it is the same, no transaction that can have changed a catalog has ended, in any database.
+struct catalog_moment {
+    std::string server;    // which run of which server
+    std::string snapshot;  // its top-level transactions; one that is not visible yet is in it though its commit may be in the log
+    friend bool operator==(catalog_moment const&, catalog_moment const&) = default;
+};
+
+/// Empty where it is not known; `snapshot` also on a standby, whose snapshots do not name those that run.
+catalog_moment read_moment(pg_conn* connection);
+
 /// Changes when anything changes that read_catalog() would read. Nothing: `error` says why.
 std::optional<std::string> catalog_digest(pg_conn* connection, std::string& error);
 

@@ -60,19 +60,52 @@ void catalog_watch::run() {
             std::unique_lock lock(mutex_);
             wake_.wait_until(lock, next, [&] { return stop_ || hurry_; });
             if (stop_) return;
+            if (hurry_)
+                for (auto& [database, at] : databases_) at.owed = true;
             hurry_ = false;
             todo = orders_;
         }
-        for (auto const& [database, what] : todo) {
-            catalog_look look = look_at(database, what, databases_[database]);
+        if (!look_at_all(todo)) return;
+        next = std::chrono::steady_clock::now() + interval_;
+    }
+}
+
+/// False: this object ends.
+bool catalog_watch::look_at_all(std::map<std::string, order> const& todo) {
+    auto const asked = std::chrono::steady_clock::now();
+    catalog_moment const now = moment(todo);
+    for (auto const& [database, what] : todo) {
+        watched& at = databases_[database];
+        auto const before = at.facts;
+        bool const as_before = at.facts && at.made_for == what && !now.snapshot.empty() && now == at.digested;
+        std::string const trouble = as_before ? std::string() : ask(database, what, at, now);
+        if (as_before) at.known = asked;
+        bool const found = trouble.empty();
+        if (at.owed || !found || at.facts != before) {
+            catalog_look look{database, found ? at.facts : nullptr, at.known, trouble};
             boost::asio::post(io_, [this, alive = alive_, look = std::move(look)] {
                 if (*alive) look_(look);
             });
-            std::lock_guard const lock(mutex_);
-            if (stop_) return;
         }
-        next = std::chrono::steady_clock::now() + interval_;
+        at.owed = !found;
+        std::lock_guard const lock(mutex_);
+        if (stop_) return false;
     }
+    return true;
+}
+
+/// By the first of these connections that there is. Empty: not known.
+catalog_moment catalog_watch::moment(std::map<std::string, order> const& todo) {
+    for (auto const& [database, what] : todo) {
+        watched& at = databases_[database];
+        if (!pg_usable(at.connection)) continue;
+        if (!wait_on(PQsocket(at.connection))) return {};
+        catalog_moment const now = read_moment(at.connection);
+        wait_on(-1);
+        if (PQstatus(at.connection) != CONNECTION_OK) disconnect(at);
+        return now;
+    }
+    return {};
 }
 
 void catalog_watch::disconnect(watched& at) {
@@ -80,23 +113,32 @@ void catalog_watch::disconnect(watched& at) {
     at.connection = nullptr;
 }
 
-catalog_look catalog_watch::look_at(std::string const& database, order const& what, watched& at) {
-    catalog_look look{database, nullptr, std::chrono::steady_clock::now(), {}};
-    if (!pg_usable(at.connection)) {
+bool catalog_watch::connect(std::string const& database, watched& at, std::string& trouble) {
+    if (pg_usable(at.connection)) return wait_on(PQsocket(at.connection));
+    disconnect(at);
+    config::login_role role = role_;
+    role.database = database;
+    at.connection = pg_connect(where_, role, tls_, trouble);
+    if (!at.connection || !wait_on(PQsocket(at.connection))) return false;
+    // Reading all of a large catalog may take longer than what else is asked of servers.
+    pg_query(at.connection, "SET statement_timeout = '25s'");
+    at.server = read_moment(at.connection).server;
+    at.digested = {};
+    return true;
+}
+
+/// Why it is not known; empty: it is.
+std::string catalog_watch::ask(std::string const& database, order const& what, watched& at, catalog_moment const& now) {
+    std::string trouble;
+    // A connection that has not been used for long may have been ended meanwhile, which says nothing of the catalog.
+    for (bool once_more = at.connection != nullptr;; once_more = false) {
+        trouble.clear();
+        if (!connect(database, at, trouble)) return trouble.empty() ? "it is not watched any more" : trouble;
+        read(what, at, now, trouble);
+        if (!wait_on(-1) || PQstatus(at.connection) == CONNECTION_OK) return trouble;
         disconnect(at);
-        config::login_role role = role_;
-        role.database = database;
-        at.connection = pg_connect(where_, role, tls_, look.trouble);
-        if (!at.connection) return look;
-        // Reading all of a large catalog may take longer than what else is asked of servers.
-        if (!wait_on(PQsocket(at.connection))) return look;
-        pg_query(at.connection, "SET statement_timeout = '25s'");
+        if (trouble.empty() || !once_more) return trouble;
     }
-    if (!wait_on(PQsocket(at.connection))) return look;
-    ask(what, at, look);
-    wait_on(-1);
-    if (PQstatus(at.connection) != CONNECTION_OK) disconnect(at);
-    return look;
 }
 
 /// False: this object ends.
@@ -106,12 +148,12 @@ bool catalog_watch::wait_on(int socket) {
     return !stop_;
 }
 
-void catalog_watch::ask(order const& what, watched& at, catalog_look& look) {
-    look.asked = std::chrono::steady_clock::now();
-    auto const digest = catalog_digest(at.connection, look.trouble);
+void catalog_watch::read(order const& what, watched& at, catalog_moment const& now, std::string& trouble) {
+    auto const asked = std::chrono::steady_clock::now();
+    auto const digest = catalog_digest(at.connection, trouble);
     if (!digest) return;
     if (!at.facts || *digest != at.digest || at.made_for != what) {
-        auto const rows = read_catalog(at.connection, what.max_objects, look.trouble);
+        auto const rows = read_catalog(at.connection, what.max_objects, trouble);
         at.facts.reset();
         if (!rows) return;
         // Read after the digest: whatever changed in between is found again by the next one.
@@ -119,7 +161,9 @@ void catalog_watch::ask(order const& what, watched& at, catalog_look& look) {
         at.digest = *digest;
         at.made_for = what;
     }
-    look.facts = at.facts;
+    at.known = asked;
+    // Asked for before the digest, and of this server: another connection may still be to the one before it.
+    at.digested = now.server == at.server ? now : catalog_moment{};
 }
 
 }  // namespace lull

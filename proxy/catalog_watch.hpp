@@ -1,9 +1,11 @@
 // Keeps what is known of the catalogs of one cluster's databases: one thread with a libpq connection to each
 // database, as the cluster's control role. It asks each interval whether anything has changed, reads it again
-// only then, makes facts of it and posts them to the control thread.
+// only then, makes facts of it and posts them to the control thread. Where no transaction that writes has ended on the
+// server since the last time, nothing can have changed in any of its databases, and one cheap question says so.
 #pragma once
 
 #include "config/model.hpp"
+#include "proxy/catalog_reader.hpp"
 #include "routing/catalog_facts.hpp"
 #include "routing/snapshot.hpp"
 
@@ -23,8 +25,8 @@ namespace lull {
 
 struct catalog_look {
     std::string database;
-    std::shared_ptr<routing::catalog_facts const> facts;  // null: not known
-    routing::instant asked{};                             // they hold what was committed before
+    std::shared_ptr<routing::catalog_facts const> facts;  // null: not known now
+    routing::instant asked{};                             // they, or the last that were known, hold what was committed before
     std::string trouble;                                  // why they are not known
 };
 
@@ -32,7 +34,8 @@ class catalog_watch {
   public:
     using on_look = std::function<void(catalog_look const&)>;
 
-    /// The callback runs on `io`'s thread, and not after the end of this object.
+    /// The callback tells what is new, and what the first look behind hurry() has found. It runs on `io`'s thread, and not
+    /// after the end of this object.
     catalog_watch(boost::asio::io_context& io, config::endpoint primary, config::login_role role,
                   config::server_tls tls, config::milliseconds interval, on_look look);
     ~catalog_watch();
@@ -50,13 +53,20 @@ class catalog_watch {
     };
     struct watched {
         pg_conn* connection = nullptr;
+        std::string server;  // that it is connected to, as catalog_moment has it
         std::string digest;
+        catalog_moment digested;  // before that was asked for
         order made_for;
         std::shared_ptr<routing::catalog_facts const> facts;
+        routing::instant known{};  // they hold what was committed before
+        bool owed = true;          // the next look is told, whatever it finds
     };
     void run();
-    catalog_look look_at(std::string const& database, order const& what, watched& at);
-    void ask(order const& what, watched& at, catalog_look& look);
+    bool look_at_all(std::map<std::string, order> const& todo);
+    catalog_moment moment(std::map<std::string, order> const& todo);
+    bool connect(std::string const& database, watched& at, std::string& trouble);
+    std::string ask(std::string const& database, order const& what, watched& at, catalog_moment const& now);
+    void read(order const& what, watched& at, catalog_moment const& now, std::string& trouble);
     bool wait_on(int socket);
     void disconnect(watched& at);
 

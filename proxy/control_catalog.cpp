@@ -2,6 +2,8 @@
 #include "proxy/control.hpp"
 #include "proxy/log.hpp"
 
+#include <algorithm>
+
 namespace lull {
 
 namespace {
@@ -38,10 +40,10 @@ void control::catalog_looked(catalog_look const& look) {
             log::notice("database {}: its catalog can be read again", look.database);
     }
     // One that cannot be asked for a moment has not changed by that, but may have meanwhile.
-    bool const recent = std::chrono::steady_clock::now() - known.look.asked < forget_after;
+    routing::instant const asked = std::max(look.asked, known.look.asked);
+    bool const recent = std::chrono::steady_clock::now() - asked < forget_after;
     std::shared_ptr<routing::catalog_facts const> const facts =
         look.facts || !recent ? look.facts : known.look.facts;
-    routing::instant const asked = look.facts ? look.asked : known.look.asked;
     bool const changed = facts != known.look.facts;
     bool const becomes_fresh =
         known.wanted_since && known.look.asked < *known.wanted_since && asked >= *known.wanted_since;

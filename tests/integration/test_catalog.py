@@ -1,6 +1,9 @@
 """What the catalog tells of functions and relations: which of them only read, for routing and for sealed sites."""
+import time
+
 import pytest
 
+from harness import wire as w
 from harness.fingerprint import changes, fingerprint
 from harness.wait import wait_for
 from harness.wire import errors, rows, tags
@@ -104,6 +107,53 @@ def test_beside_a_frozen_replica_the_old_catalog_counts(known):
             assert client.one("SELECT count(*) FROM plain") == "100"
             client.query("SELECT pg_sleep(0.02)")
     lull.off()
+
+
+def unlisted(lull):
+    return lull.site()["catalogs"][0]["unlisted_relations"]
+
+
+@pytest.fixture
+def nobody_confirms(primary):
+    """Commits wait for a standby that there is not: they are in the log, and nobody sees them yet."""
+    def set_to(names):
+        primary.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+        primary.sql("SELECT pg_reload_conf()")
+        wait_for(lambda: primary.sql("SHOW synchronous_standby_names") == [(names,)], "the setting is in force")
+
+    set_to("nobody")
+    yield lambda: set_to("")
+    set_to("")
+
+
+def test_a_change_counts_when_it_is_seen_and_not_when_it_is_in_the_log(known, primary, request):
+    """Where nothing has ended on the server the catalog is not read again. A transaction that is in the log and not visible
+    yet, as one that waits for a synchronous standby, has not."""
+    lull = known(False)
+    with lull.wire() as client:
+        let_go = request.getfixturevalue("nobody_confirms")
+        before = unlisted(lull)
+        client.query("SET synchronous_commit = on")
+        client.send(w.query("CREATE VIEW young AS SELECT bump() AS n"))
+        wait_for(lambda: primary.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"), "the commit waits")
+        time.sleep(1)  # several catalog_intervals, without anything in the log
+        assert unlisted(lull) == before
+        let_go()
+        assert tags(client.until("Z")) == ["CREATE VIEW"]
+        wait_for(lambda: unlisted(lull) == before + 1, "the view is known", 5)
+
+
+def test_a_connection_that_was_ended_while_nothing_changed_is_no_trouble(known, primary):
+    """A server that ends idle sessions does not make the catalog unknown for a moment."""
+    lull = known(False)
+    for turn in range(2):
+        time.sleep(0.5)  # the first of the two databases is asked whether anything has ended, the other nothing
+        primary.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lull control' AND datname = 'shop'")
+        time.sleep(0.5)
+        before = unlisted(lull)
+        primary.sql(f"CREATE VIEW of_turn_{turn} AS SELECT public.bump() AS n", db="shop")
+        wait_for(lambda: unlisted(lull) == before + 1, "it is read again", 5)
+    assert "its catalog cannot be read" not in lull.log()
 
 
 def test_roles_with_rights_beyond_are_found(known, primary):
