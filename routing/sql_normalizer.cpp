@@ -1,5 +1,7 @@
 #include "routing/sql_normalizer.hpp"
 
+#include "routing/plain_block.hpp"
+
 #include <array>
 #include <cstring>
 
@@ -113,44 +115,53 @@ class scanner {
     // Names, blanks and the commonest punctuation, in one go: most of most texts. Works on copies, because a byte written may
     // be part of this scanner for all that the compiler knows.
     void plain() {
-        char const* in = in_.data() + at_;
+        char const* const begin = in_.data() + at_;
         char const* const end = in_.data() + in_.size();
-        char const* begin = end;
+        char const* in = begin;
         char* out = out_ + written_;
-        auto is = [&in](std::array<bool, 256> const& what) { return what[static_cast<unsigned char>(*in)]; };
-        bool quoted = false;
-        while (in != end && !quoted) {
-            if (class_of(*in) == byte_class::ident) {
-                begin = in;
-                do *out++ = *in++;
-                while (in != end && is(in_name));
-                quoted = in != end && *in == '\'';
-            } else if (is(apart)) {
-                *out++ = *in++;
-            } else {
-                break;
-            }
+        bool inside_name = false;  // the byte before is of one
+        auto const is = [](char c, std::array<bool, 256> const& what) { return what[static_cast<unsigned char>(c)]; };
+#ifdef __SSE2__
+        std::size_t plain = plain_block;
+        while (plain == plain_block && static_cast<std::size_t>(end - in) >= plain_block) {
+            plain = copy_plain(in, out, inside_name);
+            in += plain;
+            out += plain;
+        }
+#endif
+        for (; in != end; *out++ = *in++) {
+            bool const of_name = is(*in, in_name) && (inside_name || class_of(*in) == byte_class::ident);
+            if (!of_name && !is(*in, apart)) break;
+            inside_name = of_name;
         }
         written_ = static_cast<std::size_t>(out - out_);
         at_ = static_cast<std::size_t>(in - in_.data());
-        if (!quoted) return;
+        if (!inside_name || in == end || *in != '\'') return;
         // E'', B'', X'', N'': only E changes how the string is read; a name right before a quote is left to
         // the parser.
         no_key();
-        skip_string(in - begin == 1 && (*begin == 'e' || *begin == 'E'));
+        bool const one_letter = in - begin == 1 || !is(in[-2], in_name);
+        skip_string(one_letter && (in[-1] == 'e' || in[-1] == 'E'));
     }
 
     void number() {
-        while (class_of(peek()) == byte_class::digit) ++at_;
+        skip_digits();
         if (peek() == '.' && class_of(peek(1)) == byte_class::digit) {
             ++at_;
-            while (class_of(peek()) == byte_class::digit) ++at_;
+            skip_digits();
         }
         char const next = peek();
         // "1e5", "1from", "1$2", "1.", "1..2": what these are differs between versions.
         if (at_ < in_.size() && (class_of(next) == byte_class::ident || next == '$' || next == '.')) no_key();
         put(number_mark);
         changed_ = true;
+    }
+
+    void skip_digits() {
+        char const* in = in_.data() + at_;
+        char const* const end = in_.data() + in_.size();
+        while (in != end && class_of(*in) == byte_class::digit) ++in;
+        at_ = static_cast<std::size_t>(in - in_.data());
     }
 
     void string() {
@@ -238,6 +249,8 @@ class scanner {
     }
 
     void operators() {
+        // One alone, as most are.
+        if (at_ + 1 < in_.size() && in_[at_] != '&' && class_of(in_[at_ + 1]) != byte_class::op) return copy();
         while (at_ < in_.size() && class_of(in_[at_]) == byte_class::op) {
             char const c = in_[at_];
             bool const block = c == '/' && peek(1) == '*';
