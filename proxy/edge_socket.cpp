@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <unistd.h>
+#include <utility>
 
 namespace lull {
 
@@ -9,6 +10,11 @@ namespace lull {
 
 namespace asio_detail = boost::asio::detail;
 
+// An operation stays in the reactor from its first wait to the end of its socket, and what it waits for is told from within
+// perform(): it never completes, so that a wake-up costs neither a start_op() nor a turn of the scheduler. The reactor calls
+// perform() with its lock of the descriptor held; there is none in an io_context that is UNSAFE. What is told may destroy the
+// socket: its operations leave the queue then, and complete, cancelled, later. The reactor's state of the descriptor may be
+// another socket's when perform() returns, which is then looked at for nothing, once, as an edge without bytes.
 struct edge_socket::state {
     struct operation : asio_detail::reactor_op {
         operation(state& owner, bool read)
@@ -16,30 +22,27 @@ struct edge_socket::state {
               owner(owner),
               read(read) {}
 
-        // The reactor asks twice: when the wait begins (not ready: that is the contract) and after an event.
         static status perform(asio_detail::reactor_op* base) {
-            return static_cast<operation*>(base)->arming ? not_done : done;
-        }
-        static void complete(void* scheduler, asio_detail::operation* base, boost::system::error_code const&,
-                             std::size_t) {
             auto* self = static_cast<operation*>(base);
-            state& s = self->owner;
-            self->queued = false;
-            if (!s.alive) {
-                s.release();
-                return;
-            }
-            if (scheduler == nullptr) return;  // the io_context is being destroyed
+            if (!std::exchange(self->wanted, false)) return not_done;  // as the contract of an edge says
+            socket_events& events = *self->owner.events;
             if (self->read)
-                s.events->on_readable();
+                events.on_readable();
             else
-                s.events->on_writable();
+                events.on_writable();
+            return not_done;
+        }
+        /// The socket, or the io_context, is being destroyed.
+        static void complete(void*, asio_detail::operation* base, boost::system::error_code const&, std::size_t) {
+            auto* self = static_cast<operation*>(base);
+            self->queued = false;
+            self->owner.release();
         }
 
         state& owner;
         bool const read;
         bool queued = false;
-        bool arming = false;
+        bool wanted = false;
     };
 
     state(boost::asio::io_context& io, int fd, socket_events& events)
@@ -51,13 +54,12 @@ struct edge_socket::state {
         reactor.register_descriptor(fd, data);
     }
 
-    void start(operation& op, int kind) {
-        if (op.queued) return;
-        op.queued = true;
-        op.arming = true;
-        op.ec_ = {};
-        reactor.start_op(kind, fd, data, &op, true, true);
-        op.arming = false;
+    void wait(operation& op, int kind) {
+        if (!op.queued) {
+            op.queued = true;
+            reactor.start_op(kind, fd, data, &op, true, true);  // asks perform(), where nothing is wanted yet
+        }
+        op.wanted = true;
     }
 
     // Freed when the owner is gone and the reactor holds no operation of ours any more.
@@ -89,11 +91,11 @@ int edge_socket::fd() const {
     return state_->fd;
 }
 void edge_socket::wait_readable() {
-    state_->start(state_->reader, asio_detail::reactor::read_op);
+    state_->wait(state_->reader, asio_detail::reactor::read_op);
 }
 void edge_socket::wait_writable() {
     if (!state_->writer) state_->writer = std::make_unique<edge_socket::state::operation>(*state_, false);
-    state_->start(*state_->writer, asio_detail::reactor::write_op);
+    state_->wait(*state_->writer, asio_detail::reactor::write_op);
 }
 
 #else

@@ -1,5 +1,6 @@
-// One non-blocking socket on a worker's io_context, registered with its epoll once (edge-triggered) and never
-// again: waiting costs no system call and no allocation. Owned by a connection, used on its worker only.
+// One non-blocking socket on a worker's io_context (BOOST_ASIO_CONCURRENCY_HINT_UNSAFE), registered with its epoll once
+// (edge-triggered) and never again: waiting costs no system call and no allocation. Owned by a connection, used on its worker
+// only.
 //
 // Contract of an edge: wait_readable() only directly after a recv() that returned EAGAIN or was short. After
 // any other pause call recv() first; an edge that arrived while nobody waited is gone.
@@ -23,7 +24,8 @@ static_assert(BOOST_VERSION / 100 == 1081,
 
 namespace lull {
 
-/// Told when a wait ends. Called on the worker's thread, from its loop, never from within a wait call.
+/// Told when a wait ends. Called on the worker's thread, from its loop, never from within a wait call. There may be nothing to
+/// read after all. The socket may be destroyed from within.
 class socket_events {
   public:
     virtual void on_readable() = 0;
