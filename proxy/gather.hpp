@@ -1,6 +1,6 @@
-// What one event wants to send to one peer: pieces of the bytes just read (not copied when they are long) and
-// bytes of our own, in order, so that a wake-up ends in one send. Lives for one event; the views in it point
-// into the block that was read and die with the event. Reused by its worker: no allocation in steady state.
+// What one event wants to send to one peer: pieces of the bytes just read and bytes of our own, in order, so that a wake-up
+// ends in one send. Lives for one event; the views in it point into the block that was read and die with the event. Reused by
+// its worker: no allocation in steady state.
 #pragma once
 
 #include <cstddef>
@@ -14,17 +14,15 @@ namespace lull {
 
 class gather {
   public:
-    /// Bytes that stay valid until the event has been carried out. Short ones are copied: one contiguous
-    /// buffer goes out with send(), and copying 1 KiB costs less than one more iovec.
+    /// Bytes that stay valid until the event has been carried out. Those that follow each other where they are, are one piece.
     void view(std::span<std::byte const> bytes) {
-        if (bytes.size() <= copy_limit) {
-            write([&](std::string& out) {
-                out.append(reinterpret_cast<char const*>(bytes.data()), bytes.size());
-            });
-            return;
-        }
-        pieces_.push_back({reinterpret_cast<char const*>(bytes.data()), bytes.size(), 0});
+        if (bytes.empty()) return;
+        auto const* const data = reinterpret_cast<char const*>(bytes.data());
         size_ += bytes.size();
+        if (!pieces_.empty() && pieces_.back().end() == data)
+            pieces_.back().size += bytes.size();
+        else
+            pieces_.push_back({data, bytes.size(), 0});
     }
 
     /// `writer` appends to the string it is given.
@@ -48,11 +46,32 @@ class gather {
     bool empty() const { return size_ == 0; }
     std::size_t size() const { return size_; }
 
-    /// As the kernel wants it. Valid until the next write.
-    std::vector<iovec> const& vectors() {
+    /// As the kernel wants it. Valid until the next write. Short pieces side by side are made one: a contiguous buffer goes
+    /// out with send(), and copying 1 KiB costs less than one more iovec.
+    std::span<iovec const> vectors() {
+        if (pieces_.size() == 1) {  // as a rule
+            one_ = {data_of(pieces_.front()), size_};
+            return {&one_, 1};
+        }
         vectors_.clear();
-        for (piece const& p : pieces_)
-            vectors_.push_back({const_cast<char*>(p.data ? p.data : own_.data() + p.offset), p.size});
+        joined_.clear();
+        joined_.reserve(size_of_short());
+        bool joins = false;  // the last vector is the end of joined_
+        for (piece const& p : pieces_) {
+            char* const data = data_of(p);
+            bool const is_short = p.size <= copy_limit;
+            if (is_short) {
+                char* const copy = joined_.data() + joined_.size();
+                joined_.append(data, p.size);
+                if (joins)
+                    vectors_.back().iov_len += p.size;
+                else
+                    vectors_.push_back({copy, p.size});
+            } else {
+                vectors_.push_back({data, p.size});
+            }
+            joins = is_short;
+        }
         return vectors_;
     }
 
@@ -83,10 +102,24 @@ class gather {
         char const* data;  // null: at `offset` of own_, which may move while it grows
         std::size_t size;
         std::size_t offset;
+
+        char const* end() const { return data ? data + size : nullptr; }
     };
+
+    /// As iovec wants it; nobody writes there.
+    char* data_of(piece const& p) { return p.data ? const_cast<char*>(p.data) : own_.data() + p.offset; }
+
+    std::size_t size_of_short() const {
+        std::size_t sum = 0;
+        for (piece const& p : pieces_) sum += p.size <= copy_limit ? p.size : 0;
+        return sum;
+    }
+
     std::vector<piece> pieces_;
     std::string own_;
+    std::string joined_;
     std::vector<iovec> vectors_;
+    iovec one_{};
     std::size_t size_ = 0;
 };
 

@@ -2,11 +2,11 @@
 #pragma once
 
 #include "proxy/gather.hpp"
+#include "proxy/socket_io.hpp"
 
 #include <algorithm>
-#include <cerrno>
+#include <span>
 #include <string>
-#include <sys/socket.h>
 
 namespace lull {
 
@@ -24,13 +24,8 @@ class outbox {
             waiting_ += bytes.copy();
             return result::later;
         }
-        auto const& pieces = bytes.vectors();
-        msghdr message{};
-        message.msg_iov = const_cast<iovec*>(pieces.data());
-        message.msg_iovlen = std::min<std::size_t>(pieces.size(), 1024);
-        ssize_t const n = pieces.size() == 1
-                              ? ::send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
-                              : ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        std::span<iovec const> const pieces = bytes.vectors();
+        ssize_t const n = pieces.size() == 1 ? send_now(fd, pieces[0].iov_base, pieces[0].iov_len) : send_all(fd, pieces);
         if (n < 0 && errno != EAGAIN && errno != EINTR) return result::failed;
         std::size_t const done = n < 0 ? 0 : static_cast<std::size_t>(n);
         if (done == bytes.size()) return result::sent;
@@ -42,8 +37,7 @@ class outbox {
     /// The socket is writable.
     result flush(int fd) {
         while (!empty()) {
-            ssize_t const n =
-                ::send(fd, waiting_.data() + sent_, waiting_.size() - sent_, MSG_NOSIGNAL | MSG_DONTWAIT);
+            ssize_t const n = send_now(fd, waiting_.data() + sent_, waiting_.size() - sent_);
             if (n < 0 && errno == EINTR) continue;
             if (n < 0) return errno == EAGAIN ? result::later : result::failed;
             sent_ += static_cast<std::size_t>(n);
@@ -54,6 +48,13 @@ class outbox {
     }
 
   private:
+    static ssize_t send_all(int fd, std::span<iovec const> pieces) {
+        msghdr message{};
+        message.msg_iov = const_cast<iovec*>(pieces.data());
+        message.msg_iovlen = std::min<std::size_t>(pieces.size(), 1024);
+        return ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+
     std::string waiting_;
     std::size_t sent_ = 0;
 };

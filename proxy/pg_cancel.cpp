@@ -128,7 +128,8 @@ class request final : public socket_events, public std::enable_shared_from_this<
         stage_ = stage::sent;
         if (!tls_) return send(packet_);
         std::string sealed;
-        if (!tls_->seal({{packet_.data(), packet_.size()}}, sealed)) return give_up(tls_->error());
+        iovec const plain{packet_.data(), packet_.size()};
+        if (!tls_->seal({&plain, 1}, sealed)) return give_up(tls_->error());
         send(sealed);
     }
 

@@ -197,7 +197,7 @@ void pg_client::read() {
             return;
         }
         std::span<std::byte> const block = service_.block();
-        ssize_t const n = ::recv(socket_->fd(), block.data(), block.size(), MSG_DONTWAIT);
+        ssize_t const n = receive_now(socket_->fd(), block);
         if (n == 0) return gone();
         if (n < 0) {
             if (errno == EINTR) continue;

@@ -153,7 +153,6 @@ void pg_server::resume_reading() {
 }
 
 void pg_server::on_readable() {
-    service_.touch_clock();
     reading_ = false;
     if (paused_) return;  // resume_reading() reads first, as an edge demands
     read();
@@ -169,7 +168,7 @@ void pg_server::read() {
             return;
         }
         std::span<std::byte> const block = service_.block();
-        ssize_t const n = ::recv(socket_->fd(), block.data(), block.size(), MSG_DONTWAIT);
+        ssize_t const n = receive_now(socket_->fd(), block);
         service_.touch_clock();  // a write that these bytes confirm has ended by now, not when the turn began
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) break;

@@ -238,7 +238,7 @@ bool replay_connection::send(std::string_view bytes, instant until) {
     if (!tls_) return send_raw(bytes, until);
     std::string sealed;
     iovec const plain{const_cast<char*>(bytes.data()), bytes.size()};
-    return tls_->seal({plain}, sealed) && send_raw(sealed, until);
+    return tls_->seal({&plain, 1}, sealed) && send_raw(sealed, until);
 }
 
 bool replay_connection::send_raw(std::string_view bytes, instant until) {

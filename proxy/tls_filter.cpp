@@ -115,7 +115,7 @@ std::size_t tls_filter::open(std::span<std::byte const> cipher, std::span<std::b
     return filled;
 }
 
-bool tls_filter::seal(std::vector<iovec> const& plain, std::string& out) {
+bool tls_filter::seal(std::span<iovec const> plain, std::string& out) {
     if (state_ != state::open && state_ != state::closed) return false;
     wire_->out = &out;
     bool good = true;

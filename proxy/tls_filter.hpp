@@ -43,7 +43,7 @@ class tls_filter {
     std::size_t open(std::span<std::byte const> cipher, std::span<std::byte> plain, std::string& out);
 
     /// Encrypts `plain` and appends it to `out`. Only while the state is open; false: it has failed.
-    bool seal(std::vector<iovec> const& plain, std::string& out);
+    bool seal(std::span<iovec const> plain, std::string& out);
 
     /// Says goodbye (close_notify), if there is anybody to say it to.
     void close(std::string& out);
