@@ -100,18 +100,17 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     if (!ends && read_write()) verdict = routing::verdict::to_primary;
     if (!place(verdict, step)) return 0;
 
-    routing::access strictest = routing::access::read;
-    for (unit_message const& m : plan.messages)
-        if (m.statement) strictest = std::max(strictest, judge(m.statement->operation)->access);
     aside_ = aside_ || prepares_aside(plan);
     // Also what will be refused: what stands before it runs, and it is read. (A LISTEN that is shared goes out as nothing.)
-    if (!(passes && sharing_) && (guard_needed() || in_guard()) && waits_for_guard(plan, strictest, step)) return 0;
-    for (unit_message const& m : plan.messages)
-        if (m.statement && m.type != pg::frontend::parse && proves_first(*m.statement->operation, step)) return 0;
-    for (unit_message const& m : plan.messages)
-        if (m.statement && m.type == pg::frontend::bind && plan.verdict != routing::verdict::refuse &&
-            checks_temporary_first(*judge(m.statement->operation), step))
-            return 0;
+    if (!(passes && sharing_) && (guard_needed() || in_guard()) && waits_for_guard(plan, step)) return 0;
+    if (server_->status == 'T') {
+        for (unit_message const& m : plan.messages)
+            if (m.statement && m.type != pg::frontend::parse && proves_first(*m.statement->operation, step)) return 0;
+        for (unit_message const& m : plan.messages)
+            if (m.statement && m.type == pg::frontend::bind && plan.verdict != routing::verdict::refuse &&
+                checks_temporary_first(*judge(m.statement->operation), step))
+                return 0;
+    }
     bool const idle = server_->status == 'I' && server_->owed.empty() && !segment_open_;
     if (passes) count(&write_fates::passed);
     prologue(step);
@@ -387,8 +386,10 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
             return fail_extended(std::move(refusal), step);
         note_purity(op);
         retag = portal->retag;
-        made = record_settings(op, statement->text, hears ? listener::shared : listener::own_server);
-        taint_by(op, statement->text, true);
+        if (!op.is_query()) {
+            made = record_settings(op, statement->text, hears ? listener::shared : listener::own_server);
+            taint_by(op, statement->text, true);
+        }
         // What the rest of the segment needs is parsed again, whether this succeeds or not.
         if (wiping_ && made > 0) server_->doubtful.add_all(std::exchange(server_->statements, {}));
         for (routing::statement const& s : op.statements) {

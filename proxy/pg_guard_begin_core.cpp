@@ -63,15 +63,15 @@ bool pg_session_core::waits_for_guard(routing::operation const& op, session_step
 }
 
 /// A segment likewise: what it binds goes by a name.
-bool pg_session_core::waits_for_guard(unit_plan const& plan, routing::access strictest, session_step& step) {
-    bool const certain = strictest < routing::access::unknown && wish_.guarded && !server_->names_open;
+bool pg_session_core::waits_for_guard(unit_plan const& plan, session_step& step) {
+    bool const certain = plan.strictest < routing::access::unknown && wish_.guarded && !server_->names_open;
     bool names = false;
     bool makes = false;
     for (unit_message const& m : plan.messages) {
         names = names || m.statement;
         makes = makes || (m.statement && prepares(*m.statement->operation));
     }
-    server_->names_open = server_->names_open || opens_names(strictest, makes);
+    server_->names_open = server_->names_open || opens_names(plan.strictest, makes);
     if (certain || !names) return false;
     if (!only_unlistens(plan) && opens_guard_first(first_options(plan), step)) return true;
     if (!is_on_its_way(server_->owed)) return false;

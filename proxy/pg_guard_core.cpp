@@ -125,6 +125,7 @@ std::string pg_session_core::out_of_place(routing::operation const& op, sent_to 
 /// `heard`: it is a LISTEN, and the listener has heard it.
 std::string pg_session_core::kept_from_server(prepared const& statement, routing::operation const& op,
                                               bool breaks_guard, bool heard) {
+    if (read_write() && !in_guard()) return {};
     bool const dead = is_dead_block();
     std::string out = out_of_place(op, sent_to::run);
     if (!out.empty()) {
@@ -158,6 +159,7 @@ bool pg_session_core::touches_own_names(routing::operation const& op) const {
 /// where they belong to a domain, its CHECK runs. So what would be refused is not read either. (A write may be prepared,
 /// where nothing but the text says that it is one.)
 std::string pg_session_core::kept_unread(prepared const& statement) {
+    if (read_write() && !in_guard()) return {};
     bool const dead = is_dead_block();
     if (std::string out = out_of_place(*statement->operation, sent_to::be_read); !out.empty()) {
         if (!dead) count(&write_fates::refused);
@@ -260,7 +262,6 @@ std::string pg_session_core::refusal(routing::operation const* op, routing::stat
 
 void pg_session_core::look_up_catalog() {
     routing::snapshot const& now = *context_.snapshot;
-    if (catalog_of_ == now.number) return;
     catalog_of_ = now.number;
     auto const at = now.catalogs.find(identity_.database);
     catalog_ = at == now.catalogs.end() ? routing::catalog_state{} : at->second;
@@ -272,7 +273,7 @@ void pg_session_core::look_up_catalog() {
 /// With what the catalog says of what it names. The reference lives until the next call.
 std::shared_ptr<routing::operation const> const& pg_session_core::judge(
     std::shared_ptr<routing::operation const> const& op) {
-    look_up_catalog();
+    if (catalog_of_ != context_.snapshot->number) look_up_catalog();
     // Where a write may go matters only to sessions that may not write.
     if (identity_.migration || !(op->has_names || (op->has_targets && !read_write()))) return op;
     // A temporary table of its own may stand behind any name, with a policy that the facts do not know.

@@ -115,6 +115,9 @@ unit_plan pg_session_core::plan(pg::bytes in) {
     std::size_t at = 0;
     bool const placed = server_ && !matches(routing::verdict::to_primary) ? false : server_ != nullptr;
     bool bound = false;
+    // What Parse, Bind and Execute are about is one statement as a rule, and is judged once.
+    routing::verdict judged_as{};
+    prepared_text const* judged_of = nullptr;
     // A block that may come to write begins on the primary, also with a segment that only describes.
     if (read_write() && deferred_ && (!deferred_->read_only.value_or(false) || is_serializable_block()))
         plan.verdict = routing::verdict::to_primary;
@@ -161,21 +164,24 @@ unit_plan pg_session_core::plan(pg::bytes in) {
             return plan;
         }
         plan.closed = m.type == pg::frontend::sync || m.type == pg::frontend::flush;
-        bool const judged = m.type == pg::frontend::bind || m.type == pg::frontend::execute ||
+        bool const counts = m.type == pg::frontend::bind || m.type == pg::frontend::execute ||
                             (m.type == pg::frontend::parse && !bound);
         if (m.type == pg::frontend::bind) bound = true;
-        if (judged && m.statement) {
-            routing::operation const& judged_op = *judge(m.statement->operation);
-            routing::decision const d = routing::decide(judged_op, facts(m.statement->text), site());
+        if (m.statement && m.statement.get() != judged_of) {
+            judged_of = m.statement.get();
+            routing::operation const& op = *judge(m.statement->operation);
+            plan.strictest = std::max(plan.strictest, op.access);
+            judged_as = routing::decide(op, facts(m.statement->text), site()).verdict;
+        }
+        if (counts && m.statement) {
             bool const parse_only = m.type == pg::frontend::parse;
-            if (d.verdict == routing::verdict::refuse) {
+            if (judged_as == routing::verdict::refuse) {
                 if (!parse_only && plan.verdict != routing::verdict::refuse) {
-                    plan.verdict = d.verdict;
+                    plan.verdict = judged_as;
                     plan.offender = m.statement;
                 }
-            } else if (d.verdict == routing::verdict::to_primary &&
-                       plan.verdict == routing::verdict::to_reader) {
-                plan.verdict = d.verdict;
+            } else if (judged_as == routing::verdict::to_primary && plan.verdict == routing::verdict::to_reader) {
+                plan.verdict = judged_as;
             }
         }
         bool const streamed_on = !m.whole;

@@ -60,7 +60,9 @@ std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
         }
         // The common case by far, and no state hangs on it.
         if (!server_->owed.empty() && !server_->owed.front().ours) {
-            at += pg::run_of(in.subspan(at), pg::backend::data_row, pg::backend::copy_data);
+            // Of a Query the description of its rows, too, is nothing but the client's.
+            char const also = server_->owed.front().kind == owed_kind::query ? pg::backend::row_description : pg::backend::data_row;
+            at += pg::run_of(in.subspan(at), pg::backend::data_row, pg::backend::copy_data, also);
             if (at == in.size()) break;
         }
         if (in.size() - at < pg::header_bytes) break;
@@ -143,7 +145,7 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
             return false;
         case pg::backend::ready_for_query: {
             auto const status = pg::parse_ready_for_query(body);
-            if (!status || !reply_ready(*status, step)) {
+            if (!status || !reply_ready(*status, whole, step)) {
                 step.discard = true;
                 on_server_lost("the server sent a ReadyForQuery that nobody asked for", step);
             }
@@ -206,7 +208,7 @@ void pg_session_core::pop_owed(session_step& step) {
 }
 
 /// Replies of our own whose turn has come.
-void pg_session_core::answer_local(session_step& step) {
+void pg_session_core::answer_locals(session_step& step) {
     while (!server_->owed.empty() && server_->owed.front().kind == owed_kind::local) {
         if (!client_gone_) step.client.text(server_->owed.front().text);
         server_->owed.pop();
@@ -246,7 +248,7 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
 }
 
 /// False: nobody had asked.
-bool pg_session_core::reply_ready(char status, session_step& step) {
+bool pg_session_core::reply_ready(char status, pg::bytes whole, session_step& step) {
     owed_queue& owed = server_->owed;
     if (owed.empty()) return false;
     owed_reply& front = owed.front();
@@ -312,7 +314,7 @@ bool pg_session_core::reply_ready(char status, session_step& step) {
     char const told = aside ? (error_seen_ ? 'E' : 'T') : wrapped ? 'I' : front.block_after ? 'T' : status;
     if (aside && error_seen_) fail_deferred();
     client_status_ = told;
-    if (!client_gone_) ready(step);
+    if (!client_gone_) told == status ? ready(whole, step) : ready(step);
     if (status != 'I') block_seen_ = block_seen_ || (!wrapped && !aside);
     bool const chained = front.block_after;
     // COMMIT AND CHAIN: the next transaction has not written yet, and has to begin that anew.

@@ -30,7 +30,8 @@ enum class owed_kind : std::uint8_t {
     local
 };
 
-struct owed_reply {
+/// What of it is a mark: begun anew with one assignment.
+struct owed_marks {
     owed_kind kind = owed_kind::query;
     bool opens = false;        // ours: a unit waits for this BEGIN
     bool guards = false;       // ours: makes the READ ONLY transaction that what comes behind it is to run in
@@ -56,12 +57,25 @@ struct owed_reply {
     bool ends = false;            // may end the transaction that it runs in
     std::optional<routing::access> said;  // what the classifier said of the client's statement
     char const* retag = nullptr;  // CommandComplete goes out with this tag; static storage
+};
+
+struct owed_reply : owed_marks {
     prepared parsed;              // for parse: what the server then has; for close: what it then has not
     prepared before;              // of the client's: what its name meant until then, if the server skips this
     std::unique_ptr<portal_change> portal;  // likewise, of a portal
     std::string
         text;  // local: the reply itself. Otherwise, if not empty: goes out in place of the ErrorResponse
     std::string name;  // of a client's Parse or Close of a named statement
+
+    /// As a new one; most have nothing but marks.
+    void clear() {
+        static_cast<owed_marks&>(*this) = {};
+        if (parsed) parsed = nullptr;
+        if (before) before = nullptr;
+        if (portal) portal = nullptr;
+        text.clear();
+        name.clear();
+    }
 };
 
 /// CommandComplete of what begins a block.
@@ -88,7 +102,7 @@ class owed_queue {
             ended = ended || ends_here;
         }
         std::size_t const gone = count_ == 0 ? 0 : count_ - to;
-        for (std::size_t i = count_ - gone; i < count_; ++i) at(i) = owed_reply{};
+        for (std::size_t i = count_ - gone; i < count_; ++i) at(i).clear();
         count_ -= gone;
         return gone;
     }
@@ -102,7 +116,7 @@ class owed_queue {
         return entry;
     }
     void pop() {
-        ring_[head_] = owed_reply{};
+        ring_[head_].clear();
         head_ = (head_ + 1) & (ring_.size() - 1);
         --count_;
     }

@@ -77,8 +77,13 @@ void pg_session_core::ready(session_step& step) {
     step.client.write([&](std::string& out) { pg::write_ready_for_query(out, client_status_); });
 }
 
+void pg_session_core::ready(pg::bytes as_it_came, session_step& step) {
+    count_answered();
+    step.client.view(as_it_came);
+}
+
 /// How the server will read what is sent now. While a change of that is under way it may be read either way.
-routing::text_facts pg_session_core::text_facts() const {
+routing::text_facts pg_session_core::facts_amid_changes() const {
     for (pending_setting const& p : pending_) {
         using what = pending_setting::what;
         bool const all = p.kind == what::reset_all || p.kind == what::discard_all;

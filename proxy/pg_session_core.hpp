@@ -14,6 +14,7 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/bytes.hpp"
 #include "protocol/pg/frame.hpp"
+#include "proxy/pending_setting.hpp"
 #include "proxy/pg_session_context.hpp"
 #include "proxy/pg_session_unit.hpp"
 #include "proxy/pin_set_core.hpp"
@@ -113,16 +114,6 @@ class pg_session_core {
   private:
     enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held, journal, channel, cancel };
     enum class abort_reason : std::uint8_t { maintenance, transaction_timeout, idle_in_transaction, statement_pooling, canceled };
-    struct pending_setting {
-        enum class what : std::uint8_t {
-            make, reset, reset_all, discard_all, deallocate_all, savepoint, release, rollback_to,
-            hear, listen, unlisten  // hear: LISTEN that the listener has done
-        };
-        what kind;
-        std::string name;
-        std::string value;
-        bool confirmed = false;
-    };
     /// What happens to a unit that may not run.
     enum class instead : std::uint8_t {
         refuse,
@@ -133,7 +124,8 @@ class pg_session_core {
     routing::site const& site() const { return context_.snapshot->of(identity_.site); }
     config::limits const& limits() const { return context_.snapshot->config->limits; }
     bool read_write() const { return site().mode == routing::mode::read_write; }
-    routing::text_facts text_facts() const;
+    routing::text_facts text_facts() const { return pending_.empty() ? facts_ : facts_amid_changes(); }
+    routing::text_facts facts_amid_changes() const;
     void look_up_catalog();
     std::shared_ptr<routing::operation const> const& judge(std::shared_ptr<routing::operation const> const& op);
 
@@ -145,7 +137,7 @@ class pg_session_core {
     bool sync_settings(session_step& step);
     bool opens_guard_first(routing::begin_options const& options, session_step& step);
     bool waits_for_guard(routing::operation const& op, session_step& step);
-    bool waits_for_guard(unit_plan const& plan, routing::access strictest, session_step& step);
+    bool waits_for_guard(unit_plan const& plan, session_step& step);
     bool stands_alone(routing::operation const& op) const;
     bool proves_first(routing::operation const& op, session_step& step);
     void prologue(session_step& step);
@@ -156,7 +148,7 @@ class pg_session_core {
     void note_flip();
     void unlink();
     void fatal(std::string_view sqlstate, std::string_view message, session_step& step);
-    void ready(session_step& step);
+    void ready(session_step& step), ready(pg::bytes as_it_came, session_step& step);
     void finish_transaction(bool wrapped);
     void forget_transaction();
     void forget_segment();
@@ -214,6 +206,8 @@ class pg_session_core {
     std::size_t refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
     std::size_t fail_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
     void forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op, session_step& step);
+    void forward_query(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op, session_step& step);
+    void send_message(pg::bytes in, std::size_t size, session_step& step);
     enum class listener : std::uint8_t { own_server, shared };
     std::uint16_t record_settings(routing::operation const& op, std::string_view text, listener of);
     std::optional<std::string> carried_value(routing::statement const& s, std::string_view text) const;
@@ -269,7 +263,7 @@ class pg_session_core {
     // pg_replies_core.cpp
     std::size_t replies(pg::bytes in, session_step& step);
     bool reply(char type, pg::bytes body, pg::bytes whole, session_step& step);
-    bool reply_ready(char status, session_step& step);
+    bool reply_ready(char status, pg::bytes whole, session_step& step);
     void reply_error(pg::bytes body, pg::bytes whole, session_step& step);
     void reply_complete(pg::bytes body, pg::bytes whole, session_step& step);
     void reply_parameter(pg::bytes body, session_step& step);
@@ -283,7 +277,10 @@ class pg_session_core {
     void keep_unit(pg::bytes unit, unit_plan const& plan);  // pg_again_core.cpp
     bool gives_back(pg::error_fields const& failed);
     void pop_owed(session_step& step);
-    void answer_local(session_step& step);
+    void answer_local(session_step& step) {
+        if (!server_->owed.empty() && server_->owed.front().kind == owed_kind::local) answer_locals(step);
+    }
+    void answer_locals(session_step& step);
     void own_query_failed(pg::bytes body, pg::bytes whole, session_step& step);
 
     // pg_sql_prepared_core.cpp: PREPARE, EXECUTE and DEALLOCATE

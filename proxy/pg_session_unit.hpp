@@ -35,6 +35,7 @@ struct unit_plan {
     bool closed = false;  // ends with Sync or Flush
     bool wait = false;    // more bytes must come before it can be placed
     routing::verdict verdict = routing::verdict::to_reader;
+    routing::access strictest = routing::access::read;  // of all that it is about
     prepared offender;  // of the first write that may not run
 };
 

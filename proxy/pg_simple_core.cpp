@@ -138,30 +138,31 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         return std::size_t{0};
     };
 
+    bool const query = op.is_query();  // many questions do not arise then
     if (refuses_block(op)) {
         std::string error;
         pg::write_error_response(error, block_in_statement_mode());
         return fail_simple(in, size, std::move(error), step);
     }
-    if (touches_own_names(op)) return fail_simple(in, size, reserved_name_error(), step);
+    if (!query && touches_own_names(op)) return fail_simple(in, size, reserved_name_error(), step);
     if ((is_one(op, statement_kind::prepare) || is_one(op, statement_kind::deallocate)) && is_open(op.statements.front().name)) {
         blocked_ = blocked::barrier;
         return later();
     }
-    if (!server_ &&
-        (answer_locally(op, text, step) || (client_status_ == 'E' && !deferred_ && answer_failed(op, step)))) {
+    if (!server_ && ((!query && answer_locally(op, text, step)) ||
+                     (client_status_ == 'E' && !deferred_ && answer_failed(op, step)))) {
         unnamed_ = nullptr;  // as every Query drops it
         return drop(in, size);
     }
 
-    if (discards_pinned(op)) {
+    if (!query && discards_pinned(op)) {
         if (op.statements.front().name != "ALL")
             return refuse_simple(in, size, refusal(&op, &op.statements.front()), step);
         discard_pinned(step);
         return drop(in, size);
     }
 
-    bool const shares = shares_query(op);
+    bool const shares = !query && shares_query(op);
     bool passes = false;
     routing::decision decision = routing::decide(op, facts(text), site());
     if (op.access == routing::access::read && broken("failed_read", 10)) decision.verdict = routing::verdict::refuse;
@@ -194,7 +195,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
             return fail_simple(in, size, std::exchange(channels_->refusal, {}), step);
     }
     if (!place(decision.verdict, step)) return later();
-    if (shares != shares_query(op)) {  // its server says that the client's encoding is another
+    if (!query && shares != shares_query(op)) {  // its server says that the client's encoding is another
         step.retry_input = true;
         return later();
     }
@@ -218,8 +219,12 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     forget_refusal();
     if (passes) count(&write_fates::passed);
     prologue(step);
-    taint_by(op, text, whole);
-    forward_simple(in, size, whole ? text : std::string_view{}, op, step);
+    if (query && !guard && !wrap_open_) {
+        forward_query(in, size, text, op, step);
+    } else {
+        taint_by(op, text, whole);
+        forward_simple(in, size, whole ? text : std::string_view{}, op, step);
+    }
     return std::min(in.size(), size);
 }
 
@@ -276,6 +281,35 @@ std::size_t pg_session_core::fail_simple(pg::bytes in, std::size_t size, std::st
     return drop(in, size);
 }
 
+void pg_session_core::send_message(pg::bytes in, std::size_t size, session_step& step) {
+    std::size_t const here = std::min(in.size(), size);
+    step.server.view(in.first(here));
+    client_body_left_ = size - here;
+    client_body_dropped_ = false;
+}
+
+/// Where nothing of ours is around it: what a query can do to a session.
+void pg_session_core::forward_query(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op,
+                                    session_step& step) {
+    routing::statement const& only = op.statements.front();
+    bool const breakable = only.kind == statement_kind::dml && server_->clean();
+    unnamed_ = nullptr;
+    server_->unnamed = nullptr;
+    server_->copy_in = false;  // what is no CopyData ends it with an error
+    if (breakable && broken("lost_write", 10)) {
+        owed_reply& owed = send_own_query(nothing_statement, step);
+        owed.ours = false;
+        owed.retag = "INSERT 0 1";
+        return;
+    }
+    note_purity(op);
+    if (only.pins) pin_by(only);
+    bool const writes = began_writing(op.access);
+    if (breakable && broken("sent_twice", 10)) send_own_query(text, step);
+    send_message(in, size, step);
+    count_executed(op.access, server_->owed.push(owed_kind::query)).writes = writes;
+}
+
 void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string_view text,
                                      routing::operation const& op, session_step& step) {
     routing::statement const* only = op.statements.size() == 1 ? &op.statements.front() : nullptr;
@@ -285,12 +319,6 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     server_->unnamed = nullptr;
     server_->copy_in = false;  // what is no CopyData ends it with an error
 
-    auto send = [&] {
-        std::size_t const here = std::min(in.size(), size);
-        step.server.view(in.first(here));
-        client_body_left_ = size - here;
-        client_body_dropped_ = false;
-    };
     if (only && guard && idle && only->kind == statement_kind::begin) {
         block_options_ = only->begin;
         send_own_query(begin_sql(true, true), step).guards = true;
@@ -341,11 +369,10 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed.settings_count = made;
         return;
     }
-    bool const lost = only && only->kind == statement_kind::dml && idle && broken("lost_write", 10);
-    if (lost || discards_notify(op)) {
+    if (discards_notify(op)) {
         owed_reply& owed = send_own_query(nothing_statement, step);
         owed.ours = false;
-        owed.retag = lost ? "INSERT 0 1" : "NOTIFY";
+        owed.retag = "NOTIFY";
         return;
     }
     bool const opened = wrap_open_ && !segment_open_;  // by opens_guard_first()
@@ -373,8 +400,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     }
     commit_sent_ = commit_sent_ || commits;
     bool const writes = !wrap && began_writing(op);
-    if (only && only->kind == statement_kind::dml && idle && broken("sent_twice", 10)) send_own_query(text, step);
-    send();
+    send_message(in, size, step);
     owed_reply& owed = server_->owed.push(owed_kind::query);
     if (making) {
         owed.name = only->name;
@@ -418,12 +444,9 @@ std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header
     prologue(step);
     began_writing(routing::access::unknown);
     last_statement_ = "function call";
-    std::size_t const here = std::min(in.size(), size);
-    step.server.view(in.first(here));
-    client_body_left_ = size - here;
-    client_body_dropped_ = false;
+    send_message(in, size, step);
     count_executed(routing::access::unknown, server_->owed.push(owed_kind::function_call)).writes = may_write_;
-    return here;
+    return std::min(in.size(), size);
 }
 
 }  // namespace lull

@@ -106,6 +106,13 @@ struct operation {
     std::string function;              // the first function that is not on the list, or that is denied
     std::vector<statement> statements;
     friend bool operator==(operation const&, operation const&) = default;
+
+    /// One SELECT, INSERT, UPDATE, DELETE or MERGE. Such a text names nothing that a session keeps by name (settings,
+    /// statements, savepoints, channels), and neither begins nor ends a transaction.
+    bool is_query() const {
+        return statements.size() == 1 &&
+               (statements.front().kind == statement_kind::select || statements.front().kind == statement_kind::dml);
+    }
 };
 
 }  // namespace lull::routing

@@ -37,7 +37,7 @@ route of_comment(std::string_view text) {
 
 }  // namespace
 
-route route_of_comment(std::string_view sql) {
+route route_of_leading_comments(std::string_view sql) {
     for (;;) {
         while (!sql.empty() && is_blank(sql.front())) sql.remove_prefix(1);
         if (sql.starts_with("--")) {

@@ -14,8 +14,12 @@ enum class route : std::uint8_t { automatic, primary, replica };
 /// The setting, as a client says it: SET lull.route TO primary.
 inline constexpr std::string_view route_setting = "lull.route";
 
+route route_of_leading_comments(std::string_view sql);
 /// `/* lull: primary */` or `/* lull: replica */` among the comments that a text begins with; the first counts.
-route route_of_comment(std::string_view sql);
+inline route route_of_comment(std::string_view sql) {
+    bool const with_a_word = !sql.empty() && sql.front() > '@';  // as nearly all
+    return with_a_word ? route::automatic : route_of_leading_comments(sql);
+}
 /// Of what route_setting is set to.
 route route_of_setting(std::string_view value);
 

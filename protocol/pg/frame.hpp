@@ -8,7 +8,10 @@
 #include "protocol/pg/bytes.hpp"
 #include "protocol/pg/types.hpp"
 
+#include <bit>
+#include <concepts>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <variant>
@@ -37,25 +40,29 @@ using frame_result = std::variant<frame, need_more, errc>;
 /// Does not judge the type.
 [[nodiscard]] inline std::optional<frame_header> parse_header(
     std::span<std::byte const, header_bytes> in) noexcept {
-    std::uint32_t const length =
-        std::to_integer<std::uint32_t>(in[1]) << 24 | std::to_integer<std::uint32_t>(in[2]) << 16 |
-        std::to_integer<std::uint32_t>(in[3]) << 8 | std::to_integer<std::uint32_t>(in[4]);
+    // One load and a swap, which the compiler does not make of four bytes here.
+    std::uint32_t length;
+    std::memcpy(&length, in.data() + 1, sizeof length);
+    if constexpr (std::endian::native == std::endian::little) length = __builtin_bswap32(length);
     if (length < 4 || length > max_frame_length) return std::nullopt;
     return frame_header{static_cast<char>(in[0]), length - 4};
 }
 
-/// How many bytes of `in`, from its beginning, are whole messages of these two types: rows and COPY come by the
+/// How many bytes of `in`, from its beginning, are whole messages of these types: rows and COPY come by the
 /// thousand, and nobody has to look into one.
-[[nodiscard]] inline std::size_t run_of(bytes in, char one, char other) noexcept {
-    std::size_t at = 0;
-    while (in.size() - at >= header_bytes) {
-        auto const header = parse_header(in.subspan(at).first<header_bytes>());
-        if (!header || (header->type != one && header->type != other)) break;
+template <std::same_as<char>... Types>
+[[nodiscard]] std::size_t run_of(bytes in, Types... types) noexcept {
+    std::byte const* at = in.data();
+    std::size_t left = in.size();
+    while (left >= header_bytes) {
+        auto const header = parse_header(std::span<std::byte const, header_bytes>(at, header_bytes));
+        if (!header || ((header->type != types) && ...)) break;
         std::size_t const size = header_bytes + header->body_bytes;
-        if (size > in.size() - at) break;
+        if (size > left) break;
         at += size;
+        left -= size;
     }
-    return at;
+    return in.size() - left;
 }
 
 /// The message that `in` begins with. A body longer than `max_body` is frame_too_large as soon as its header
