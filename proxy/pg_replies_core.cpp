@@ -288,10 +288,7 @@ bool pg_session_core::reply_ready(char status, pg::bytes whole, session_step& st
                 return true;
             }
             tell_reported(step);
-            if (!started_) {
-                remember_welcome();
-                welcome(step);
-            }
+            if (!started_) welcome(remember_welcome(), step);
             step.retry_input = true;
         } else if (opens) {
             blocked_ = blocked::no;

@@ -204,7 +204,7 @@ class pg_service final : private login_guard, private channel_port {
     routing::sql_classifier classifier_;
     prepared_store statements_;
     setting_interner settings_;
-    std::map<std::pair<std::string, session_settings>, session_settings> welcomes_;
+    std::map<std::pair<std::string, session_settings>, greeting> welcomes_;
     verifier_cache verifiers_;
     channel_book channels_{*this};
     std::map<std::string, listener_facts> listeners_;  // by database

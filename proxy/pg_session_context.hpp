@@ -21,6 +21,12 @@
 
 namespace lull {
 
+/// What a server reports to sessions of a kind, and the messages that say so.
+struct greeting {
+    session_settings reported;
+    std::string messages;
+};
+
 /// What the sessions of one worker share. `now` and `snapshot` are set before each event.
 struct session_context {
     std::shared_ptr<routing::snapshot const> snapshot;
@@ -29,8 +35,8 @@ struct session_context {
     prepared_store& statements;
     setting_interner& settings;
     hold_ledger& holds;
-    /// What a server reports to a session with these settings, by "cluster/database/user" and settings.
-    std::map<std::pair<std::string, session_settings>, session_settings>& welcomes;
+    /// By "cluster/database/user" and the settings that the session begins with.
+    std::map<std::pair<std::string, session_settings>, greeting>& welcomes;
     std::uint64_t seed = 0;  // of the choice among replicas; counts up
     /// By backend_id: replicas that have just failed are not chosen before this.
     std::vector<routing::instant> avoid_until;

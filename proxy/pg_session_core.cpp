@@ -44,25 +44,26 @@ std::string pg_session_core::application_name() const {
 void pg_session_core::start(session_step& step) {
     auto known = context_.welcomes.find({welcome_key(site(), identity_), wanted_});
     if (!identity_.migration && known != context_.welcomes.end()) {
-        reported_ = known->second;
-        welcome(step);
-        return;
+        reported_ = known->second.reported;
+        return welcome(known->second, step);
     }
     want(routing::verdict::to_reader, step);
     blocked_ = blocked::welcome;
 }
 
-void pg_session_core::remember_welcome() {
+greeting const& pg_session_core::remember_welcome() {
     constexpr std::size_t most = 1000;
     if (context_.welcomes.size() >= most) context_.welcomes.clear();
-    context_.welcomes[{welcome_key(site(), identity_), wanted_}] = reported_;
+    greeting made{.reported = reported_};
+    for (auto const& [name, value] : *reported_) pg::write_parameter_status(made.messages, name, value);
+    return context_.welcomes[{welcome_key(site(), identity_), wanted_}] = std::move(made);
 }
 
-void pg_session_core::welcome(session_step& step) {
+void pg_session_core::welcome(greeting const& known, session_step& step) {
     started_ = true;
     told_read_only_ = site().settings->report_read_only && !identity_.migration && !read_write();
     step.client.write([&](std::string& out) {
-        for (auto const& [name, value] : *reported_) pg::write_parameter_status(out, name, value);
+        out += known.messages;
         pg::write_parameter_status(out, "in_hot_standby", "off");
         pg::write_parameter_status(out, read_only_parameter, told_read_only_ ? "on" : "off");
         pg::write_backend_key_data(out, identity_.key_pid, pg::as_bytes(identity_.key_secret));
@@ -227,10 +228,7 @@ void pg_session_core::on_linked(pg_server_state& server, session_step& step) {
     blocked_ = blocked::no;
     if (sync_settings(step)) return;
     tell_reported(step);
-    if (welcoming || !started_) {
-        remember_welcome();
-        welcome(step);
-    }
+    if (welcoming || !started_) welcome(remember_welcome(), step);
     step.retry_input = true;  // also without input: what is not needed goes back then
 }
 

@@ -170,8 +170,8 @@ class pg_session_core {
     void forget_refusal();
     std::size_t finish_journaled(pg::bytes in, session_step& step);
     void tell_reported(session_step& step);
-    void welcome(session_step& step);
-    void remember_welcome();
+    void welcome(greeting const& known, session_step& step);
+    greeting const& remember_welcome();
     void report_mode(session_step& step);
     bool guard_needed() const;
     void loosen_guard(routing::statement const& s);

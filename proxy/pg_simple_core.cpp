@@ -250,8 +250,7 @@ bool pg_session_core::fits_segment(session_step& step) {
     return false;
 }
 
-std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::string error,
-                                           session_step& step) {
+std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step) {
     count(&write_fates::refused);
     forget_refusal();
     return fail_simple(in, size, std::move(error), step);
@@ -410,8 +409,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     count_executed(op.access, owed).writes = writes;
     owed.commits = commits;
     owed.ends = op.transaction_control;
-    owed.ends_alone =
-        only && (only->kind == statement_kind::commit || only->kind == statement_kind::rollback);
+    owed.ends_alone = only && (only->kind == statement_kind::commit || only->kind == statement_kind::rollback);
     owed.settings = made > 0;
     owed.settings_count = made;
     owed.idle_after = wrap;

@@ -151,7 +151,7 @@ class pg_world {
     prepared_store statements_;
     setting_interner settings_;
     hold_ledger holds_;
-    std::map<std::pair<std::string, session_settings>, session_settings> welcomes_;
+    std::map<std::pair<std::string, session_settings>, greeting> welcomes_;
     session_context context_{.now = routing::instant{} + std::chrono::hours(1),
                              .classifier = classifier_,
                              .statements = statements_,
