@@ -190,7 +190,7 @@ void pg_session_core::stop_listening(std::string const& channel) {
     pins_.remove(pin::listen);
     pin_set rest = pins_;
     rest.remove(pin::mode);
-    if (!rest) made_state_ = false;
+    if (!rest.beside(pin::sequences)) made_state_ = false;
 }
 
 /// A LISTEN is on its way. Where its server is to hear it, it may do so before it says that it has committed; and what

@@ -28,6 +28,8 @@ void pg_client::acquire(server_wish const& wish) {
                                          .hint = "The limit is limits.max_waiting_clients."});
         return refused(std::move(error));
     }
+    pg_server* const sought = wish.values_of != no_values ? pool.acquire(wish.values_of) : nullptr;
+    if (sought) return granted(*sought);
     waiting_in_ = &pool;
     service_.waiting(+1);
     if (pg_server* server = pool.acquire(*this, *credentials_)) granted(*server);
@@ -35,7 +37,8 @@ void pg_client::acquire(server_wish const& wish) {
 
 pg_server_state* pg_client::lend(server_wish const& wish) {
     pg_pool& pool = pool_of(wish);
-    pg_server* const server = pool.has_ready() ? pool.acquire(*this, *credentials_) : nullptr;
+    pg_server* server = wish.values_of != no_values ? pool.acquire(wish.values_of) : nullptr;
+    if (!server && pool.has_ready()) server = pool.acquire(*this, *credentials_);
     if (!server) return nullptr;
     server_ = server;
     server->link(*this);

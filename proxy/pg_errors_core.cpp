@@ -5,6 +5,14 @@
 
 namespace lull {
 
+namespace {
+
+constexpr std::string_view lost_values_hint =
+    "What it was to tell is with a server connection that others have had since. Ask in the transaction that writes, use "
+    "RETURNING, or pool_mode session.";
+
+}  // namespace
+
 /// What the name meant before this. Where one of the debts from `behind` on has changed it again, it is that one's to say.
 void pg_session_core::restore_name(owed_reply const& of, std::size_t behind) {
     for (std::size_t i = behind; i < server_->owed.size(); ++i) {
@@ -99,6 +107,8 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
             step.client.text(owed.front().text);
         else if (statement_timed_out_ && fields && fields->has_sqlstate(pg::sqlstate::query_canceled))
             tell_timed_out(step);
+        else if (owed.front().hints_values && fields && fields->has_sqlstate(pg::sqlstate::object_not_in_prerequisite_state))
+            step.client.text(pg::with_hint(pg::as_text(whole), lost_values_hint));
         else
             step.client.view(whole);
     }
@@ -140,6 +150,10 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
 void pg_session_core::own_query_failed(pg::bytes body, pg::bytes whole, session_step& step) {
     owed_reply& front = server_->owed.front();
     front.failed = true;
+    if (front.forgets_values) {
+        server_->values_of = values_of_several;
+        return;
+    }
     if (!front.text.empty() || front.asks_pins) return;  // it had to fail, or may
     if (front.keeps) {
         // A late cancel of the client's: once more.

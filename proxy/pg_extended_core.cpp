@@ -98,6 +98,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     // Without an end in sight anything may still follow, and only the primary can do everything.
     bool const ends = !plan.messages.empty() && plan.messages.back().type == pg::frontend::sync;
     if (!ends && read_write()) verdict = routing::verdict::to_primary;
+    sequences_.note_unit(plan.asks_sequences);
     if (!place(verdict, step)) return 0;
 
     aside_ = aside_ || prepares_aside(plan);
@@ -111,6 +112,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
                 checks_temporary_first(*judge(m.statement->operation), step))
                 return 0;
     }
+    if (plan.asks_sequences && waits_for_sequences(may_write_ || plan.asks_behind_write, plan.asking, step)) return 0;
     bool const idle = server_->status == 'I' && server_->owed.empty() && !segment_open_;
     if (passes) count(&write_fates::passed);
     prologue(step);
@@ -119,6 +121,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         send_own_query(begin_sql(true, true), step).guards = true;
         wrap_open_ = true;
     }
+    if (plan.writes && !segment_open_ && !may_write_ && sequences_.use() != sequence_use::none && read_write()) note_sequences(step);
     if (!segment_open_) begun_open_ = read_write();
     segment_open_ = true;
     server_->copy_in = false;  // what is no CopyData ends it with an error
@@ -303,6 +306,10 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
         fail_extended(std::move(refusal), step);
         return skip_rest();
     }
+    if (asks_sequences(op) && !sequences_.may_be_told(server_->values_of)) {
+        fail_extended(failed_block_error(), step);
+        return skip_rest();
+    }
     bool const ours_around = guard_needed() || in_guard();
     if (ours_around && !is_certain_name(names.portal)) {
         fail_extended(error(pg::sqlstate::feature_not_supported,
@@ -337,7 +344,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
         ensure_prepared(statement, step);
     std::unique_ptr<portal_change> portal = portals_.bind(m.name, {m.statement, retag, in_guard()});
     segment_runs_ = true;
-    bool const writes = began_writing(op);
+    bool const writes = began_writing(op, step);
     if (unnamed_here) {
         step.server.view(whole);
     } else {
@@ -406,13 +413,13 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
             wrote_behind_ = false;
         }
         segment_ends_ = segment_ends_ || may_end_block(op);
-        writes = began_writing(op);
+        writes = began_writing(op, step);
         wrote_behind_ = wrote_behind_ || (segment_finished_ && writes);
         said = op.access;
     } else {
         // A cursor that SQL has made, as far as anybody can tell.
         segment_ends_ = ends = true;
-        writes = began_writing(routing::access::unknown);
+        writes = began_writing(routing::access::unknown, step);
     }
     auto const* only = only_statement(statement);
     prepared const making =
@@ -429,6 +436,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
     owed.writes = writes;
     owed.commits = commits;
     if (statement) count_executed(said, owed);
+    if (statement && statement->operation->asks_sequences) owed.hints_values = sequences_.lost();
     owed.ends = ends;
     if (only)
         owed.ends_alone = only->kind == statement_kind::commit || only->kind == statement_kind::rollback;

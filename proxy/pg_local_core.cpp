@@ -54,6 +54,37 @@ std::size_t pg_session_core::fail_unit(pg::bytes in, pg::frame_header header, se
     return drop(in, size);
 }
 
+std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::string error,
+                                           session_step& step) {
+    count(&write_fates::refused);
+    forget_refusal();
+    return fail_simple(in, size, std::move(error), step);
+}
+
+std::size_t pg_session_core::fail_simple(pg::bytes in, std::size_t size, std::string error, session_step& step) {
+    unnamed_ = nullptr;
+    if (server_ && (!server_->owed.empty() || server_->status != 'I')) {
+        // The server must see what the client sees: this statement fails there too, and with it the block.
+        owed_reply& owed = send_own_query(failing_statement, step);
+        owed.ours = false;
+        owed.text = std::move(error);
+        if (wrap_open_ && !segment_open_) {  // opened for this unit, which was let through then
+            owed.idle_after = true;
+            send_own_query("ROLLBACK", step);
+            wrap_open_ = false;
+        }
+        return drop(in, size);
+    }
+    step.client.text(error);
+    if (deferred_) {
+        fail_deferred();
+        client_status_ = 'E';
+    }
+    if (channels_ && client_status_ == 'I') settle_channels();  // what it has joined for this is not listened to
+    ready(step);
+    return drop(in, size);
+}
+
 /// commit or rollback, where a Query is that and no more.
 statement_kind pg_session_core::end_of_block(pg::bytes in, pg::frame_header header) {
     if (in.size() < pg::header_bytes + header.body_bytes) return statement_kind::unknown;

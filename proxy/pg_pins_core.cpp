@@ -63,6 +63,7 @@ void pg_session_core::pin_by(routing::statement const& s) {
 /// It may end what keeps its client there. (What it drops at its COMMIT does so, too, and is asked for with the rest.)
 void pg_session_core::note_end_of_pins(routing::statement const& s) {
     if (!pins_) return;
+    if (s.kind == statement_kind::discard && s.name == "SEQUENCES") pins_.remove(pin::sequences);
     pins_due_ = pins_due_ || s.kind == statement_kind::ddl || s.kind == statement_kind::discard ||
                 s.kind == statement_kind::close_cursor ||
                 (s.kind == statement_kind::rollback_to && pins_.has(pin::listen));
@@ -105,7 +106,7 @@ void pg_session_core::settle_pins(bool failed, std::uint8_t gone) {
         if (what == pin::lock) pins_.remove(pin::hidden_lock);
         if (what == pin::listen && channels_) channels_->own.clear();  // its LISTEN was rolled back
     }
-    if (!pins_) made_state_ = false;
+    if (!pins_.beside(pin::sequences)) made_state_ = false;
 }
 
 }  // namespace lull

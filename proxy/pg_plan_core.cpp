@@ -13,6 +13,15 @@ namespace {
 // A segment that is longer is not waited for: it goes where everything can be done.
 constexpr std::size_t longest_segment = 32 * 1024;
 
+void note_binding(routing::operation const& op, routing::access access, std::string_view text, unit_plan& plan) {
+    if (asks_sequences(op)) {
+        if (!plan.asks_sequences) plan.asks_behind_write = plan.writes;
+        plan.asking = plan.asks_sequences ? std::string_view() : text;
+        plan.asks_sequences = true;
+    }
+    plan.writes = plan.writes || access >= routing::access::unknown;
+}
+
 }  // namespace
 
 prepared pg_session_core::find_statement(std::string_view name, unit_plan const& so_far) const {
@@ -117,6 +126,7 @@ unit_plan pg_session_core::plan(pg::bytes in) {
     bool bound = false;
     // What Parse, Bind and Execute are about is one statement as a rule, and is judged once.
     routing::verdict judged_as{};
+    routing::access judged_access{};
     prepared_text const* judged_of = nullptr;
     // A block that may come to write begins on the primary, also with a segment that only describes.
     if (read_write() && deferred_ && (!deferred_->read_only.value_or(false) || is_serializable_block()))
@@ -170,11 +180,13 @@ unit_plan pg_session_core::plan(pg::bytes in) {
         if (m.statement && m.statement.get() != judged_of) {
             judged_of = m.statement.get();
             routing::operation const& op = *judge(m.statement->operation);
+            judged_access = op.access;
             plan.strictest = std::max(plan.strictest, op.access);
             judged_as = routing::decide(op, facts(m.statement->text), site()).verdict;
         }
         if (counts && m.statement) {
             bool const parse_only = m.type == pg::frontend::parse;
+            if (m.type == pg::frontend::bind) note_binding(*m.statement->operation, judged_access, m.statement->text, plan);
             if (judged_as == routing::verdict::refuse) {
                 if (!parse_only && plan.verdict != routing::verdict::refuse) {
                     plan.verdict = judged_as;

@@ -104,6 +104,18 @@ pg_server* pg_pool::acquire(pg_client& client, server_credentials const& credent
     }
 }
 
+pg_server* pg_pool::acquire(value_owner values_of) {
+    for (auto const& [server, owner] : servers_) {
+        pg_server_state const& state = server->state();
+        if (state.values_of == values_of && state.generation == generation() && core_.take(name_of(*server))) return server;
+    }
+    return nullptr;
+}
+
+bool pg_pool::is_short() const {
+    return core_.starving() || service_.paused(key_.database);
+}
+
 bool pg_pool::has_ready() const {
     auto const hottest = core_.hottest();
     return hottest && server_of(*hottest).state().generation == generation();

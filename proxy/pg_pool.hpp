@@ -1,6 +1,7 @@
 // The server connections of one worker to one database of one server as one user. Owned by pg_service.
 #pragma once
 
+#include "proxy/client_sequences_core.hpp"
 #include "proxy/pg_login_core.hpp"
 #include "proxy/pool_core.hpp"
 #include "proxy/ports.hpp"
@@ -36,6 +37,8 @@ class pg_pool {
 
     /// The server, or null: the client waits, and pg_client::granted or ::refused follows.
     pg_server* acquire(pg_client& client, server_credentials const& credentials);
+    /// The one that has these values, if it is idle; null: it is not.
+    pg_server* acquire(value_owner values_of);
     void cancel(pg_client& client);
     /// Back and clean.
     void release(pg_server& server);
@@ -58,6 +61,8 @@ class pg_pool {
     void leave_old_addresses();
     /// acquire() would grant a server at once.
     bool has_ready() const;
+    /// Others wait for the servers that clients keep.
+    bool is_short() const;
     void tick();
     pool_key const& key() const { return key_; }
     pg_service& service() { return service_; }

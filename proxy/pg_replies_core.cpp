@@ -194,6 +194,7 @@ void pg_session_core::settle_front(bool failed) {
         ++p;
     }
     if (!failed) return;
+    if (front.forgets_values) server_->values_of = values_of_several;
     if (front.parsed && front.kind == owed_kind::close)
         server_->statements.add(front.parsed);
     else if (front.parsed)
@@ -221,6 +222,8 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
     owed_reply& front = owed.front();
     auto const tag = pg::parse_command_complete(body);
     if (front.asks_pins && tag) return answer_pins(front, *tag);
+    if (front.asks_values && tag)
+        return sequences_.prove(*tag == "SELECT 0" ? client_sequences::proof::not_own : client_sequences::proof::own);
     if (!front.ours && tag) {
         if (*tag == "COMMIT" || *tag == "PREPARE TRANSACTION") last_transaction_tag_ = 'C';
         if (*tag == "ROLLBACK") last_transaction_tag_ = front.retag ? 'C' : 'R';

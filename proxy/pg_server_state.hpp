@@ -2,6 +2,7 @@
 // connection, changed by the session it is lent to (pg_session_core). No sockets here.
 #pragma once
 
+#include "proxy/client_sequences_core.hpp"
 #include "proxy/pg_portal_table_core.hpp"
 #include "proxy/pg_prepared_core.hpp"
 #include "proxy/pg_settings_core.hpp"
@@ -49,6 +50,9 @@ struct owed_marks {
     bool failed : 1 = false;      // an ErrorResponse came
     bool keeps : 1 = false;       // ours: turns off what would have the server end the session; it may fail
     bool again : 1 = false;       // of the first of pg_server_state::unit: that may come again; of a Sync, ours: behind it it does
+    bool forgets_values : 1 = false;  // ours: what nextval() has said to others
+    bool asks_values : 1 = false;     // ours: whether they are the client's
+    bool hints_values : 1 = false;    // the client asks for what its server does not know any more
     bool writes = false;          // may write, with the right of its session to do so
     bool commits = false;         // has a COMMIT
     bool copy_ended = false;      // CopyDone or CopyFail has been sent right behind it
@@ -150,6 +154,8 @@ struct pg_server_state {
     bool names_open = false;   // something unknown has run in this window, and may have made another statement of a name
     bool begun_closed = false;  // in a window
     char stays = 0;  // the status in which what would have it end its session was turned off; 0: it was not; '?': it was undone
+
+    value_owner values_of = no_values;  // what nextval() has said in it
 
     owed_queue owed;
     std::string unit;  // of its client: what it owes first is its answer, if that says so

@@ -44,6 +44,8 @@ struct session_context {
     statement_watch watch;
     routing::fact_resolver resolver;
     channel_book* channels = nullptr;  // null: clients do not share a listener
+    std::map<std::pair<std::string, std::string>, sequence_use> sequence_uses{};  // by database and user
+    value_owner last_value_owner = first_owner;
 };
 
 struct session_identity {
@@ -61,6 +63,7 @@ struct session_identity {
 struct server_wish {
     routing::backend_id backend{};
     bool guarded = false;  // of the pool whose sessions are READ ONLY by default
+    value_owner values_of = no_values;  // rather the one of that pool that has these values, if it is free
 
     bool operator==(server_wish const&) const = default;
 };

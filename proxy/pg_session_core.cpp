@@ -32,7 +32,8 @@ pg_session_core::pg_session_core(session_context& context, session_identity iden
       startup_(identity_.startup ? context.settings.intern(std::move(*identity_.startup)) : context.settings.none()),
       wanted_(startup_),
       reported_(context.settings.none()),
-      was_open_(read_write()) {
+      was_open_(read_write()),
+      sequences_(context.sequence_uses[{identity_.database, identity_.user}]) {
     identity_.startup.reset();
 }
 
@@ -113,7 +114,7 @@ void pg_session_core::want(routing::verdict verdict, session_step& step) {
         backend = site().primary;
     bool const primary = context_.snapshot->of(backend).role == routing::role::primary;
     // What listens is not taken from the guarded ones: it stays there, also when the site is open again.
-    wish_ = {backend, primary && !read_write() && !identity_.migration && !passing_};
+    wish_ = {backend, primary && !read_write() && !identity_.migration && !passing_, sequences_.sought()};
     step.want = wish_;
     blocked_ = blocked::server;
     if (waits_since_ == routing::instant{}) waits_since_ = context_.now;
@@ -356,18 +357,20 @@ void pg_session_core::prologue(session_step& step) {
 }
 
 /// What was prepared in SQL may have become something else on its server: made by a function, say.
-bool pg_session_core::began_writing(routing::operation const& op) {
+bool pg_session_core::began_writing(routing::operation const& op, session_step& step) {
     bool const executes = op.statements.size() == 1 && op.statements.front().kind == routing::statement_kind::execute;
-    return began_writing(executes ? std::max(op.access, routing::access::unknown) : op.access);
+    return began_writing(executes ? std::max(op.access, routing::access::unknown) : op.access, step);
 }
 
 /// True: what is sent now may write; the debt that it leaves has to remember that.
-bool pg_session_core::began_writing(routing::access access) {
+bool pg_session_core::began_writing(routing::access access, session_step& step) {
     // Where a guard is needed and is not there, the block has failed: it is on its way to its error only.
     if (access < routing::access::unknown || in_guard() || guard_needed() ||
         server_->role != routing::role::primary || wish_.guarded)
         return false;
-    if (!may_write_) writes_since_ = context_.now;
+    if (may_write_) return true;
+    writes_since_ = context_.now;
+    if (!sequences_.are_at(server_->values_of) || sequences_.use() != sequence_use::none) note_sequences(step);
     return may_write_ = true;
 }
 

@@ -14,6 +14,7 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/bytes.hpp"
 #include "protocol/pg/frame.hpp"
+#include "proxy/client_sequences_core.hpp"
 #include "proxy/pending_setting.hpp"
 #include "proxy/pg_session_context.hpp"
 #include "proxy/pg_session_unit.hpp"
@@ -69,6 +70,7 @@ class pg_session_core {
     std::size_t channels() const { return channels_ ? channels_->active.size() : 0; }
     /// About once a second: ends what has lasted too long.
     void check_timeouts(session_step& step);
+    void give_up_sequences(session_step& step);
     /// A CancelRequest with our key; and the end of what step.cancel() has asked for, when our server is told to clear it.
     void on_cancel(session_step& step);
     void on_cancel_ended(session_step& step) { after_event(step); }
@@ -156,8 +158,11 @@ class pg_session_core {
     void fail_deferred();
     void forget_statements();
     void apply_settings(bool to_server);
-    bool began_writing(routing::operation const& op);
-    bool began_writing(routing::access access);
+    bool began_writing(routing::operation const& op, session_step& step);
+    bool began_writing(routing::access access, session_step& step);
+    void note_sequences(session_step& step);  // pg_sequences_core.cpp
+    bool waits_for_sequences(bool within, std::string_view text, session_step& step);
+    owed_reply& forget_sequences(session_step& step);
     // pg_instead_core.cpp: writes that are held, discarded or kept for later
     instead instead_of(refused_unit const& unit, pg::bytes in, session_step& step);
     bool hold(std::size_t bytes, bool whole, session_step& step);
@@ -203,8 +208,6 @@ class pg_session_core {
     static bool ends_failed_block(routing::operation const& op);
     static bool ends_guard(routing::statement const& s);
     bool fits_segment(session_step& step);
-    std::size_t refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
-    std::size_t fail_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
     void forward_simple(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op, session_step& step);
     void forward_query(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op, session_step& step);
     void send_message(pg::bytes in, std::size_t size, session_step& step);
@@ -224,6 +227,8 @@ class pg_session_core {
 
     // pg_local_core.cpp
     std::size_t fail_unit(pg::bytes in, pg::frame_header header, session_step& step);
+    std::size_t refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
+    std::size_t fail_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
     routing::statement_kind end_of_block(pg::bytes in, pg::frame_header header);
     bool answer_locally(routing::operation const& op, std::string_view text, session_step& step);
     bool answer_failed(routing::operation const& op, session_step& step);
@@ -392,8 +397,7 @@ class pg_session_core {
     bool was_open_ = true;    // the site, when this session was told of it last
     bool in_flight_ = false;  // what it had begun before the flip, taken for a read, is not over yet
     bool block_seen_ = false;  // this transaction is, or was, a block
-    bool error_seen_ = false;
-    bool commit_sent_ = false;
+    bool error_seen_ = false, commit_sent_ = false;
     // Of the READ ONLY transaction of ours that is around a client that may have temporary tables:
     bool called_unknown_ = false;      // something has run in it that nobody knows
     bool temporary_checked_ = false;   // those tables cannot run code of the user's
@@ -421,9 +425,9 @@ class pg_session_core {
     statement_book statements_;
     prepared unnamed_;
     portal_table portals_;
+    client_sequences sequences_;
     routing::instant wrote_at_{};  // 0: never
-    routing::instant writes_since_{};
-    routing::instant held_since_{};
+    routing::instant writes_since_{}, held_since_{};
     std::size_t held_bytes_ = 0;
     bool held_before_ = false;  // the unit in hand: once, it has waited since held_since_
     bool hold_exhausted_ = false;
@@ -433,11 +437,7 @@ class pg_session_core {
     bool journal_refused_ = false;  // it could not be kept
     bool journal_closed_ = false;   // it came too late for that: it waits as a held one
     std::unique_ptr<write_fates> fates_;  // few clients write where that is not let through
-    routing::instant began_{};  // the query that is under way
-    routing::instant transaction_began_{};
-    routing::instant waits_since_{};
-    routing::instant linked_since_{};
-    routing::instant asked_{};
+    routing::instant began_{}, transaction_began_{}, waits_since_{}, linked_since_{}, asked_{};  // began_: the query under way
     routing::instant answered_{};  // when it was last told to go on
     std::chrono::nanoseconds waited_{};  // of the query that is under way
     std::optional<routing::access> said_;

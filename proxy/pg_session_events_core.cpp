@@ -63,7 +63,10 @@ void pg_session_core::after_event(session_step& step) {
         blocked_ = blocked::no;
         step.retry_input = true;
     }
-    if (!was_open_ && server_) keep_session(step);
+    if (!was_open_ && server_) {
+        pins_.remove(pin::sequences);  // others than the primary read now
+        keep_session(step);
+    }
     bool const amid = client_body_left_ > 0 && !client_body_dropped_;
     if (!server_ || !server_->clean() || segment_open_ || client_body_left_ > 0) {
         if (server_ && abort_due_ && server_->owed.empty() && server_->status != 'I' && !segment_open_ &&
@@ -137,11 +140,12 @@ void pg_session_core::wind_down(session_step& step) {
             return;
         }
         server_->statements.clear();
+        server_->values_of = no_values;
         server_->actual = context_.settings.none();
         pins_.clear();
     }
     bool const given_up = from_before && identity_.pool_mode == config::pool_mode::session && !identity_.migration;
-    bool const used_up = pins_ || server_->tainted || given_up;
+    bool const used_up = pins_.beside(pin::sequences) || server_->tainted || given_up;
     unlink();
     (used_up ? step.discard : step.release) = true;
 }
@@ -277,7 +281,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     bool const was_welcoming = !started_;
     // What it had there is gone with it: temporary tables, locks, cursors. PostgreSQL's own client would be gone, too.
     // In session pooling that is known of one that has made such a thing; the others do not notice.
-    bool const kept_there = started_ && (made_state_ || (pins_ && !keeps_server()));
+    bool const kept_there = started_ && (made_state_ || (pins_.beside(pin::sequences) && !keeps_server()));
     std::string error = server_fatal_.take();
     if (unresolved) {
         error.clear();

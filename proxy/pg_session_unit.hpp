@@ -34,6 +34,10 @@ struct unit_plan {
     std::vector<unit_message> messages;
     bool closed = false;  // ends with Sync or Flush
     bool wait = false;    // more bytes must come before it can be placed
+    bool writes = false;  // it binds what may
+    bool asks_sequences = false;     // it binds what asks what nextval() has said ...
+    bool asks_behind_write = false;  // ... and before that what may have called it
+    std::string_view asking;         // that statement; empty: several are
     routing::verdict verdict = routing::verdict::to_reader;
     routing::access strictest = routing::access::read;  // of all that it is about
     prepared offender;  // of the first write that may not run
@@ -45,6 +49,11 @@ inline routing::begin_options first_options(unit_plan const& plan) {
     if (!first || first->operation->statements.size() != 1) return {};
     routing::statement const& s = first->operation->statements.front();
     return s.kind == routing::statement_kind::begin ? s.begin : routing::begin_options{};
+}
+
+/// Where it is run, and not where it is only prepared.
+inline bool asks_sequences(routing::operation const& op) {
+    return op.asks_sequences && op.statements.front().kind != routing::statement_kind::prepare;
 }
 
 struct refused_unit {

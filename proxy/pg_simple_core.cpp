@@ -194,6 +194,8 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         if (!channels_->refusal.empty())
             return fail_simple(in, size, std::exchange(channels_->refusal, {}), step);
     }
+    bool const asks = asks_sequences(op);
+    sequences_.note_unit(asks);
     if (!place(decision.verdict, step)) return later();
     if (!query && shares != shares_query(op)) {  // its server says that the client's encoding is another
         step.retry_input = true;
@@ -216,6 +218,11 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     if (failed && guard && op.access >= routing::access::unknown) return fail();
     if (guard && waits_for_guard(op, step)) return later();
     if (proves_first(op, step) || checks_temporary_first(op, step)) return later();
+    if (asks) {
+        bool const writes = op.statements.size() > 1 && op.statements.front().access >= routing::access::unknown;
+        if (waits_for_sequences(may_write_ || writes, text, step)) return later();
+        if (!sequences_.may_be_told(server_->values_of) && !server_->copy_in) return fail();
+    }
     forget_refusal();
     if (passes) count(&write_fates::passed);
     prologue(step);
@@ -250,36 +257,6 @@ bool pg_session_core::fits_segment(session_step& step) {
     return false;
 }
 
-std::size_t pg_session_core::refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step) {
-    count(&write_fates::refused);
-    forget_refusal();
-    return fail_simple(in, size, std::move(error), step);
-}
-
-std::size_t pg_session_core::fail_simple(pg::bytes in, std::size_t size, std::string error, session_step& step) {
-    unnamed_ = nullptr;
-    if (server_ && (!server_->owed.empty() || server_->status != 'I')) {
-        // The server must see what the client sees: this statement fails there too, and with it the block.
-        owed_reply& owed = send_own_query(failing_statement, step);
-        owed.ours = false;
-        owed.text = std::move(error);
-        if (wrap_open_ && !segment_open_) {  // opened for this unit, which was let through then
-            owed.idle_after = true;
-            send_own_query("ROLLBACK", step);
-            wrap_open_ = false;
-        }
-        return drop(in, size);
-    }
-    step.client.text(error);
-    if (deferred_) {
-        fail_deferred();
-        client_status_ = 'E';
-    }
-    if (channels_ && client_status_ == 'I') settle_channels();  // what it has joined for this is not listened to
-    ready(step);
-    return drop(in, size);
-}
-
 void pg_session_core::send_message(pg::bytes in, std::size_t size, session_step& step) {
     std::size_t const here = std::min(in.size(), size);
     step.server.view(in.first(here));
@@ -303,10 +280,12 @@ void pg_session_core::forward_query(pg::bytes in, std::size_t size, std::string_
     }
     note_purity(op);
     if (only.pins) pin_by(only);
-    bool const writes = began_writing(op.access);
+    bool const writes = began_writing(op.access, step);
     if (breakable && broken("sent_twice", 10)) send_own_query(text, step);
     send_message(in, size, step);
-    count_executed(op.access, server_->owed.push(owed_kind::query)).writes = writes;
+    owed_reply& owed = count_executed(op.access, server_->owed.push(owed_kind::query));
+    owed.writes = writes;
+    if (op.asks_sequences) owed.hints_values = sequences_.lost();
 }
 
 void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string_view text,
@@ -398,7 +377,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         loosen_guard(s);
     }
     commit_sent_ = commit_sent_ || commits;
-    bool const writes = !wrap && began_writing(op);
+    bool const writes = !wrap && began_writing(op, step);
     send_message(in, size, step);
     owed_reply& owed = server_->owed.push(owed_kind::query);
     if (making) {
@@ -407,6 +386,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         owed.before = std::exchange(statements_[only->name], making);
     }
     count_executed(op.access, owed).writes = writes;
+    if (op.asks_sequences) owed.hints_values = sequences_.lost();
     owed.commits = commits;
     owed.ends = op.transaction_control;
     owed.ends_alone = only && (only->kind == statement_kind::commit || only->kind == statement_kind::rollback);
@@ -440,7 +420,7 @@ std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header
         return refuse_simple(in, size, refusal(&unread_operation(), decision.offender), step);
     if (!place(routing::verdict::to_primary, step)) return 0;
     prologue(step);
-    began_writing(routing::access::unknown);
+    began_writing(routing::access::unknown, step);
     last_statement_ = "function call";
     send_message(in, size, step);
     count_executed(routing::access::unknown, server_->owed.push(owed_kind::function_call)).writes = may_write_;

@@ -198,7 +198,7 @@ void pg_session_core::put_in_place(std::string_view name, session_step& step) {
 /// knows. On a server that is its own, nobody else has.
 void pg_session_core::clear_name(std::string_view name, session_step& step) {
     prepared const was = server_->statements.named(name);
-    if (!pins_ || was || server_->doubtful.named(name)) close_on_server(name, was, step);
+    if (!pins_.beside(pin::sequences) || was || server_->doubtful.named(name)) close_on_server(name, was, step);
 }
 
 void pg_session_core::make_by_sql(prepared const& statement, session_step& step) {

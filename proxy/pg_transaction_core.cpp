@@ -31,6 +31,7 @@ void pg_session_core::forget_transaction() {
     block_guarded_ = began_unguarded_ = wrote_nothing_ = kept_by_commit_ = guard_loose_ = false;
     called_unknown_ = temporary_checked_ = temporary_written_ = false;
     last_transaction_tag_ = 0;
+    sequences_.prove(client_sequences::proof::none);
 }
 
 /// What is known of a segment until its Sync. (That it has ended our transaction holds until the client's own Sync.)

@@ -9,7 +9,8 @@ using routing::statement_kind;
 namespace {
 
 constexpr pin all[] = {pin::mode,   pin::temporary, pin::cursor,   pin::lock,   pin::hidden_lock,
-                       pin::listen, pin::prepared,  pin::settings, pin::library, pin::code};
+                       pin::listen, pin::prepared,  pin::settings, pin::library, pin::code,
+                       pin::sequences};
 
 char const* name_of(pin what) {
     switch (what) {
@@ -33,6 +34,8 @@ char const* name_of(pin what) {
             return "LOAD";
         case pin::code:
             return "what its code may have left";
+        case pin::sequences:
+            return "sequences";
     }
     return "";
 }
@@ -50,6 +53,7 @@ bool can_be_asked(pin what) {
         case pin::settings:
         case pin::library:
         case pin::code:
+        case pin::sequences:
             return false;
     }
     return false;
@@ -86,8 +90,8 @@ void pin_set::add(routing::leavings left) {
 
 bool pin_set::askable() const {
     for (pin what : all)
-        if (has(what) && !can_be_asked(what)) return false;
-    return bits_ != 0;
+        if (has(what) && what != pin::sequences && !can_be_asked(what)) return false;
+    return beside(pin::sequences);
 }
 
 std::string pin_set::text() const {

@@ -19,6 +19,7 @@ enum class pin : std::uint8_t {
     settings,     // that cannot be carried: too many, made by set_config() with arguments that are computed, or by a function
     library,      // LOAD
     code,         // DO, whose text has a word that may leave something
+    sequences,    // what nextval() has said; given up when others wait for the server, or the site closes
 };
 
 class pin_set {
@@ -30,9 +31,12 @@ class pin_set {
     void add(routing::leavings left);
     void remove(pin what) { bits_ &= static_cast<std::uint16_t>(~bit(what)); }
     bool has(pin what) const { return (bits_ & bit(what)) != 0; }
+    bool only(pin what) const { return bits_ == bit(what); }
+    /// Has others than this.
+    bool beside(pin what) const { return (bits_ & ~bit(what)) != 0; }
     void clear() { bits_ = 0; }
     explicit operator bool() const { return bits_ != 0; }
-    /// The server can be asked whether it is still there, all of it.
+    /// The server can be asked whether it is still there, all of it but the sequences.
     bool askable() const;
     /// For operators: "temporary table, advisory lock".
     std::string text() const;

@@ -120,6 +120,13 @@ class pool_core {
         return {outcome::wait};
     }
 
+    /// Just this one, if it is idle.
+    bool take(server what) {
+        return std::erase_if(idle_, [&](entry const& e) { return e.name == what; }) > 0;
+    }
+    /// Clients wait, here or in a pool that it shares with, for what there is not.
+    bool starving() const { return allowance_.starving(); }
+
     /// What acquire() would grant now.
     std::optional<server> hottest() const {
         return idle_.empty() ? std::nullopt : std::optional(idle_.back().name);

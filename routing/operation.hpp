@@ -103,6 +103,7 @@ struct operation {
     bool has_names = false;            // of some statement that may read, or that calls what no list has
     bool has_targets = false;          // some statement may be allowed in a temporary table, by `beside`
     bool about_server = false;         // something in it tells of the server that runs it, by about_server.hpp
+    bool asks_sequences = false;       // for what nextval() has said in its session: lastval(), currval()
     std::string function;              // the first function that is not on the list, or that is denied
     std::vector<statement> statements;
     friend bool operator==(operation const&, operation const&) = default;

@@ -134,6 +134,8 @@ bool reads_by_its_text(operation const& what) {
 decision in_read_write(operation const& what, session_facts const& facts) {
     if (facts.migration || pins(what) || asks_serializable(what)) return {verdict::to_primary};
     if (facts.route == route::primary) return {verdict::to_primary};
+    // No standby has ever said a nextval().
+    if (what.asks_sequences) return {verdict::to_primary};
     // As without Lull. Who asks for the replica is told of that.
     if (what.about_server && facts.route != route::replica) return {verdict::to_primary};
     if (facts.read_only_block && what.access <= access::session) return {verdict::to_reader};

@@ -96,6 +96,8 @@ struct collector {
         if (schema.empty() || schema == "pg_catalog")
             op.about_server = op.about_server || (what == named::function && is_function_about_server(name)) ||
                               (what == named::relation && is_relation_about_server(name));
+        if (what == named::function && (name == "lastval" || name == "currval") && (schema.empty() || schema == "pg_catalog"))
+            op.asks_sequences = true;
         if (names.size() > most_names) return;
         unlisted = unlisted || is_of_somebody(what, schema, name);
         name_use const use{what, unlisted, name_number(what, {}, name),

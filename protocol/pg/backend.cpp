@@ -283,4 +283,15 @@ std::string with_severity(std::string_view error, std::string_view severity) {
     return out;
 }
 
+std::string with_hint(std::string_view error, std::string_view hint) {
+    std::string out;
+    // Before the NUL that ends the fields.
+    writer(out, backend::error_response)
+        .raw(error.substr(header_bytes, error.size() - header_bytes - 1))
+        .byte('H')
+        .text(hint)
+        .byte('\0');
+    return out;
+}
+
 }  // namespace lull::pg

@@ -132,6 +132,8 @@ void write_portal_suspended(std::string& out);
 
 /// A whole ErrorResponse with another severity; as it is where it cannot be parsed.
 std::string with_severity(std::string_view error, std::string_view severity);
+/// A whole ErrorResponse with one field more.
+std::string with_hint(std::string_view error, std::string_view hint);
 
 /// What our own errors and notices say; written in PostgreSQL's order, severity as both S and V.
 /// Empty detail or hint is left out.

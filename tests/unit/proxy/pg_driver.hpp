@@ -100,6 +100,9 @@ class pg_driver : private server_lender {
     void check_timeouts() {
         event([&](session_step& step) { core_.check_timeouts(step); });
     }
+    void give_up_sequences() {
+        event([&](session_step& step) { core_.give_up_sequences(step); });
+    }
     void cancel() {
         event([&](session_step& step) { core_.on_cancel(step); });
     }

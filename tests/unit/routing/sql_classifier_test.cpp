@@ -402,6 +402,16 @@ TEST_CASE("what tells of the server itself is marked, wherever in the text it st
         CHECK_MESSAGE(!c.classify(sql)->about_server, sql);
 }
 
+TEST_CASE("what asks what nextval() has said is marked") {
+    sql_classifier c;
+    for (char const* sql : {"select lastval()", "SELECT CURRVAL('s')", "select pg_catalog.lastval() as id", "insert into t values (currval('s'))",
+                            "insert into t values (1); select lastval()", "prepare p as select lastval()", "copy (select lastval()) to stdout",
+                            "with w as (insert into t values (1) returning 1) select lastval() from w", "select * from lastval()"})
+        CHECK_MESSAGE(c.classify(sql)->asks_sequences, sql);
+    for (char const* sql : {"select 1", "select nextval('s')", "select setval('s', 1)", "select other.lastval()", "select 'lastval()'", "select lastval from t"})
+        CHECK_MESSAGE(!c.classify(sql)->asks_sequences, sql);
+}
+
 TEST_CASE("what tells of the server itself is spelled as PostgreSQL spells it") {
     // One that is on no list of functions would go to the primary anyhow.
     for (char const* name : {"inet_server_addr",
