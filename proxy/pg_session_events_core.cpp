@@ -41,8 +41,8 @@ void pg_session_core::after_event(session_step& step) {
     if (mode_due_) report_mode(step);
     if (server_) answer_local(step);
     if (cancel_due_ && blocked_ != blocked::cancel && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
-        if (server_ && !server_->owed.empty()) step.cancel(*server_);
         cancel_due_ = false;
+        on_cancel(step);  // what was held back has gone out, or waits for something else now
     }
     if (client_gone_) {
         wind_down(step);

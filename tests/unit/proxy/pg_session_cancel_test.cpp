@@ -143,6 +143,28 @@ TEST_CASE("a client's own cancel of what is held back for another is not lost") 
     });
 }
 
+TEST_CASE("nor where that has to wait again, because its write is held by then") {
+    tell([](scene& s) {
+        s.world.site().writes = config::write_policy::hold;
+        s.make_temporary();
+        limit(s);
+        s.client(query("select 1"));
+        outlast(s);
+        s.server(rows({"1"}) + complete("SELECT 1") + ready('I'));
+        s.client(query("update t set a = 1"));
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.flip(routing::mode::sealed);
+        (void)s.told();
+        s.driver.cancel();
+        CHECK(s.told() == "");
+        s.driver.cancel_ended();
+        CHECK(!s.driver.core().held());
+        CHECK(has(s.told(), "E(57014 canceling statement due to user request) Z(I) "));
+        CHECK(lacks(s.sent(s.primary), "update"));
+    });
+}
+
 TEST_CASE("what is held back is told when its server is lost, and a client that goes is not waited for") {
     scene s({});
     begin(s);
