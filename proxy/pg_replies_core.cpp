@@ -237,6 +237,7 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
             std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
         }
     }
+    bool const done_at_once = front.kind == owed_kind::execute && !front.ours && tag == "DISCARD ALL";
     if (front.kind == owed_kind::execute && !front.ours) {
         settle_front(false);
         if (front.ends_alone) end_portals();
@@ -248,6 +249,10 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
             step.client.view(whole);
     }
     if (front.kind == owed_kind::execute) pop_owed(step);
+    if (!done_at_once) return;
+    // The server commits it here: what fails behind it in its segment does not undo it.
+    apply_settings(true);
+    std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
 }
 
 /// False: nobody had asked.

@@ -166,6 +166,9 @@ struct pg_server_state {
     bool ending = false;   // it has said FATAL: the end of the connection is next
     bool cancelling = false;  // a cancel is asked for and not over: it would hit what is sent now
 
+    bool owes_nothing_but_sync() {
+        return owed.empty() || (owed.size() == 1 && owed.front().kind == owed_kind::sync);
+    }
     bool clean() const { return status == 'I' && owed.empty() && body_left == 0 && !copy_in; }
 };
 

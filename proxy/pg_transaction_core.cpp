@@ -135,7 +135,7 @@ void pg_session_core::apply_settings(bool to_server) {
             case pending_setting::what::discard_all:
                 if (channels_) channels_->end_listening({});
                 forget_statements();
-                if (server_->owed.empty()) {  // what comes behind may have pinned it again
+                if (server_->owes_nothing_but_sync()) {  // what comes behind may have pinned it again
                     pins_.clear();
                     if (keeps_server()) pins_.add(pin::mode);
                     made_state_ = false;

@@ -99,6 +99,23 @@ TEST_CASE("SET LOCAL and a SET that fails leave nothing behind") {
     });
 }
 
+TEST_CASE("DISCARD ALL is done as soon as the server says so, whatever fails behind it") {
+    tell([](scene& s) {
+        run(s, "set work_mem to '64kB'", complete("SET"));
+        (void)s.told();
+        s.client(parse("", "discard all") + bind_to("") + execute() + parse("p", "select 1/0 from t for update") + bind_to("p") + execute() +
+                 wire::sync());
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(message('1') + message('2') + complete("DISCARD ALL") + message('1') + message('2') + error("22012") + ready('I'));
+        CHECK(has(s.told(), "E(22012"));
+        CHECK(!s.driver.linked());
+        CHECK(s.primary.state.actual->empty());
+        std::string const sent = run(s, "insert into t values (1)", complete("INSERT 0 1"));
+        CHECK(sent == "Q(insert into t values (1)) ");
+    });
+}
+
 TEST_CASE("a SET that is pipelined behind another statement is kept") {
     tell([](scene& s) {
         s.client(query("insert into t values (1)") + query("set work_mem to '64kB'"));
