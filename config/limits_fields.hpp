@@ -114,6 +114,11 @@ void visit_limits(Limits& l, V& v) {
                  .bytes = true});
     v.field("max_prepared_statements", l.max_prepared_statements,
             spec{.about = "Prepared statements for each client.", .least = 1, .most = 1'000'000});
+    v.field("max_prepared_bytes", l.max_prepared_bytes,
+            spec{.about = "The texts of the prepared statements of each client, all together.",
+                 .least = kilobyte,
+                 .most = gigabyte,
+                 .bytes = true});
     v.field("max_server_prepared_statements", l.max_server_prepared_statements,
             spec{.about = "Prepared statements for each server connection.", .least = 1, .most = 1'000'000});
     v.field("max_catalog_objects", l.max_catalog_objects,

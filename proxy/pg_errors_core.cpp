@@ -22,7 +22,7 @@ void pg_session_core::restore_name(owed_reply const& of, std::size_t behind) {
         return;
     }
     if (of.before)
-        statements_[of.name] = of.before;
+        statements_.put(of.name, of.before);
     else
         statements_.take(of.name);
 }

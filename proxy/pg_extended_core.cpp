@@ -263,25 +263,21 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
                       step);
         return;
     }
-    if (statements_.size() >= limits().max_prepared_statements) {
-        fail_extended(error(pg::sqlstate::program_limit_exceeded, "too many prepared statements",
-                            "The limit of one client is limits.max_prepared_statements."),
-                      step);
-        return;
-    }
+    if (std::string refusal = book_refusal(statements_, statement_book::bytes_of(name, *m.statement), limits()); !refusal.empty())
+        return fail_extended(std::move(refusal), step);
     if (server_->statements.has(m.statement->id)) {
         server_->statements.use(m.statement->id);
         if (dead && !ends_failed_block(*m.statement->operation)) return fail_extended(failed_block_error(), step);
         owed_reply& owed = server_->owed.push(owed_kind::local);
         pg::write_parse_complete(owed.text);
-        owed.before = std::exchange(statements_[name], m.statement);
+        owed.before = statements_.put(name, m.statement);
         owed.name = std::move(name);
         return;
     }
     ensure_prepared(m.statement, step);
     owed_reply& owed = server_->owed.at(server_->owed.size() - 1);
     owed.ours = false;
-    owed.before = std::exchange(statements_[name], m.statement);
+    owed.before = statements_.put(name, m.statement);
     owed.name = std::move(name);
 }
 
@@ -430,7 +426,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
     if (making) {
         owed.parsed = making;
         owed.name = only->name;
-        owed.before = std::exchange(statements_[owed.name], making);
+        owed.before = statements_.put(owed.name, making);
     }
     owed.retag = retag;
     owed.writes = writes;

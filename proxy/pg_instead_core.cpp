@@ -3,6 +3,7 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frontend.hpp"
 #include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_refusal_core.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "routing/break_points.hpp"
 #include "routing/write_rules.hpp"
@@ -34,7 +35,7 @@ bool pg_session_core::is_single_write(unit_plan const& plan) const {
                 if (m.size > limits().max_statement_bytes || m.statement != plan.offender) return false;
                 if (m.name.empty()) break;
                 if (statements_.contains(std::string(m.name)) || ++named > 1 ||
-                    statements_.size() >= limits().max_prepared_statements)
+                    !book_refusal(statements_, statement_book::bytes_of(std::string(m.name), *m.statement), limits()).empty())
                     return false;
                 break;
             case pg::frontend::bind:
@@ -211,7 +212,7 @@ void pg_session_core::answer_instead(unit_plan const* segment, std::string_view 
                 if (m.name.empty())
                     unnamed_ = m.statement;
                 else
-                    statements_[std::string(m.name)] = m.statement;
+                    statements_.put(std::string(m.name), m.statement);
                 step.client.write([](std::string& out) { pg::write_parse_complete(out); });
                 break;
             case pg::frontend::bind:

@@ -53,6 +53,18 @@ std::string_view explain(routing::why why) {
 
 }  // namespace
 
+std::string book_refusal(statement_book const& book, std::size_t bytes, config::limits const& limits) {
+    std::string out;
+    bool const many = book.size() >= limits.max_prepared_statements;
+    if (!many && book.bytes() + bytes <= limits.max_prepared_bytes) return out;
+    pg::write_error_response(
+        out, {.sqlstate = pg::sqlstate::program_limit_exceeded,
+              .message = many ? "too many prepared statements" : "prepared statements are too long, all together",
+              .hint = many ? "The limit of one client is limits.max_prepared_statements."
+                           : "The limit of one client is limits.max_prepared_bytes."});
+    return out;
+}
+
 std::string format_time(routing::wall_time time) {
     std::time_t const seconds = std::chrono::system_clock::to_time_t(time);
     std::tm parts{};

@@ -2,6 +2,7 @@
 // whole ErrorResponse. `sqlstate` is the one that site and user are configured to see. Pure.
 #pragma once
 
+#include "proxy/statement_book.hpp"
 #include "routing/operation.hpp"
 #include "routing/snapshot.hpp"
 
@@ -33,6 +34,8 @@ std::string temporary_refusal(routing::site const& site, std::string_view sqlsta
 std::string transaction_control_refusal(routing::site const& site, std::string_view sqlstate);
 /// 57P03 for whatever a privileged role says, where guard.privileged is refuse.
 std::string privileged_refusal(routing::site const& site);
+/// 54000 where a client may not have one more prepared statement, of so many bytes with its name; empty: it may.
+std::string book_refusal(statement_book const& book, std::size_t bytes, config::limits const& limits);
 /// 57014
 std::string canceled_error();
 /// 25P02

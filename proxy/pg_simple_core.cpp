@@ -383,7 +383,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     if (making) {
         owed.name = only->name;
         owed.parsed = making;
-        owed.before = std::exchange(statements_[only->name], making);
+        owed.before = statements_.put(only->name, making);
     }
     count_executed(op.access, owed).writes = writes;
     if (op.asks_sequences) owed.hints_values = sequences_.lost();

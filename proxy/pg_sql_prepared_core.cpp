@@ -5,6 +5,7 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/reader.hpp"
 #include "protocol/pg/sqlstate.hpp"
+#include "proxy/pg_refusal_core.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "routing/quoted.hpp"
 
@@ -135,14 +136,12 @@ std::string pg_session_core::refuses_to_prepare(routing::statement const& s, std
     if (statements_.contains(s.name) && !frees_names())
         pg::write_error_response(out, {.sqlstate = pg::sqlstate::duplicate_prepared_statement,
                                        .message = "prepared statement \"" + s.name + "\" already exists"});
-    else if (statements_.size() >= limits().max_prepared_statements)
-        pg::write_error_response(out, {.sqlstate = pg::sqlstate::program_limit_exceeded,
-                                       .message = "too many prepared statements",
-                                       .hint = "The limit of one client is limits.max_prepared_statements."});
     else if (bytes > limits().max_statement_bytes)
         pg::write_error_response(out, {.sqlstate = pg::sqlstate::program_limit_exceeded,
                                        .message = "statement is longer than the limit of the proxy",
                                        .hint = "The limit is limits.max_statement_bytes."});
+    else
+        out = book_refusal(statements_, s.name.size() + bytes, limits());
     return out;
 }
 

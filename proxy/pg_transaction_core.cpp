@@ -58,7 +58,7 @@ void pg_session_core::forget_statements() {
         if (owed.kind == owed_kind::close || !owed.parsed) continue;
         server_->statements.add(owed.parsed);
         if (owed.name.empty()) continue;
-        if (prepared known = statements_.find(owed.name)) kept[owed.name] = std::move(known);
+        if (prepared known = statements_.find(owed.name)) kept.put(owed.name, std::move(known));
     }
     statements_ = std::move(kept);
 }

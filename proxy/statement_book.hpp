@@ -13,40 +13,52 @@ namespace lull {
 
 class statement_book {
   public:
-    using names = std::unordered_map<std::string, prepared>;
-    using iterator = names::iterator;
-
-    std::size_t size() const { return all_ ? all_->size() : 0; }
-    bool contains(std::string const& name) const { return all_ && all_->contains(name); }
+    std::size_t size() const { return all_ ? all_->by_name.size() : 0; }
+    /// Of their texts and names.
+    std::size_t bytes() const { return all_ ? all_->bytes : 0; }
+    bool contains(std::string const& name) const { return all_ && all_->by_name.contains(name); }
     /// Null: there is none of that name.
     prepared find(std::string const& name) const {
         if (!all_) return nullptr;
-        auto const at = all_->find(name);
-        return at == all_->end() ? nullptr : at->second;
-    }
-    prepared& operator[](std::string const& name) {
-        if (!all_) all_ = std::make_unique<names>();
-        return (*all_)[name];
+        auto const at = all_->by_name.find(name);
+        return at == all_->by_name.end() ? nullptr : at->second;
     }
     /// What it was; null: there was none.
+    prepared put(std::string const& name, prepared what) {
+        if (!all_) all_ = std::make_unique<content>();
+        prepared& entry = all_->by_name[name];
+        all_->bytes += bytes_of(name, *what);
+        if (entry) all_->bytes -= bytes_of(name, *entry);
+        return std::exchange(entry, std::move(what));
+    }
+    /// The same.
     prepared take(std::string const& name) {
         if (!all_) return nullptr;
-        auto const at = all_->find(name);
-        if (at == all_->end()) return nullptr;
+        auto const at = all_->by_name.find(name);
+        if (at == all_->by_name.end()) return nullptr;
         prepared was = std::move(at->second);
-        all_->erase(at);
-        if (all_->empty()) all_.reset();
+        all_->bytes -= bytes_of(name, *was);
+        all_->by_name.erase(at);
+        if (all_->by_name.empty()) all_.reset();
         return was;
     }
     void clear() { all_.reset(); }
     template <class Each>
     void each(Each&& tell) const {
         if (!all_) return;
-        for (auto const& [name, statement] : *all_) tell(name, statement);
+        for (auto const& [name, statement] : all_->by_name) tell(name, statement);
+    }
+
+    static std::size_t bytes_of(std::string const& name, prepared_text const& what) {
+        return name.size() + what.text.size() + what.types.size();
     }
 
   private:
-    std::unique_ptr<names> all_;  // never an empty one
+    struct content {
+        std::unordered_map<std::string, prepared> by_name;  // none of them null
+        std::size_t bytes = 0;
+    };
+    std::unique_ptr<content> all_;  // never an empty one
 };
 
 }  // namespace lull

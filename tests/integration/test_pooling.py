@@ -487,6 +487,19 @@ def test_limit_of_statements_of_a_client(make_lull):
         assert not errors(client.ask(parse("s5", "SELECT 1"), sync()))
 
 
+def test_limit_of_bytes_of_the_statements_of_a_client(make_lull):
+    lull = make_lull({"limits": {"max_prepared_bytes": "4kB"}})
+    text = f"SELECT '{'x' * 1500}'"
+    with lull.wire() as client, lull.wire() as another:
+        for name in ("a", "b"):
+            assert not errors(client.ask(parse(name, text), sync()))
+        for refused in (client.ask(parse("c", text), sync()), client.query(f"PREPARE c AS {text}")):
+            assert errors(refused)[0]["C"] == "54000" and "limits.max_prepared_bytes" in errors(refused)[0]["H"]
+        assert not errors(another.ask(parse("c", text), sync())), "each client has its own"
+        client.ask(close("S", "a"), sync())
+        assert not errors(client.ask(parse("c", text), sync()))
+
+
 def test_prepared_statement_sees_the_clients_search_path(shared_one):
     """One text, two clients, two search paths: two different tables."""
     with shared_one.wire() as a, shared_one.wire() as b:

@@ -165,6 +165,27 @@ TEST_CASE("a name is taken once, and a client may have only so many") {
         40);
 }
 
+TEST_CASE("and of so many bytes, all together, also in SQL") {
+    tell(
+        [](scene& s) {
+            s.world.configured().limits.max_prepared_bytes = 24;
+            s.flip(routing::mode::read_write);
+            prepare(s, "a", "select 1");
+            prepare(s, "b", "select 2");
+            s.client(parse("c", "select 3") + wire::sync());
+            s.link();
+            s.server(message('1') + message('2') + error("3B001") + ready('I'));
+            CHECK(has(s.told(), "54000"));
+            s.client(query("prepare c as select 3"));
+            if (s.driver.wish()) s.link();
+            CHECK(has(s.told(), "54000"));
+            s.client(close('S', "a") + wire::sync());
+            CHECK(s.told() == "3 Z(I) ");
+            prepare(s, "c", "select 3");
+        },
+        40);
+}
+
 TEST_CASE("the unnamed statement follows its client, and another's is never shown") {
     tell([](scene& s) {
         s.client(parse("", "select 1") + wire::sync());
