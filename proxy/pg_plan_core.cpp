@@ -2,6 +2,7 @@
 // looked at before its first message goes out, because all of it must go to the same server.
 #include "protocol/pg/frontend.hpp"
 #include "proxy/pg_session_core.hpp"
+#include "routing/moment_literal.hpp"
 #include "routing/parameter_types.hpp"
 
 #include <algorithm>
@@ -43,8 +44,9 @@ prepared pg_session_core::as_read_now(prepared statement) {
     auto const op = context_.classifier.classify(statement->text, facts);
     if (op->why != routing::why::encoding || statement->operation->why == routing::why::encoding) return statement;
     if (statement->by_sql)
-        return context_.statements.intern_sql(statement->server_name, statement->text, reading_context(), op);
-    return context_.statements.intern(statement->text, statement->types, reading_context(), op);
+        return context_.statements.intern_sql(statement->server_name, statement->text,
+                                              context_within(*statement, reading_context()), op);
+    return context_.statements.intern(statement->text, statement->types, context_within(*statement, reading_context()), op);
 }
 
 prepared pg_session_core::find_portal(std::string_view name, unit_plan const& so_far) const {
@@ -83,9 +85,10 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
             if (!parsed) return false;
             m.name = known_name(parsed->statement);
             std::string_view const types = pg::as_text(parsed->parameter_types);
-            m.statement = context_.statements.intern(
-                parsed->query, types, reading_context(),
-                routing::with_parameter_types(context_.classifier.classify(parsed->query, text_facts()), types));
+            auto const op = routing::with_parameter_types(context_.classifier.classify(parsed->query, text_facts()), types);
+            m.statement = routing::has_moment_literal(parsed->query)
+                              ? context_.statements.make_alone(parsed->query, types, op)
+                              : context_.statements.intern(parsed->query, types, reading_context(), op);
             return true;
         }
         case pg::frontend::bind: {

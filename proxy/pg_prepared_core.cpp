@@ -47,10 +47,34 @@ prepared prepared_store::intern_sql(std::string_view name, std::string_view sql,
                                 .by_sql = true});
 }
 
-prepared prepared_store::keep(std::weak_ptr<prepared_text const>& entry, prepared_text text) {
+prepared prepared_store::make_alone(std::string_view text, std::string_view types,
+                                    std::shared_ptr<routing::operation const> operation) {
+    return make({.text = std::string(text), .types = std::string(types), .operation = std::move(operation), .alone = true});
+}
+
+prepared prepared_store::make_alone_sql(std::string_view name, std::string_view sql,
+                                        std::shared_ptr<routing::operation const> operation) {
+    return make({.text = std::string(sql),
+                 .server_name = std::string(name),
+                 .operation = std::move(operation),
+                 .alone = true,
+                 .by_sql = true});
+}
+
+std::string context_within(prepared_text const& statement, std::string_view context) {
+    std::string out(context);
+    if (statement.alone) out.append("of statement ").append(std::to_string(statement.id));
+    return out;
+}
+
+prepared prepared_store::make(prepared_text text) {
     text.id = next_id_++;
     if (text.server_name.empty()) text.server_name = prefix_ + std::to_string(text.id);
-    auto made = std::make_shared<prepared_text const>(std::move(text));
+    return std::make_shared<prepared_text const>(std::move(text));
+}
+
+prepared prepared_store::keep(std::weak_ptr<prepared_text const>& entry, prepared_text text) {
+    prepared made = make(std::move(text));
     entry = made;
     if (known_.size() > prune_at_ || key_bytes_ > prune_at_bytes_) {
         std::erase_if(known_, [](auto const& e) { return e.second.expired(); });

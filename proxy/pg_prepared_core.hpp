@@ -20,6 +20,7 @@ struct prepared_text {
     std::string types;        // parameter type OIDs as on the wire, four bytes each
     std::string server_name;  // what servers know it by
     std::shared_ptr<routing::operation const> operation;  // what it is to execute it
+    bool alone = false;   // of one Parse or PREPARE: it has literals that are of that moment
     bool by_sql = false;  // `text` is a PREPARE, which makes it under the name that it says: server_name
 };
 
@@ -37,6 +38,9 @@ class prepared_store {
     /// What the SQL command PREPARE makes; `sql` is that command, and `operation` what executing it is.
     prepared intern_sql(std::string_view name, std::string_view sql, std::string_view context,
                         std::shared_ptr<routing::operation const> operation);
+    /// The same for what nobody shares, and a client that prepares it again has twice.
+    prepared make_alone(std::string_view text, std::string_view types, std::shared_ptr<routing::operation const> operation);
+    prepared make_alone_sql(std::string_view name, std::string_view sql, std::shared_ptr<routing::operation const> operation);
     /// Who prepares this text from now gets another statement: servers have to read it anew.
     void forget(prepared const& what);
     std::size_t size() const { return known_.size(); }
@@ -49,6 +53,7 @@ class prepared_store {
     }
 
   private:
+    prepared make(prepared_text text);
     prepared keep(std::weak_ptr<prepared_text const>& entry, prepared_text text);
     std::string const prefix_;
     std::unordered_map<std::string, std::weak_ptr<prepared_text const>> known_;
@@ -59,6 +64,9 @@ class prepared_store {
     std::uint64_t next_id_ = 1;
     std::string key_;
 };
+
+/// Of what is made of a statement: a context that is its own where the statement is.
+std::string context_within(prepared_text const& statement, std::string_view context);
 
 /// Which texts one server connection has prepared, least recently used last.
 class server_prepared {

@@ -7,6 +7,7 @@
 #include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_refusal_core.hpp"
 #include "proxy/pg_session_core.hpp"
+#include "routing/moment_literal.hpp"
 #include "routing/quoted.hpp"
 
 #include <algorithm>
@@ -151,6 +152,8 @@ prepared pg_session_core::sql_prepared(routing::statement const& s, std::string_
     auto const op = context_.classifier.classify(text, text_facts());
     bool const same = op->statements.size() == 1 && op->statements.front().kind == statement_kind::prepare &&
                       op->statements.front().name == s.name;
+    if (same && is_certain_name(s.name) && routing::has_moment_literal(text))
+        return context_.statements.make_alone_sql(s.name, text, execution_of(*op));
     if (same && is_certain_name(s.name))
         return context_.statements.intern_sql(s.name, text, reading_context(), execution_of(*op));
     keep_prepared();
@@ -174,7 +177,8 @@ prepared pg_session_core::as_sql(std::string_view name, prepared const& statemen
     if (read->statements.size() > 1) return nullptr;
     auto const makes_it = [&](routing::statement const& s) { return s.kind == statement_kind::prepare && s.name == name; };
     bool const prepares = read->statements.size() == 1 && makes_it(read->statements.front());
-    return context_.statements.intern_sql(name, sql, reading_context(), prepares ? execution_of(*read) : read);
+    return context_.statements.intern_sql(name, sql, context_within(*statement, reading_context()),
+                                          prepares ? execution_of(*read) : read);
 }
 
 /// The server has under this name what the client has, or nothing.

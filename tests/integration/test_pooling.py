@@ -9,7 +9,7 @@ from harness import bench
 from harness.cluster import APP_PASSWORD
 from harness.lull import ONE
 from harness.wait import wait_for
-from harness.wire import bind, close, describe, errors, execute, parse, query, rows, shape, statuses, sync, tags
+from harness.wire import Wire, bind, close, describe, errors, execute, parse, query, rows, shape, statuses, sync, tags
 
 
 def pid(client, lock=False):
@@ -303,6 +303,32 @@ def test_reset_all_and_discard_all(shared_one):
             assert now_timeout(b) == "9s"
 
 
+@pytest.mark.parametrize("behind", ["SELECT 1/0", "SELECT 1"])
+@pytest.mark.parametrize("how", ["a segment", "segments", "queries"])
+def test_discard_all_is_done_whatever_fails_behind_it(shared_one, cluster, how, behind):
+    def run(sql):
+        return parse("", sql), bind("", "", []), execute()
+
+    sent, ready = {"a segment": ([*run("DISCARD ALL"), *run(behind), sync()], 1),
+                   "segments": ([*run("DISCARD ALL"), sync(), *run(behind), sync()], 2),
+                   "queries": ([query("DISCARD ALL"), query(behind)], 2)}[how]
+    told = []
+    with Wire("127.0.0.1", cluster.primary.port).login("app", APP_PASSWORD, "shop") as direct, shared_one.wire() as through, \
+            shared_one.wire() as another:
+        for client in (direct, through):
+            client.query("SET statement_timeout = '7s'")
+            client.query("SET lock_timeout = '8s'")
+            client.ask(parse("kept", "SELECT 1"), sync())
+            answer = client.ask(*sent, ready=ready)
+            assert bool(errors(answer)) == (behind == "SELECT 1/0")
+            told.append([shape(answer), client.one("SHOW statement_timeout"), client.one("SHOW lock_timeout"),
+                         errors(client.ask(bind("", "kept", []), execute(), sync()))[0]["C"]])
+        assert told[1] == told[0]
+        assert now_timeout(another) == "0"
+        through.query("SET lock_timeout = '9s'")
+        assert (now_timeout(another), now_timeout(through), through.one("SHOW lock_timeout")) == ("0", "0", "9s")
+
+
 def test_discard_all_in_a_transaction_is_refused(shared_one):
     with shared_one.wire() as a:
         a.query("SET statement_timeout = '1s'")
@@ -498,6 +524,28 @@ def test_limit_of_bytes_of_the_statements_of_a_client(make_lull):
         assert not errors(another.ask(parse("c", text), sync())), "each client has its own"
         client.ask(close("S", "a"), sync())
         assert not errors(client.ask(parse("c", text), sync()))
+
+
+def test_a_moment_is_that_of_the_clients_own_parse(one):
+    """'now' is read when the statement is prepared: a client is not told when another has prepared it."""
+    sql = "SELECT 'now'::timestamptz, 'a word'"
+
+    def ask(client, name="s"):
+        return rows(client.ask(bind("", name, []), execute(), sync()))[0][0]
+
+    with one.wire() as a, one.wire() as b:
+        a.ask(parse("s", sql), sync())
+        a.query("PREPARE q AS SELECT date_trunc('second', timestamptz $$now$$)")
+        first, first_sql = ask(a), a.one("EXECUTE q")
+        time.sleep(1.1)
+        b.ask(parse("s", sql), sync())
+        b.query("PREPARE q AS SELECT date_trunc('second', timestamptz $$now$$)")
+        second, second_sql = ask(b), b.one("EXECUTE q")
+        assert second > first and second_sql > first_sql
+        time.sleep(1.1)
+        assert (ask(a), ask(b), b.one("EXECUTE q")) == (first, second, second_sql), "as they have prepared it"
+        a.ask(close("S", "s"), parse("s", sql), sync())
+        assert ask(a) > second
 
 
 def test_prepared_statement_sees_the_clients_search_path(shared_one):

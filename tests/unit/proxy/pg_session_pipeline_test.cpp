@@ -165,6 +165,28 @@ TEST_CASE("a name is taken once, and a client may have only so many") {
         40);
 }
 
+TEST_CASE("a text with a moment in it is read anew for each who prepares it") {
+    tell([](scene& s) {
+        for (std::string const text : {"select 'now'::timestamptz", "select 1"}) {
+            s.client(parse("a", text) + wire::sync());
+            if (s.driver.wish()) s.link();
+            test_server& at = *s.driver.linked();
+            s.server(message('1') + ready('I'));
+            s.client(close('S', "a") + wire::sync());
+            (void)s.told();
+            (void)s.sent(at);
+            s.client(parse("a", text) + wire::sync());
+            s.link();
+            bool const anew = text != "select 1";
+            CHECK(s.sent(at).starts_with(anew ? "P(" : "S "));
+            s.server((anew ? message('1') : std::string()) + ready('I'));
+            CHECK(s.told() == "1 Z(I) ");
+            s.client(close('S', "a") + wire::sync());
+            (void)s.told();
+        }
+    });
+}
+
 TEST_CASE("and of so many bytes, all together, also in SQL") {
     tell(
         [](scene& s) {
