@@ -1,5 +1,6 @@
 #include "config/validate.hpp"
 
+#include "config/ascii.hpp"
 #include "config/endpoint.hpp"
 #include "config/network.hpp"
 #include "config/validate_fence.hpp"
@@ -16,13 +17,6 @@ namespace lull::config {
 namespace {
 
 constexpr std::string_view verifier_prefix = "SCRAM-SHA-256$";
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return out;
-}
 
 bool is_loopback(std::string const& host) {
     return host == "localhost" || host == "::1" || host.starts_with("127.");
@@ -192,9 +186,9 @@ class judge {
         for (auto const& [name, cluster] : config_.clusters) {
             auto const path = join_path("clusters", name);
             if (cluster.primary.port != 0)
-                claim(taken, lower(format_endpoint(cluster.primary)), path + ".primary", "the server", fix);
+                claim(taken, ascii_lower(format_endpoint(cluster.primary)), path + ".primary", "the server", fix);
             for (std::size_t i = 0; i < cluster.replicas.size(); ++i)
-                claim(taken, lower(format_endpoint(cluster.replicas[i])),
+                claim(taken, ascii_lower(format_endpoint(cluster.replicas[i])),
                       path + ".replicas[" + std::to_string(i) + "]", "the server", fix);
         }
     }
@@ -441,7 +435,7 @@ void fill_defaults(config& c) {
         if (site.cluster.empty() && c.clusters.size() == 1) site.cluster = c.clusters.begin()->first;
         if (site.databases.empty()) site.databases.push_back(name);
         for (auto& host : site.hosts) {
-            host = lower(host);
+            host = ascii_lower(host);
             if (host.size() > 1 && host.back() == '.') host.pop_back();
         }
     }

@@ -108,9 +108,13 @@ catalog_moment catalog_watch::moment(std::map<std::string, order> const& todo) {
     return {};
 }
 
+/// With synchronous_commit off a server that has crashed may have lost what was seen in it, and gives the same transaction ids
+/// again: nothing is as before where a connection has broken.
 void catalog_watch::disconnect(watched& at) {
-    if (at.connection) pg_close(at.connection);
+    if (!at.connection) return;
+    pg_close(at.connection);
     at.connection = nullptr;
+    for (auto& [database, other] : databases_) other.digested = {};
 }
 
 bool catalog_watch::connect(std::string const& database, watched& at, std::string& trouble) {
@@ -133,8 +137,9 @@ std::string catalog_watch::ask(std::string const& database, order const& what, w
     // A connection that has not been used for long may have been ended meanwhile, which says nothing of the catalog.
     for (bool once_more = at.connection != nullptr;; once_more = false) {
         trouble.clear();
+        bool const known_before = pg_usable(at.connection);
         if (!connect(database, at, trouble)) return trouble.empty() ? "it is not watched any more" : trouble;
-        read(what, at, now, trouble);
+        read(what, at, known_before ? now : catalog_moment{}, trouble);
         if (!wait_on(-1) || PQstatus(at.connection) == CONNECTION_OK) return trouble;
         disconnect(at);
         if (trouble.empty() || !once_more) return trouble;

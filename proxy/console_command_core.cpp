@@ -1,5 +1,6 @@
 #include "proxy/console_command_core.hpp"
 
+#include "config/ascii.hpp"
 #include "config/duration.hpp"
 #include "protocol/pg/sqlstate.hpp"
 
@@ -20,13 +21,6 @@ struct token {
     token_kind kind;
     std::string value;  // without quotes
 };
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return out;
-}
 
 bool is_space(char c) {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
@@ -143,11 +137,11 @@ class parser {
     /// The next token, if it is a bare word, in lower case.
     std::string word() {
         if (!more() || tokens_[next_].kind != token_kind::word) return {};
-        return lower(tokens_[next_++].value);
+        return ascii_lower(tokens_[next_++].value);
     }
     std::string value() { return more() ? tokens_[next_++].value : std::string(); }
     bool next_is(std::string_view keyword) const {
-        return more() && tokens_[next_].kind == token_kind::word && lower(tokens_[next_].value) == keyword;
+        return more() && tokens_[next_].kind == token_kind::word && ascii_lower(tokens_[next_].value) == keyword;
     }
 
     static console_mistake wrong(std::string message) {
@@ -161,7 +155,7 @@ class parser {
 
     std::variant<console_command, console_mistake> show() {
         console_command made{.verb = console_verb::show};
-        std::string const what = lower(value());
+        std::string const what = ascii_lower(value());
         for (auto const& [name, topic] : topics)
             if (what == name) {
                 made.topic = topic;

@@ -1,5 +1,6 @@
 // What the control thread makes of servers and workers: health, freshness, snapshots, reports.
 #include "config/endpoint.hpp"
+#include "config/ascii.hpp"
 #include "proxy/console_desk.hpp"
 #include "proxy/control.hpp"
 #include "proxy/log.hpp"
@@ -18,12 +19,6 @@ constexpr std::chrono::milliseconds log_settles{1000};
 std::string one_line(writer const& w) {
     return w.protocol + " pid " + std::to_string(w.server_pid) + " " + w.user + "@" + w.database + " " +
            w.application_name + ", " + w.state + ": " + w.statement;
-}
-
-std::string lower(std::string text) {
-    for (char& c : text)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return text;
 }
 
 }  // namespace
@@ -114,7 +109,7 @@ std::shared_ptr<routing::snapshot const> control::build() {
             if (!r.readable) backend.healthy = false;
         }
         for (std::string const& database : s->settings->databases) made->by_database[database] = s->id;
-        for (std::string const& host : s->settings->hosts) made->by_host[lower(host)] = s->id;
+        for (std::string const& host : s->settings->hosts) made->by_host[ascii_lower(host)] = s->id;
         add_catalogs(*s, view, *made);
         made->sites.push_back(std::move(site));
     }

@@ -1,5 +1,9 @@
 #include "proxy/edge_socket.hpp"
 
+#include <boost/asio/detail/concurrency_hint.hpp>
+#include <boost/asio/detail/scheduler.hpp>
+
+#include <cassert>
 #include <memory>
 #include <unistd.h>
 #include <utility>
@@ -32,11 +36,15 @@ struct edge_socket::state {
                 events.on_writable();
             return not_done;
         }
-        /// The socket, or the io_context, is being destroyed.
-        static void complete(void*, asio_detail::operation* base, boost::system::error_code const&, std::size_t) {
+        /// The socket, or the io_context, is being destroyed; or the wait could not begin (epoll_ctl() failed). Whoever waits
+        /// then tries, and sees what his socket says.
+        static void complete(void* scheduler, asio_detail::operation* base, boost::system::error_code const&, std::size_t) {
             auto* self = static_cast<operation*>(base);
             self->queued = false;
-            self->owner.release();
+            if (scheduler == nullptr || !self->owner.alive)
+                self->owner.release();
+            else
+                perform(self);
         }
 
         state& owner;
@@ -50,6 +58,8 @@ struct edge_socket::state {
           fd(fd),
           events(&events),
           reader(*this, true) {
+        assert(!BOOST_ASIO_CONCURRENCY_HINT_IS_LOCKING(
+            REACTOR_IO, boost::asio::use_service<asio_detail::scheduler>(io).concurrency_hint()));
         reactor.init_task();
         reactor.register_descriptor(fd, data);
     }

@@ -1,5 +1,7 @@
 #include "proxy/log.hpp"
 
+#include "config/ascii.hpp"
+
 #include <nlohmann/json.hpp>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -72,12 +74,6 @@ std::string clean(std::string_view line) {
     return out;
 }
 
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out) c = static_cast<char>(c | 0x20);
-    return out;
-}
-
 std::string as_text(value const& v) {
     if (auto const* n = std::get_if<std::uint64_t>(&v)) return std::to_string(*n);
     if (auto const* d = std::get_if<double>(&v)) return fmt::format("{:.3f}", *d);
@@ -94,7 +90,7 @@ std::string as_text(value const& v) {
 void put(level l, std::string_view message, members const& of) {
     std::string line;
     if (format == config::log_format::json) {
-        nlohmann::ordered_json object{{"time", now('T') + "Z"}, {"level", lower(name(l))}, {"message", message}};
+        nlohmann::ordered_json object{{"time", now('T') + "Z"}, {"level", ascii_lower(name(l))}, {"message", message}};
         for (auto const& [key, v] : of)
             std::visit([&](auto const& what) { object[std::string(key)] = what; }, v);
         line = object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);

@@ -1,5 +1,6 @@
 // Writes that may not run now and are not refused: held, discarded, kept in the journal, or let pass because
 // they store nothing. Only what stands alone, and of which not one byte has reached a server.
+#include "config/ascii.hpp"
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frontend.hpp"
 #include "protocol/pg/sqlstate.hpp"

@@ -1,5 +1,6 @@
 #include "proxy/pg_login_core.hpp"
 
+#include "config/ascii.hpp"
 #include "config/in_force.hpp"
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/sqlstate.hpp"
@@ -21,13 +22,6 @@ std::optional<replication_kind> replication_of(std::string_view value) {
     for (std::string_view const on : {"true", "on", "yes", "1", "t", "y"})
         if (value == on) return replication_kind::physical;
     return std::nullopt;
-}
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return out;
 }
 
 /// What the packet stands for where no version of ours stands.
@@ -126,7 +120,7 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
     std::string no_setting;
     bool const replicates = startup.find("replication").has_value();
     auto add = [&](std::string const& name, std::string_view value) {
-        std::string const key = lower(name);
+        std::string const key = ascii_lower(name);
         // In a startup packet these would say anew whose session it is, and PostgreSQL takes the last.
         if (key.empty() || key == "user" || key == "database" || key == "replication" || key == "options" || key.starts_with("_pq_."))
             no_setting = name;
@@ -144,7 +138,7 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
         if (name.starts_with("_pq_.")) {
             unsupported.push_back(name);
         } else if (name == "replication") {
-            auto const kind = replication_of(lower(value));
+            auto const kind = replication_of(ascii_lower(value));
             if (!kind)
                 return refuse(pg::sqlstate::invalid_parameter_value,
                               "invalid value for parameter \"replication\": \"" + value + "\"", out,

@@ -2,6 +2,7 @@
 // client's: the server forgets them first (DISCARD SEQUENCES), and says itself that there are none. Where clients of a
 // user have asked, those who write have it forget what others have left before; and where they have asked behind the
 // transaction, who writes keeps its server.
+#include "config/ascii.hpp"
 #include "proxy/pg_session_core.hpp"
 
 #include <chrono>

@@ -77,8 +77,15 @@ struct owed_reply : owed_marks {
         if (parsed) parsed = nullptr;
         if (before) before = nullptr;
         if (portal) portal = nullptr;
-        text.clear();
-        name.clear();
+        empty(text);
+        empty(name);
+    }
+
+  private:
+    /// A whole error, say, is not kept for as long as the connection lives.
+    static void empty(std::string& what) {
+        what.clear();
+        if (what.capacity() > 1024) what.shrink_to_fit();
     }
 };
 

@@ -1,5 +1,6 @@
 #include "proxy/pg_settings_core.hpp"
 
+#include "config/ascii.hpp"
 #include "routing/ending_settings.hpp"
 #include "routing/sql_classifier.hpp"
 
@@ -122,13 +123,6 @@ session_settings setting_interner::without(session_settings const& from, std::st
     setting_map map = *from;
     map.erase(map.begin() + (at - from->begin()));
     return intern(std::move(map));
-}
-
-std::string ascii_lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return out;
 }
 
 bool decides_literals(std::string_view name) {

@@ -52,8 +52,6 @@ class setting_interner {
 std::string const* find_setting(setting_map const& in, std::string_view name);
 std::string const* find_setting(session_settings const& in, std::string_view name);
 
-std::string ascii_lower(std::string_view text);
-
 /// Whether a setting decides what literals mean when a statement is parsed (manual, "Client Connection
 /// Defaults", "Date/Time Types").
 bool decides_literals(std::string_view name);

@@ -1,5 +1,6 @@
 // What the text of a simple or prepared statement leaves behind in its session: settings, savepoints, and
 // what nobody can tell.
+#include "config/ascii.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "proxy/pg_settings_core.hpp"
 #include "routing/source_leavings.hpp"

@@ -205,14 +205,12 @@ std::shared_ptr<operation const> const& sql_classifier::classify(std::string_vie
         ++stats_.unsafe_text;
         return refused(why::encoding);
     }
-    std::uint64_t exact = 0;
-    if (sql.size() <= limits_.max_key_bytes) {
-        exact = cache_.hash_of(sql, key_space::exact);
-        if (auto const* hit = cache_.find(sql, key_space::exact, exact)) {
-            ++stats_.exact_hits;
-            return *hit;
-        }
-    }
+    bool const may_be_kept = sql.size() <= limits_.max_key_bytes;
+    // Where constants are new each time, to look for the text itself is in vain: every sixteenth is looked for then.
+    bool const as_it_is = may_be_kept && (vain_looks_ < most_vain_looks || (++turn_ & 15) == 0);
+    std::uint64_t const exact = as_it_is ? cache_.hash_of(sql, key_space::exact) : 0;
+    if (as_it_is)
+        if (auto const* hit = find_exact(sql, exact)) return *hit;
     if (sql.size() > limits_.max_parse_bytes) {
         ++stats_.too_long;
         return refused(why::too_long);
@@ -233,8 +231,9 @@ std::shared_ptr<operation const> const& sql_classifier::classify(std::string_vie
         auto const hash = cache_.hash_of(normal_key, key_space::normalised);
         if (auto const* hit = cache_.find(normal_key, key_space::normalised, hash)) {
             ++stats_.normalised_hits;
+            if (as_it_is && vain_looks_ < most_vain_looks) ++vain_looks_;
             // Always the same constants (LIMIT 20): the second time it gets a shorter way.
-            if (sql.size() <= limits_.max_key_bytes && cache_.seen_before(exact)) {
+            if (as_it_is && cache_.seen_before(exact)) {
                 uncached_ = *hit;
                 if (auto const* kept = cache_.put(sql, key_space::exact, uncached_)) return *kept;
                 return uncached_;
@@ -242,7 +241,17 @@ std::shared_ptr<operation const> const& sql_classifier::classify(std::string_vie
             return *hit;
         }
     }
+    if (may_be_kept && !as_it_is)
+        if (auto const* hit = find_exact(sql, cache_.hash_of(sql, key_space::exact))) return *hit;
     return parse(sql, normal_key);
+}
+
+std::shared_ptr<operation const> const* sql_classifier::find_exact(std::string_view sql, std::uint64_t hash) {
+    auto const* hit = cache_.find(sql, key_space::exact, hash);
+    if (!hit) return nullptr;
+    ++stats_.exact_hits;
+    vain_looks_ = 0;
+    return hit;
 }
 
 std::shared_ptr<operation const> const& sql_classifier::parse(std::string_view sql,

@@ -86,6 +86,7 @@ class sql_classifier {
   private:
     std::shared_ptr<operation const> const& refused(why reason);
     std::shared_ptr<operation const> const& parse(std::string_view sql, std::string_view normal_key);
+    std::shared_ptr<operation const> const* find_exact(std::string_view sql, std::uint64_t hash);
 
     classifier_limits limits_;
     classifier_stats stats_;
@@ -94,6 +95,9 @@ class sql_classifier {
     std::vector<char> key_;  // the literal-free text of the current call
     std::array<std::shared_ptr<operation const>, 8> refusals_;  // by `why`
     std::shared_ptr<operation const> uncached_;
+    static constexpr std::uint32_t most_vain_looks = 64;
+    std::uint32_t vain_looks_ = 0;  // of late, for texts as they are that turned out to be known by their form
+    std::uint32_t turn_ = 0;
 };
 
 /// Parses fixed statements and compares. Run once at start-up: the classifier reads structures of libpg_query

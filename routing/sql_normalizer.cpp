@@ -249,8 +249,8 @@ class scanner {
     }
 
     void operators() {
-        // One alone, as most are.
-        if (at_ + 1 < in_.size() && in_[at_] != '&' && class_of(in_[at_ + 1]) != byte_class::op) return copy();
+        // One alone, as most are. (Not the last of a run that began in a comment.)
+        if (at_ >= run_end_ && at_ + 1 < in_.size() && in_[at_] != '&' && class_of(in_[at_ + 1]) != byte_class::op) return copy();
         while (at_ < in_.size() && class_of(in_[at_]) == byte_class::op) {
             char const c = in_[at_];
             bool const block = c == '/' && peek(1) == '*';

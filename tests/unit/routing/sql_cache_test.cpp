@@ -101,6 +101,12 @@ TEST_CASE("constants become placeholders; anything doubtful has no key") {
     CHECK(scan_sql("select 1 /* lull:x */", large).hinted);
 }
 
+TEST_CASE("the last operator of a run that a comment began is of that run") {
+    std::string const sql = "select 1 /" + std::string(70, '*') + "/+ 2";
+    std::vector<char> buffer(sql.size());
+    CHECK(scan_sql(sql, buffer).dangerous);
+}
+
 TEST_CASE("texts that differ in constants share one parse") {
     sql_classifier classifier;
     for (int i = 0; i < 1000; ++i) {
@@ -121,6 +127,22 @@ TEST_CASE("a text that comes again with the same constants gets an exact entry")
     CHECK(classifier.stats().parses == 1);
     CHECK(classifier.stats().normalised_hits == 2);
     CHECK(classifier.stats().exact_hits == 7);
+}
+
+TEST_CASE("where constants are new each time, texts that are known as they are, are still found") {
+    sql_classifier classifier;
+    auto const several = [&](int from) {
+        for (int i = from; i < from + 200; ++i) classifier.classify("SELECT a FROM t WHERE b = " + std::to_string(i));
+    };
+    several(0);
+    CHECK(classifier.stats().parses == 1);
+    for (int i = 0; i < 3; ++i) {
+        classifier.classify("SET work_mem = '4MB'");  // its constant matters: no form of it is kept
+        classifier.classify("SELECT a FROM t");       // has none
+        several(200 * (i + 1));
+    }
+    CHECK(classifier.stats().parses == 3);
+    CHECK(classifier.stats().exact_hits >= 4);
 }
 
 TEST_CASE("where constants decide, nothing is shared") {
