@@ -83,6 +83,15 @@ void visit_limits(Limits& l, V& v) {
     v.field(
         "connect_timeout", l.connect_timeout,
         spec{.about = "How long connecting to a server or an upstream may take.", .least = 1, .most = hour});
+    v.field("server_check_delay", l.server_check_delay,
+            spec{.about = "A free server connection of which nothing was heard for so long is checked; 0s: each before it is lent.",
+                 .most = day});
+    v.field("server_check_query", l.server_check_query,
+            spec{.about = "What it is checked with, a read that names no table, function or operator; off: none is.", .longest = 1000});
+    v.field("server_check_timeout", l.server_check_timeout,
+            spec{.about = "Without an answer within it the connection is closed, and whoever waits for it gets another.",
+                 .least = 1,
+                 .most = hour});
     v.field("dns_max_ttl", l.dns_max_ttl,
             spec{.about = "Names of servers and upstreams are looked up again after it.",
                  .least = second,

@@ -255,6 +255,9 @@ struct limits {
     milliseconds failed_login_window{60'000};
     std::size_t max_failed_login_entries = 10'000;
     milliseconds connect_timeout{10'000};         // to a server or an upstream
+    milliseconds server_check_delay{30'000};      // a server connection unheard of for so long is checked; 0: before each lending
+    std::string server_check_query = ";";         // with this; "off": none is
+    milliseconds server_check_timeout{5'000};
     milliseconds dns_max_ttl{15'000};             // names of servers and upstreams are looked up again after it
     milliseconds tcp_keepalives_idle{60'000};     // of PostgreSQL clients and servers, here and in the next three
     milliseconds tcp_keepalives_interval{10'000};

@@ -1,6 +1,7 @@
 #include "proxy/configured.hpp"
 
 #include "config/load.hpp"
+#include "proxy/check_query_core.hpp"
 
 #include <utility>
 
@@ -12,6 +13,7 @@ std::variant<configured, std::vector<config::issue>> load_configured(std::string
     config::load_result loaded = config::load_file(file, &warnings, &places);
     if (auto* issues = std::get_if<std::vector<config::issue>>(&loaded)) return std::move(*issues);
     auto config = std::make_shared<config::config const>(std::get<config::config>(std::move(loaded)));
+    if (auto const issue = judge_check_query(*config, places)) return std::vector{*issue};
     std::vector<config::issue> of_files;
     auto keyring = load_keyring(*config, places, of_files);
     if (!keyring) return of_files;

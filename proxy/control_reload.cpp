@@ -2,6 +2,7 @@
 // stays as it is, and is said.
 #include "config/diff.hpp"
 #include "config/load.hpp"
+#include "proxy/check_query_core.hpp"
 #include "proxy/control.hpp"
 #include "proxy/log.hpp"
 #include "proxy/record_homes_core.hpp"
@@ -115,6 +116,8 @@ admin_answer control::reload() {
     if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded))
         return refuse_all(*issues, "mend " + config_->file + "; until then the old configuration holds");
     config::config const& wanted = std::get<config::config>(loaded);
+    if (auto const issue = judge_check_query(wanted, places))
+        return refuse_all({*issue}, "mend " + config_->file + "; until then the old configuration holds");
     config::config merged = merge(*config_, wanted);
     auto const refuse = [](std::string const& what, std::string const& fix) {
         log::error("reload: {}; {}", what, fix);

@@ -266,20 +266,19 @@ class writer_of_metrics {
     }
 
     void backends() {
-        auto healthy = std::make_unique<family>(out_, MetricType::Gauge, "lull_backend_healthy",
-                                                "1: reads and writes may go to this server.");
-        auto lag = std::make_unique<family>(out_, MetricType::Gauge, "lull_backend_lag_seconds",
-                                            "How old the newest data of a replica is at most.");
-        auto frozen = std::make_unique<family>(out_, MetricType::Gauge, "lull_backend_frozen",
-                                               "1: its replay is paused for a sealed site.");
-        auto failures =
-            std::make_unique<family>(out_, MetricType::Counter, "lull_backend_connect_failures_total",
-                                     "Connections to this server that were not made.");
-        auto connects =
-            std::make_unique<family>(out_, MetricType::Histogram, "lull_backend_connect_duration_seconds",
-                                     "How long making a connection took, login included.");
-        auto open = std::make_unique<family>(out_, MetricType::Gauge, "lull_backend_connections",
-                                             "Connections of clients' pools to this server.");
+        family healthy(out_, MetricType::Gauge, "lull_backend_healthy",
+                       "1: reads and writes may go to this server.");
+        family lag(out_, MetricType::Gauge, "lull_backend_lag_seconds",
+                   "How old the newest data of a replica is at most.");
+        family frozen(out_, MetricType::Gauge, "lull_backend_frozen", "1: its replay is paused for a sealed site.");
+        family failures(out_, MetricType::Counter, "lull_backend_connect_failures_total",
+                        "Connections to this server that were not made.");
+        family checks(out_, MetricType::Counter, "lull_server_check_failures_total",
+                      "Free connections to this server that have failed their check.");
+        family connects(out_, MetricType::Histogram, "lull_backend_connect_duration_seconds",
+                        "How long making a connection took, login included.");
+        family open(out_, MetricType::Gauge, "lull_backend_connections",
+                    "Connections of clients' pools to this server.");
         auto const moment = std::chrono::steady_clock::now();
         for (routing::backend const& b : all_.now->backends) {
             auto const i = static_cast<std::size_t>(b.id);
@@ -287,15 +286,16 @@ class writer_of_metrics {
             labels const where{{"backend", config::format_endpoint(b.address)},
                                {"cluster", b.cluster},
                                {"role", role_names[replica]}};
-            healthy->add(where, b.healthy);
+            healthy.add(where, b.healthy);
             if (replica && b.fresh_through != routing::instant{})
-                lag->add(where, std::chrono::duration<double>(moment - b.fresh_through).count());
-            if (replica) frozen->add(where, b.frozen_for.has_value());
+                lag.add(where, std::chrono::duration<double>(moment - b.fresh_through).count());
+            if (replica) frozen.add(where, b.frozen_for.has_value());
             backend_stats stats;
             backend_load load;
             for (worker_survey const& w : all_.workers.workers) {
                 if (i < w.pg.backends.size()) {
                     stats.failures += w.pg.backends[i].failures;
+                    stats.failed_checks += w.pg.backends[i].failed_checks;
                     stats.connect.add(w.pg.backends[i].connect);
                 }
                 if (i < w.backends.size()) {
@@ -304,14 +304,15 @@ class writer_of_metrics {
                     load.login += w.backends[i].login;
                 }
             }
-            failures->add(where, stats.failures);
-            connects->add(where, stats.connect);
+            failures.add(where, stats.failures);
+            checks.add(where, stats.failed_checks);
+            connects.add(where, stats.connect);
             auto in = [&](char const* state) {
                 labels l = where;
                 l.push_back({"state", state});
                 return l;
             };
-            open->add(in("active"), load.active).add(in("idle"), load.idle).add(in("login"), load.login);
+            open.add(in("active"), load.active).add(in("idle"), load.idle).add(in("login"), load.login);
         }
     }
 

@@ -38,7 +38,7 @@ void pg_client::acquire(server_wish const& wish) {
 pg_server_state* pg_client::lend(server_wish const& wish) {
     pg_pool& pool = pool_of(wish);
     pg_server* server = wish.values_of != no_values ? pool.acquire(wish.values_of) : nullptr;
-    if (!server && pool.has_ready()) server = pool.acquire(*this, *credentials_);
+    if (!server) server = pool.take_ready();
     if (!server) return nullptr;
     server_ = server;
     server->link(*this);

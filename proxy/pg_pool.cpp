@@ -9,6 +9,7 @@
 #include "proxy/pg_service.hpp"
 
 #include <boost/asio/post.hpp>
+#include <fmt/format.h>
 
 #include <mutex>
 #include <tuple>
@@ -38,6 +39,8 @@ pool_core::client name_of(pg_client& client) {
     return reinterpret_cast<pool_core::client>(&client);
 }
 constexpr std::chrono::seconds slow{1};
+// Whoever waits for a connection that is being checked is given another where one may be opened.
+constexpr std::chrono::milliseconds check_patience{250};
 
 pg_server& server_of(pool_core::server name) {
     return *reinterpret_cast<pg_server*>(name);
@@ -73,7 +76,9 @@ void pg_pool::count_most() {
     config::pool_bounds const most = config::pool_bounds_of(*s.config, c, key_.database, key_.user);
     sizes_ = {most.pool_size,         c.reserve_pool_size,
               c.reserve_pool_timeout, c.server_idle_timeout,
-              c.server_lifetime,      config::time_limits_of(*s.config, key_.database, key_.user).query_wait};
+              c.server_lifetime,      config::time_limits_of(*s.config, key_.database, key_.user).query_wait,
+              s.config->limits.server_check_timeout};
+    core_.check_after(s.config->limits.server_check_query == "off" ? pool_core::never : s.config->limits.server_check_delay);
     if (shared_permits_.empty()) return;
     core_.allowance().limit(0, most.of_database);
     core_.allowance().limit(1, most.of_user);
@@ -93,6 +98,10 @@ pg_server* pg_pool::acquire(pg_client& client, server_credentials const& credent
                 close_idle(got.what);  // from before a flip
                 break;
             }
+            case pool_core::outcome::check:
+                credentials_ = credentials;
+                server_of(got.what).check(service_.limits().server_check_query);
+                return nullptr;
             case pool_core::outcome::open:
                 credentials_ = credentials;
                 open_one();
@@ -116,9 +125,11 @@ bool pg_pool::is_short() const {
     return core_.starving() || service_.paused(key_.database);
 }
 
-bool pg_pool::has_ready() const {
-    auto const hottest = core_.hottest();
-    return hottest && server_of(*hottest).state().generation == generation();
+pg_server* pg_pool::take_ready() {
+    pool_core::server const hottest = core_.ready(service_.context().now);
+    if (hottest == 0 || server_of(hottest).state().generation != generation()) return nullptr;
+    core_.lend(hottest);
+    return &server_of(hottest);
 }
 
 void pg_pool::open_one() {
@@ -159,6 +170,25 @@ void pg_pool::release(pg_server& server) {
         return;
     }
     if (auto const grant = core_.available(name_of(server), service_.context().now)) give(*grant);
+}
+
+/// Others to that server may have broken in the same way, and without a word.
+void pg_pool::check_failed(pg_server& server, std::string_view why) {
+    routing::backend const& backend = service_.snapshot().of(key_.backend);
+    log::warning("a free connection to {}:{} for {}/{}, pid {}, has failed its check: {}", backend.address.host, backend.address.port,
+                 key_.database, key_.user, server.state().pid, why);
+    ++service_.context().stats.of(key_.backend).failed_checks;
+    core_.doubt(server.check_began(), service_.context().now);
+    service_.control().suspect(key_.backend);
+    lost(server, {});
+}
+
+void pg_pool::check_free_ones() {
+    routing::instant const now = service_.context().now;
+    for (pool_core::server name : core_.checks_since(now - sizes_.check_timeout))
+        check_failed(server_of(name), fmt::format("no answer within {} ms", sizes_.check_timeout.count()));
+    while (auto const name = core_.start_check(now)) server_of(*name).check(service_.limits().server_check_query);
+    core_.lose_hope(now - check_patience);
 }
 
 void pg_pool::give(pool_core::granted const& grant) {
@@ -293,7 +323,7 @@ std::size_t pg_pool::unsettled(std::vector<writer>& slow_ones) const {
 
 void pg_pool::set_snapshot() {
     bool const open = service_.snapshot().of(key_.site).mode == routing::mode::read_write;
-    for (pool_core::server name : core_.idle_since(routing::instant::max()))
+    for (pool_core::server name : core_.free())
         if (server_of(name).state().generation != generation() || (!open && unguarded(server_of(name)))) close_idle(name);
     if (!open) return;
     for (auto& [server, one] : std::exchange(parked_, {})) {
@@ -303,7 +333,7 @@ void pg_pool::set_snapshot() {
 }
 
 void pg_pool::close_idle_ones() {
-    for (pool_core::server name : core_.idle_since(routing::instant::max())) close_idle(name);
+    for (pool_core::server name : core_.free()) close_idle(name);
 }
 
 void pg_pool::reconnect() {
@@ -315,7 +345,7 @@ void pg_pool::leave_old_addresses() {
     auto const& where = service_.snapshot().of(key_.backend).address;
     for (auto const& [server, owner] : servers_)
         if (server->address() && !service_.resolver().may_be(where, *server->address())) server->outdate();
-    for (pool_core::server name : core_.idle_since(routing::instant::max()))
+    for (pool_core::server name : core_.free())
         if (server_of(name).outdated()) close_idle(name);
 }
 
@@ -359,8 +389,9 @@ void pg_pool::tick() {
         end_leaving(*server);
     }
     for (pool_core::server name : core_.idle_since(now - sizes_.idle_timeout)) close_idle(name);
-    for (pool_core::server name : core_.idle_since(routing::instant::max()))
+    for (pool_core::server name : core_.free())
         if (now - server_of(name).opened_at() > sizes_.lifetime) close_idle(name);
+    check_free_ones();
     if (auto const name = core_.to_give_up()) close_idle(*name);
     while (core_.want_more(most())) open_one();
     if (sizes_.reserve == 0 || most() == 0 || !core_.has_waited_since(now - sizes_.reserve_timeout)) return;

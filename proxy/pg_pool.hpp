@@ -43,6 +43,8 @@ class pg_pool {
     /// Back and clean.
     void release(pg_server& server);
     void opened(pg_server& server);
+    /// One that was asked whether it is there has not answered well. (One that has is released.)
+    void check_failed(pg_server& server, std::string_view why);
     /// Not for anybody any more. While the site is closed it stays all the same, for the end of a session drops what it
     /// has made that is temporary, and with it what is permanent and depends on it: until the site is open again.
     void discard(pg_server& server);
@@ -59,10 +61,10 @@ class pg_pool {
     void reconnect();
     /// Those at an address that its server's name has no more: idle ones go now, others when they come back.
     void leave_old_addresses();
-    /// acquire() would grant a server at once.
-    bool has_ready() const;
     /// Others wait for the servers that clients keep.
     bool is_short() const;
+    /// A server that acquire() would grant at once; null: there is none.
+    pg_server* take_ready();
     void tick();
     pool_key const& key() const { return key_; }
     pg_service& service() { return service_; }
@@ -83,6 +85,7 @@ class pg_pool {
   private:
     std::size_t most() const;
     void open_one();
+    void check_free_ones();
     void give(pool_core::granted const& grant);
     void close_idle(pool_core::server name);
     void fail_waiting(std::string const& error);
@@ -106,6 +109,7 @@ class pg_pool {
         config::milliseconds idle_timeout{std::chrono::minutes(10)};
         config::milliseconds lifetime{std::chrono::hours(1)};
         config::milliseconds query_wait{std::chrono::minutes(2)};
+        config::milliseconds check_timeout{std::chrono::seconds(5)};
     } sizes_;
     std::unordered_map<pg_server*, std::unique_ptr<pg_server>> servers_;
     struct parked {

@@ -28,7 +28,8 @@ constexpr int most_asks_to_stay = 5;
 
 bool answers_a_query(char type) {
     return type == pg::backend::row_description || type == pg::backend::data_row || type == pg::backend::command_complete ||
-           type == pg::backend::error_response || type == pg::backend::ready_for_query;
+           type == pg::backend::empty_query_response || type == pg::backend::error_response ||
+           type == pg::backend::ready_for_query;
 }
 
 std::string failure(std::string_view sqlstate, std::string const& message, std::string_view hint = {}) {
@@ -244,6 +245,24 @@ bool pg_server::leave() {
     return true;
 }
 
+void pg_server::check(std::string_view sql) {
+    checking_ = true;
+    check_began_ = service_.context().now;
+    gather out;  // not the one of the event that this is a part of
+    out.write([&](std::string& text) { pg::write_query(text, sql); });
+    send(out);
+    resume_reading();
+}
+
+void pg_server::on_answer_to_check(pg::frame const& frame) {
+    bool const failed = frame.type == pg::backend::error_response;
+    if (!failed && frame.type != pg::backend::ready_for_query) return;
+    checking_ = false;
+    if (!failed) return pool_.release(*this);
+    auto const fields = pg::parse_error_fields(frame.body);
+    pool_.check_failed(*this, fields && fields->message ? *fields->message : std::string_view("an error"));
+}
+
 void pg_server::keep() {
     kept_ = true;
     resume_reading();
@@ -274,7 +293,7 @@ void pg_server::on_answer_to_stay(char type) {
     pool_.settled(*this);
 }
 
-/// Nobody has asked it anything, but to stay: a change of its configuration may be told, all else ends it.
+/// Nobody has asked it anything, but to stay or whether it is there: a change of its configuration may be told, all else ends it.
 std::size_t pg_server::on_idle_bytes(std::span<std::byte const> in) {
     std::size_t used = 0;
     for (;;) {
@@ -284,6 +303,12 @@ std::size_t pg_server::on_idle_bytes(std::span<std::byte const> in) {
         if (frame && stay_pending_ && answers_a_query(frame->type)) {
             on_answer_to_stay(frame->type);
             used += frame->whole.size();
+            continue;
+        }
+        if (frame && checking_ && answers_a_query(frame->type)) {
+            used += frame->whole.size();
+            on_answer_to_check(*frame);
+            if (!checking_) return used;  // it may be somebody's now, and what follows is his
             continue;
         }
         if (!frame ||
@@ -319,6 +344,7 @@ void pg_server::lose(std::string_view why) {
     std::weak_ptr<bool> const alive = alive_;
     if (client) client->server_lost(why);
     if (alive.expired()) return;
+    if (checking_) return pool_.check_failed(*this, why);
     service_.control().suspect(state_.backend);
     pool_.lost(*this, std::move(error));
 }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -87,7 +88,8 @@ class pool_core {
         client to;
         server what;
     };
-    enum class outcome : std::uint8_t { granted, open, wait };
+    enum class outcome : std::uint8_t { granted, check, open, wait };
+    static constexpr std::chrono::nanoseconds never = std::chrono::nanoseconds::max();
     struct acquired {
         outcome how;
         server what = 0;
@@ -101,20 +103,25 @@ class pool_core {
     pool_core(pool_core const&) = delete;
     pool_core& operator=(pool_core const&) = delete;
 
-    /// granted: `what` is the client's. open: it waits, and the caller opens a connection (opened() or gone()
-    /// follows). wait: it waits.
+    /// Free connections of which nothing was heard for so long are checked before they are lent.
+    void check_after(std::chrono::nanoseconds unheard) { check_after_ = unheard; }
+
+    /// granted: `what` is the client's. check: it waits, and the caller checks `what` (available() or gone() follows). open: it
+    /// waits, and the caller opens a connection (opened() or gone() follows). wait: it waits.
     acquired acquire(client who, routing::instant now, std::size_t most) {
-        if (!idle_.empty()) {
-            server const hottest = idle_.back().name;
-            idle_.pop_back();
+        if (server const hottest = ready(now)) {
+            lend(hottest);
             return {outcome::granted, hottest};
         }
         waiting_.push_back({who, now});
         // One connection under way for each that waits is enough.
-        if (opening_ < waiting_.size() && allowance_.take(most)) {
-            ++opening_;
-            ++open_;
-            return {outcome::open};
+        if (under_way() < waiting_.size()) {
+            if (!idle_.empty()) return {outcome::check, begin_check(idle_.end() - 1, now)};
+            if (allowance_.take(most)) {
+                ++opening_;
+                ++open_;
+                return {outcome::open};
+            }
         }
         note_starving();
         return {outcome::wait};
@@ -127,21 +134,60 @@ class pool_core {
     /// Clients wait, here or in a pool that it shares with, for what there is not.
     bool starving() const { return allowance_.starving(); }
 
-    /// What acquire() would grant now.
-    std::optional<server> hottest() const {
-        return idle_.empty() ? std::nullopt : std::optional(idle_.back().name);
+    /// What acquire() would grant now: as a rule the hottest, a colder one where that is due for a check. 0: nothing.
+    server ready(routing::instant now) const {
+        if (idle_.empty()) return 0;
+        return heard(idle_.back(), now) ? idle_.back().name : colder(now);
+    }
+    /// What is ready() is lent.
+    void lend(server what) {
+        if (idle_.back().name == what)
+            idle_.pop_back();
+        else
+            (void)take(what);
     }
 
-    /// A connection is ready, or has been given back clean.
+    /// A connection is ready, has been given back clean, or is as free as it was before its check.
     std::optional<granted> available(server what, routing::instant now) {
-        if (waiting_.empty()) {
-            idle_.push_back({what, now});
-            return std::nullopt;
+        entry free{what, now, now};
+        if (!checks_.empty()) end_check(free);
+        if (!waiting_.empty()) {
+            client const next = waiting_.front().who;
+            waiting_.pop_front();
+            note_starving();
+            return granted{next, what};
         }
-        client const next = waiting_.front().who;
-        waiting_.pop_front();
-        note_starving();
-        return granted{next, what};
+        if (free.since == now)
+            idle_.push_back(free);
+        else
+            idle_.insert(std::ranges::upper_bound(idle_, free.since, {}, &entry::since), free);
+        return std::nullopt;
+    }
+
+    /// A free connection that is to be checked now, the coldest that is due; available() or gone() follows. Half of them
+    /// stay for whoever comes meanwhile.
+    std::optional<server> start_check(routing::instant now) {
+        if (check_after_ == check_after_.zero() || checks_.size() >= idle_.size()) return std::nullopt;
+        auto const at = std::ranges::find_if(idle_, [&](entry const& e) { return !heard(e, now); });
+        if (at == idle_.end()) return std::nullopt;
+        return begin_check(at, now);
+    }
+    /// Checks that began before `limit`.
+    std::vector<server> checks_since(routing::instant limit) const {
+        std::vector<server> out;
+        for (check const& c : checks_)
+            if (c.began < limit) out.push_back(c.name);
+        return out;
+    }
+    /// Those who wait do not count on such any more, but on others that may be opened.
+    void lose_hope(routing::instant limit) {
+        for (check& c : checks_) c.hopeful = c.hopeful && c.began >= limit;
+    }
+    /// One has failed: those of which nothing was heard since it began are checked before they are lent.
+    void doubt(routing::instant since, routing::instant now) {
+        if (check_after_ == never) return;
+        for (entry& e : idle_)
+            if (e.heard < since) e.heard = std::min(e.heard, now - check_after_);
     }
     void opened() { --opening_; }
 
@@ -149,6 +195,7 @@ class pool_core {
     /// those who wait.
     bool gone(server what, bool was_opening, std::size_t most, bool retry) {
         std::erase_if(idle_, [&](entry const& e) { return e.name == what; });
+        std::erase_if(checks_, [&](check const& c) { return c.name == what; });
         --open_;
         if (was_opening) --opening_;
         allowance_.give_back();
@@ -156,7 +203,7 @@ class pool_core {
     }
     /// Opens one more where clients wait and the cap allows it; asked at each tick.
     bool want_more(std::size_t most) {
-        if (waiting_.size() <= opening_) return false;
+        if (waiting_.size() <= under_way()) return false;
         if (!allowance_.take(most)) {
             note_starving();
             return false;
@@ -196,6 +243,13 @@ class pool_core {
             if (e.since < limit) out.push_back(e.name);
         return out;
     }
+    /// Nobody's, also those that are being checked.
+    std::vector<server> free() const {
+        std::vector<server> out;
+        for (entry const& e : idle_) out.push_back(e.name);
+        for (check const& c : checks_) out.push_back(c.name);
+        return out;
+    }
     /// Whether the client that has waited longest has done so since before `limit`.
     bool has_waited_since(routing::instant limit) const { return !waiting_.empty() && waiting_.front().since < limit; }
     std::optional<server> to_give_up() const {
@@ -208,23 +262,55 @@ class pool_core {
     std::size_t waiting() const { return waiting_.size(); }
 
   private:
+    struct entry {
+        server name;
+        routing::instant since;
+        routing::instant heard;  // by then it had answered something
+    };
+    struct check {
+        server name;
+        routing::instant since;  // of the entry that it was
+        routing::instant began;
+        bool hopeful = true;
+    };
+    bool heard(entry const& e, routing::instant now) const { return now - e.heard < check_after_; }
+    server colder(routing::instant now) const {
+        for (auto at = idle_.rbegin(); at != idle_.rend(); ++at)
+            if (heard(*at, now)) return at->name;
+        return 0;
+    }
+    server begin_check(std::vector<entry>::iterator at, routing::instant now) {
+        server const name = at->name;
+        checks_.push_back({name, at->since, now});
+        idle_.erase(at);
+        return name;
+    }
+    void end_check(entry& free) {
+        auto const at = std::ranges::find(checks_, free.name, &check::name);
+        if (at == checks_.end()) return;
+        free.since = at->since;
+        checks_.erase(at);
+    }
+    /// Connections that those who wait may count on.
+    std::size_t under_way() const {
+        if (checks_.empty()) return opening_;
+        return opening_ + static_cast<std::size_t>(std::ranges::count_if(checks_, &check::hopeful));
+    }
     void note_starving() {
-        pool_permits* const now = waiting_.size() > opening_ ? &allowance_.short_of() : nullptr;
+        pool_permits* const now = waiting_.size() > under_way() ? &allowance_.short_of() : nullptr;
         if (now == starving_) return;
         if (starving_) starving_->starve(-1);
         if (now) now->starve(1);
         starving_ = now;
     }
-    struct entry {
-        server name;
-        routing::instant since;
-    };
     struct waiter {
         client who;
         routing::instant since;
     };
     pool_allowance allowance_;
-    std::vector<entry> idle_;  // hottest last
+    std::vector<entry> idle_;    // hottest last
+    std::vector<check> checks_;  // free, and asked whether they are there
+    std::chrono::nanoseconds check_after_ = never;
     std::deque<waiter> waiting_;
     std::size_t opening_ = 0;
     std::size_t open_ = 0;

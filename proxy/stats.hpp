@@ -108,6 +108,7 @@ struct database_stats {
 
 struct backend_stats {
     std::uint64_t failures = 0;  // connections that were not made
+    std::uint64_t failed_checks = 0;  // of free ones
     duration_histogram connect;  // from the first try of an address to the server's first ReadyForQuery
 };
 

@@ -18,7 +18,8 @@ class Gate:
         self.port = port or free_port()
         self.heads = []
         self.delay = 0
-        self._pairs = []  # [the side of the client, the side of the server]
+        self._pairs = []  # [the side of the client, the side of the server, the first bytes]
+        self._silent = []
         self._listener = socket.create_server((host, self.port))
         self._stop = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -27,17 +28,19 @@ class Gate:
         while not self._stop:
             with contextlib.suppress(OSError):
                 client, _ = self._listener.accept()
-                pair = [client, socket.create_connection(("127.0.0.1", self.to_port))]
+                pair = [client, socket.create_connection(("127.0.0.1", self.to_port)), bytearray()]
                 self._pairs.append(pair)
                 threading.Thread(target=self._relay, args=(pair, self.delay), daemon=True).start()
 
     def _relay(self, pair, delay):
-        client, server = pair
+        client, server, head = pair
         time.sleep(delay)
-        head = bytearray()
         self.heads.append(head)
         with contextlib.suppress(OSError, ValueError):
             while pair[0] is not None:
+                if pair in self._silent:
+                    time.sleep(0.05)
+                    continue
                 for one in select.select([client, server], [], [], 0.05)[0]:
                     data = one.recv(65536)
                     if not data:
@@ -51,7 +54,12 @@ class Gate:
 
     def open(self):
         """So many connections pass through it now."""
-        return sum(client is not None and client.fileno() != -1 for client, _ in self._pairs)
+        return sum(client is not None and client.fileno() != -1 for client, _, _ in self._pairs)
+
+    def fall_silent(self, word):
+        """Nothing more passes through the connections that began with this in their first bytes, and neither side is told."""
+        self._silent += [pair for pair in self._pairs if word in pair[2]]
+        assert self._silent, f"no connection began with {word}"
 
     def cut(self, server_port_of_backend):
         """Resets the client's side of the connection that the backend sees come from that port; the server's side stays open."""
@@ -68,6 +76,6 @@ class Gate:
         self._stop = True
         self._listener.close()
         for pair in self._pairs:
-            for one in pair:
+            for one in pair[:2]:
                 if one is not None:
                     one.close()
