@@ -38,7 +38,15 @@ build_asan() {
   deploy/build.sh asan "${targets[@]}"
 }
 
-if runs unit || runs integration; then deploy/build.sh ci all; fi
+if runs unit || runs integration; then
+  deploy/build.sh ci all
+  # The simulation keeps one processor busy, and most integration tests wait: what they leave builds what comes next.
+  if runs asan; then
+    export -f build_asan
+    setsid nice -n 19 bash -euo pipefail -c build_asan >"$results/early.log" 2>&1 &
+    early=$!
+  fi
+fi
 if runs unit; then LULL_SIM_SECONDS=${LULL_SIM_SECONDS:-120} ctest_in ci; fi
 if runs integration; then
   echo "==> Running the integration tests"
@@ -48,19 +56,14 @@ if runs integration; then
     shift
     /usr/bin/python3 -m pytest tests/integration -v --tb=short --durations=10 -o cache_dir="$results/cache" --junitxml="$xml" "$@"
   }
-  # Most tests wait rather than work. So two files at a time, and what they leave of the processors builds what comes next.
-  if runs asan; then
-    export -f build_asan
-    setsid nice -n 19 bash -euo pipefail -c build_asan >"$results/early.log" 2>&1 &
-    early=$!
-  fi
-  if ! integration "$results/integration.xml" -n 2 --dist loadfile "$@"; then
+  # Four files at a time, however few processors there are: most tests wait rather than work.
+  if ! integration "$results/integration.xml" -n 4 --dist loadfile "$@"; then
     # Real servers on a busy machine: what failed is tried once more, alone, and what then passes is named as flaky.
     echo "==> Trying what failed once more"
     integration "$results/again.xml" --last-failed --last-failed-no-failures none || failed=1
   fi
-  stop_early  # it goes on below, in earnest
 fi
+stop_early  # it goes on below, in earnest
 if runs asan; then
   build_asan
   ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 ctest_in asan --tests-regex '^(unit|fuzz|sim)_' --exclude-regex '^unit_drivers$'

@@ -230,7 +230,7 @@ def commits(lull, primary):
     client = lull.wire()
     client.query("BEGIN")
     client.query("INSERT INTO log (who) VALUES ('slow')")
-    pid = primary.one("SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = 'shop'")
+    pid = int(client.one("SELECT pg_backend_pid()"))
     client.send(query("COMMIT"))
     wait_for(lambda: primary.one("SELECT state = 'active' AND query = 'COMMIT' FROM pg_stat_activity WHERE pid = %s", (pid,)),
              "it commits")

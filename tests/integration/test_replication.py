@@ -278,7 +278,8 @@ def test_a_subscription_goes_on_behind_a_window(started, source):
     def arrives(what):
         with lull.connect() as client:
             client.execute("INSERT INTO log (who) VALUES (%s)", (what,))
-        wait_for(lambda: primary.sql("SELECT 1 FROM log WHERE who = %s", (what,), **subscribed), f"{what} has come")
+        # The server begins a worker again no sooner than 5 s after the last, also where that found the site closed.
+        wait_for(lambda: primary.sql("SELECT 1 FROM log WHERE who = %s", (what,), **subscribed), f"{what} has come", 40)
 
     try:
         arrives("first")

@@ -362,7 +362,8 @@ def test_the_audit_file_has_both_ends(lull):
 def test_the_end_of_a_window_is_proved_without_being_asked(lull, primary):
     lull.on(reason="for the proof")
     lull.off()
-    proved = wait_for(lambda: [line for line in audit(lull) if line["event"] == "verified"], "the audit file says so")
+    wait_for(lambda: lull.site()["last_window"]["proof"] == "proved" and lull.site()["last_window"]["reason"] == "for the proof", "it is proved")
+    proved = [line for line in audit(lull) if line["event"] == "verified"]
     assert proved[-1]["verdict"] == "proved" and proved[-1]["window"]["finish_lsn"] and proved[-1]["shown"]
     shown = lull.cli("status", "shop").stdout
     assert "PROVED: nobody but the migration" in shown and "for the proof" in shown
