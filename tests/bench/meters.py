@@ -62,9 +62,9 @@ def workers(pid):
     return found
 
 
-def system_calls(pid, work):
-    """{name: count} of the workers of `pid` while `work` runs."""
-    tasks = workers(pid)
+def system_calls(pid, work, tasks=None):
+    """{name: count} of the workers of `pid`, or of `tasks`, while `work` runs."""
+    tasks = tasks or workers(pid)
     assert tasks, f"process {pid} has no thread whose name begins with worker"
     with tempfile.NamedTemporaryFile("r") as out:
         which = [argument for task in tasks for argument in ("-p", task)]

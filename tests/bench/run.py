@@ -11,6 +11,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "integration")]
 
+import counts  # noqa: E402
 import limits  # noqa: E402
 import meters  # noqa: E402
 from harness.certificates import Authority  # noqa: E402
@@ -158,26 +159,6 @@ def gate(rig):
     return lines
 
 
-def peers_instructions(rig):
-    """What PgBouncer's single thread takes for the same query, by two of its lives: one with fewer, one with more."""
-
-    def life(each):
-        callgrind = meters.Callgrind()
-        os.chmod(callgrind.folder, 0o777)  # it runs as somebody else
-        target = PgBouncerTarget(rig.cluster, rig.entrances["plain"],
-                                 run_under=["valgrind", "--tool=callgrind", "-q", f"--callgrind-out-file={callgrind.folder}/out.%p"])
-        try:
-            target.start()
-            done = Pgbench("-S", "-c", "1").transactions(target, each)
-            target.remove()
-            return {"instructions": callgrind.whole_life()}, done
-        finally:
-            target.remove()
-            callgrind.remove()
-
-    return per_transaction(life)["instructions"]
-
-
 def table(lines):
     heads = ("workload", "metric", "Lull", "limit", "rounds", "each", "")
     rows = [heads] + [(name, what, f"{got:,.2f}", f"{most:,.2f}", spread, each, "ok" if holds else "MISSED")
@@ -188,8 +169,8 @@ def table(lines):
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/bench/run.sh", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["all", "gate", "costs"], default="all",
-                        help="gate: system calls and instructions alone; costs: what is compared with peers")
+    parser.add_argument("what", nargs="?", choices=["all", "gate", "costs", "counts"], default="all",
+                        help="gate: system calls and instructions alone; costs: what is compared with peers; counts: why it costs that")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3, help="of each measurement")
     parser.add_argument("--only", default=".", metavar="REGEXP", help="workloads to compare; see limits.py")
@@ -198,9 +179,14 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     lines = []
     with Rig(bulk=arguments.what != "gate") as rig:
+        if arguments.what == "counts":
+            for name, peer, instructions, calls, which in counts.rows(rig, lambda name: re.search(arguments.only, name)):
+                print(f"{name:18} {peer:10} {instructions:10,.0f} instructions {calls:8.2f} system calls: {which}", flush=True)
+            return 0
         if arguments.what != "costs":
             lines += gate(rig)
-            say(f"pgbouncer takes {peers_instructions(rig):,.0f} instructions a simple query in user space, and classifies none")
+            peers = counts.instructions_of_pgbouncer(rig, Pgbench("-S", "-c", "1"), "plain", 500, 2000)
+            say(f"pgbouncer takes {peers:,.0f} instructions a simple query in user space, and classifies none")
         if arguments.what != "gate":
             lines += costs(rig, arguments.only, arguments.rounds, max(1, round(arguments.seconds)))
     print(table(lines))

@@ -88,6 +88,11 @@ class Copy:
             spent, wall = meters.cpu_seconds(target.pid) - before, time.monotonic() - began
         return {"cpu_us": spent / total * 1e12, "tps": total / 1e6 / wall}
 
+    def transactions(self, target, each):
+        """Copies `each` times; how many megabytes that were."""
+        with connect(target) as client:
+            return sum(self.once(client) for _ in range(each)) / 1e6
+
 
 def _copy_out(client, room=memoryview(bytearray(1 << 20))):
     client.send(w.query(COPY_OUT))
