@@ -23,7 +23,9 @@ bool only_reads(routing::operation const& o) {
 std::optional<config::issue> judge_check_query(config::config const& config, config::positions const& where) {
     routing::sql_classifier classifier;
     std::string const& query = config.limits.server_check_query;
-    if (query == "off" || only_reads(*classifier.classify(query))) return std::nullopt;
+    // A pooled session may still read text as its last client has had it.
+    constexpr routing::text_facts otherwise{.standard_conforming_strings = false, .unsafe_encoding = true};
+    if (query == "off" || (only_reads(*classifier.classify(query)) && only_reads(*classifier.classify(query, otherwise)))) return std::nullopt;
     constexpr char const* path = "limits.server_check_query";
     config::position const at = where.find(path);
     return config::issue{where.file, at.line, at.column, path,

@@ -369,7 +369,7 @@ void pg_client::look_at_clock() {
     }
     if (replication_) return replication_->look_at_clock();
     if (session_) event([&](session_step& step) { session_->check_timeouts(step); });
-    if (session_ && server_ && (stop_when_idle_ || server_->pool().is_short()))
+    if (session_ && server_ && (stop_when_idle_ || server_->outdated() || server_->pool().is_short()))
         event([&](session_step& step) { session_->give_up_sequences(step); });
 }
 

@@ -154,6 +154,10 @@ void pg_session_core::own_query_failed(pg::bytes body, pg::bytes whole, session_
         server_->values_of = values_of_several;
         return;
     }
+    if (front.asks_values) {  // and so would what asks
+        fail_next_ = pg::with_severity(pg::as_text(whole), "ERROR");
+        return;
+    }
     if (!front.text.empty() || front.asks_pins) return;  // it had to fail, or may
     if (front.keeps) {
         // A late cancel of the client's: once more.

@@ -116,7 +116,8 @@ pg_server* pg_pool::acquire(pg_client& client, server_credentials const& credent
 pg_server* pg_pool::acquire(value_owner values_of) {
     for (auto const& [server, owner] : servers_) {
         pg_server_state const& state = server->state();
-        if (state.values_of == values_of && state.generation == generation() && core_.take(name_of(*server))) return server;
+        if (state.values_of == values_of && state.generation == generation() && core_.take(name_of(*server), service_.context().now))
+            return server;
     }
     return nullptr;
 }

@@ -11,7 +11,9 @@ namespace lull {
 
 namespace {
 
-constexpr std::chrono::seconds asks_within{1};  // others wait for the server no longer
+// Where others wait for the server it is given up between two statements after this, but not to one who may be about to ask.
+constexpr std::chrono::seconds keeps_for{1};
+constexpr std::chrono::milliseconds asks_within{20};
 
 /// What currval() is asked for, as a constant with its quotes, where the text has one currval() and that has one; empty: not so.
 std::string_view sequence_in(std::string_view text) {
@@ -27,7 +29,7 @@ std::string_view sequence_in(std::string_view text) {
 }
 
 /// SELECT 0 where this transaction has not called nextval(), of that sequence where the text asks for one: each sequence
-/// that it has come to use is locked until its end. Empty: nobody can tell.
+/// that it has come to use is locked until its end, in the mode of nextval(). Empty: nobody can tell.
 std::string nextval_question(std::string_view text) {
     std::string const folded = ascii_lower(text);
     bool const last = folded.find("lastval") != std::string::npos;
@@ -36,7 +38,8 @@ std::string nextval_question(std::string_view text) {
     if (last == one || (one && sequence.empty())) return {};
     std::string sql =
         "SELECT WHERE EXISTS (SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=)"
-        " l.relation WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND c.relkind OPERATOR(pg_catalog.=) 'S'";
+        " l.relation WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND c.relkind OPERATOR(pg_catalog.=) 'S'"
+        " AND l.mode OPERATOR(pg_catalog.=) 'RowExclusiveLock'";
     if (!sequence.empty()) sql.append(" AND c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(").append(sequence).append(")");
     return sql + ")";
 }
@@ -60,6 +63,12 @@ bool pg_session_core::waits_for_sequences(bool within, std::string_view text, se
     client_sequences::proof const proof = sequences_.take_proof();
     if (!keeps_server()) sequences_.note_use(within ? sequence_use::within : sequence_use::behind);
     sequences_.ask(server_->values_of);
+    bool forgetting = false;  // whether it does is not known before it says so
+    for (std::size_t i = 0; i < server_->owed.size() && !segment_open_; ++i) forgetting = forgetting || server_->owed.at(i).forgets_values;
+    if (forgetting) {
+        await_answers(blocked::barrier, step);
+        return true;
+    }
     if (sequences_.may_be_told(server_->values_of) || server_->copy_in) return false;
     if (!server_->owed.empty()) {
         await_answers(blocked::barrier, step);
@@ -97,7 +106,7 @@ owed_reply& pg_session_core::forget_sequences(session_step& step) {
 
 /// Somebody waits for a server, and this client, which is idle, keeps one only for what it may come to ask.
 void pg_session_core::give_up_sequences(session_step& step) {
-    if (!pins_.only(pin::sequences) || context_.now - answered_ < asks_within) return;
+    if (!pins_.only(pin::sequences) || context_.now - linked_since_ < keeps_for || context_.now - answered_ < asks_within) return;
     if (client_status_ != 'I' || deferred_ || !server_->clean()) return;
     pins_.remove(pin::sequences);
     after_event(step);

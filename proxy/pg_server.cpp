@@ -247,6 +247,7 @@ bool pg_server::leave() {
 
 void pg_server::check(std::string_view sql) {
     checking_ = true;
+    state_.unnamed = nullptr;  // as every Query drops it
     check_began_ = service_.context().now;
     gather out;  // not the one of the event that this is a part of
     out.write([&](std::string& text) { pg::write_query(text, sql); });
@@ -254,13 +255,11 @@ void pg_server::check(std::string_view sql) {
     resume_reading();
 }
 
+/// Also one that errs is there. (Where it ends with that, its end is read next.)
 void pg_server::on_answer_to_check(pg::frame const& frame) {
-    bool const failed = frame.type == pg::backend::error_response;
-    if (!failed && frame.type != pg::backend::ready_for_query) return;
+    if (frame.type != pg::backend::ready_for_query) return;
     checking_ = false;
-    if (!failed) return pool_.release(*this);
-    auto const fields = pg::parse_error_fields(frame.body);
-    pool_.check_failed(*this, fields && fields->message ? *fields->message : std::string_view("an error"));
+    pool_.release(*this);
 }
 
 void pg_server::keep() {

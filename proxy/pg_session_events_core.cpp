@@ -42,7 +42,12 @@ void pg_session_core::after_event(session_step& step) {
     if (server_) answer_local(step);
     if (cancel_due_ && blocked_ != blocked::cancel && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
         cancel_due_ = false;
-        on_cancel(step);  // what was held back has gone out, or waits for something else now
+        bool const comes_next = blocked_ == blocked::no && step.retry_input && began_ != routing::instant{} &&
+                                (!server_ || (server_->owed.empty() && server_->status == 'I'));
+        if (comes_next)
+            fail_next_ = canceled_error();  // it has waited for what was ours
+        else
+            on_cancel(step);  // what was held back has gone out, or waits for something else now
     }
     if (client_gone_) {
         wind_down(step);

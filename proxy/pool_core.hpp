@@ -127,9 +127,9 @@ class pool_core {
         return {outcome::wait};
     }
 
-    /// Just this one, if it is idle.
-    bool take(server what) {
-        return std::erase_if(idle_, [&](entry const& e) { return e.name == what; }) > 0;
+    /// Just this one, if it is idle and not due for a check.
+    bool take(server what, routing::instant now) {
+        return std::erase_if(idle_, [&](entry const& e) { return e.name == what && heard(e, now); }) > 0;
     }
     /// Clients wait, here or in a pool that it shares with, for what there is not.
     bool starving() const { return allowance_.starving(); }
@@ -144,7 +144,7 @@ class pool_core {
         if (idle_.back().name == what)
             idle_.pop_back();
         else
-            (void)take(what);
+            std::erase_if(idle_, [&](entry const& e) { return e.name == what; });
     }
 
     /// A connection is ready, has been given back clean, or is as free as it was before its check.

@@ -11,8 +11,8 @@ bool is_letter(char c) {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/// What dates are written with beside letters and digits.
-bool is_between(char c) { return c == ' ' || (c >= '\t' && c <= '\r') || std::string_view(":.,/+-").find(c) != std::string_view::npos; }
+/// What dates are written with beside letters and digits, and ranges and arrays of them.
+bool is_between(char c) { return c == ' ' || (c >= '\t' && c <= '\r') || std::string_view(":.,/+-[](){}\"").find(c) != std::string_view::npos; }
 
 bool is_moment(std::string_view word) {
     for (std::string_view one : {"now", "today", "tomorrow", "yesterday"})
@@ -38,7 +38,7 @@ bool has_moment_literal(std::string_view sql) {
             if (at == begin)
                 ++at;
             else
-                found = found || is_moment(sql.substr(begin, at - begin));
+                found = found || (is_moment(sql.substr(begin, at - begin)) && (at == sql.size() || sql[at] != '('));  // else it is a call
         }
         bool const ends = at < sql.size() && (sql[at] == '\'' || sql[at] == '$');
         if (found && ends) return true;

@@ -52,6 +52,17 @@ def test_without_a_check_a_client_is_given_what_was_dropped(behind, gate):
     assert failed_checks(lull) == 0
 
 
+def test_a_check_does_not_take_a_client_s_unnamed_statement(behind):
+    """PostgreSQL drops it at any Query, also at that of a check."""
+    lull = behind(server_check_delay="0s")
+    with lull.wire() as client:
+        for _ in range(3):
+            client.send(w.parse("", "SELECT 41 + 1") + w.sync()).until("Z")
+            answer = client.send(w.bind() + w.execute() + w.sync()).until("Z")
+            assert not errors(answer)
+            assert w.rows(answer) == [("42",)]
+
+
 def test_what_was_dropped_while_nobody_used_it_is_found_before_anybody_does(behind, gate):
     lull = behind(pool_size=4, server_check_delay="1s", server_check_timeout="1s")
     clients = [lull.wire() for _ in range(3)]

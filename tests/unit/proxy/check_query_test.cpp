@@ -27,7 +27,7 @@ TEST_CASE("a check query may be what only reads in whoever's session, and the de
 TEST_CASE("a check query that may write, or mean something else in another session, is refused by line and column") {
     for (char const* query : {"INSERT INTO t VALUES (1)", "SELECT nextval('s')", "SELECT now()", "SELECT 1 + 1", "SELECT * FROM t", "SELECT f()",
                               "SELECT 1; DELETE FROM t", "BEGIN", "SET x = 1", "SELECT pg_advisory_lock(1)", "LISTEN a", "COPY (SELECT 1) TO STDOUT",
-                              "SELECT 'a'::my_domain", "DISCARD ALL", "EXPLAIN SELECT 1", "what is this", "SELECT set_config('a', 'b', false)"}) {
+                              "SELECT 'a'::my_domain", "DISCARD ALL", "EXPLAIN SELECT 1", "what is this", "SELECT '\\', ' ; DELETE FROM t; --'", "SELECT set_config('a', 'b', false)"}) {
         auto const issue = judged(query);
         REQUIRE_MESSAGE(issue, query);
         CHECK(issue->file == "lull.yaml");

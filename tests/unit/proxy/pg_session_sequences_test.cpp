@@ -133,7 +133,7 @@ TEST_CASE("in the transaction that has written the server says whether the value
                 if (askable) {
                     std::string const asked = s.sent(s.primary);
                     CHECK(has(asked, "pg_locks"));
-                    CHECK(asked.ends_with(text == "select lastval()" ? "'S')) " : "to_regclass('s'))) "));
+                    CHECK(asked.ends_with(text == "select lastval()" ? "'RowExclusiveLock')) " : "to_regclass('s'))) "));
                     s.server(complete(own ? "SELECT 1" : "SELECT 0") + ready('T'));
                 }
                 if (!own || !askable) {
@@ -195,6 +195,66 @@ TEST_CASE("a server that was canceled while it was to forget is told once more")
         CHECK(s.sent(s.primary) == "Q(select lastval()) ");
         s.server(complete("SELECT 1") + ready('I'));
         CHECK(s.told() == "C(SELECT 1) Z(I) ");
+    });
+}
+
+TEST_CASE("whether a server has forgotten is waited for before it is asked: within a failed block it has not") {
+    tell([](scene& s) {
+        others_write(s);
+        ask_once(s);
+        (void)s.told();
+        insert(s);
+        s.world.pass(std::chrono::seconds(2));
+        s.driver.give_up_sequences();
+        others_write(s);
+        for (char const* sql : {"begin", "select 1/0", "insert into t values (1)", "rollback", "select lastval()"}) {
+            s.client(query(sql));
+            if (s.driver.wish()) s.link();
+        }
+        CHECK(!has(s.sent(s.primary), "lastval"));
+        s.server(complete("BEGIN") + ready('T') + error("22012", "division by zero") + ready('E'));
+        s.server(error("25P02", "current transaction is aborted") + ready('E') + error("25P02", "current transaction is aborted") + ready('E'));
+        s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(s.sent(s.primary) == forget);
+        s.server(complete("DISCARD SEQUENCES") + ready('I'));
+        CHECK(s.sent(s.primary) == "Q(select lastval()) ");
+    });
+}
+
+TEST_CASE("a statement that is canceled while its server is to forget does not run") {
+    tell([](scene& s) {
+        others_write(s);
+        s.client(query("select lastval()"));
+        s.link();
+        CHECK(s.sent(s.primary) == forget);
+        s.driver.cancel();
+        CHECK(s.driver.cancels == 0);
+        s.server(complete("DISCARD SEQUENCES") + ready('I'));
+        CHECK(s.sent(s.primary) == "");
+        CHECK(has(s.told(), "57014"));
+        insert(s);
+    });
+}
+
+TEST_CASE("where the server cannot say whose the values are, what asks fails by that, and nothing is lost") {
+    tell([](scene& s) {
+        others_write(s);
+        s.client(query("begin"));
+        s.client(query("insert into t values (1)"));
+        s.link();
+        s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.client(query("select currval('a..b')"));
+        CHECK(has(s.sent(s.primary), "pg_locks"));
+        s.server(error("42601", "invalid name syntax") + ready('E'));
+        CHECK(s.sent(s.primary) == "");
+        CHECK(s.told() == "E(42601 invalid name syntax) Z(E) ");
+        s.client(query("rollback"));
+        CHECK(s.sent(s.primary) == "Q(rollback) ");
+        s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(s.told() == "C(ROLLBACK) Z(I) ");
+        CHECK(!s.driver.closed());
     });
 }
 

@@ -31,11 +31,11 @@ TEST_CASE("pools: one that somebody asks for by its name is granted where it is 
     CHECK(core.acquire(1, {}, 2).how == outcome::open);
     core.opened();
     CHECK(core.available(100, {}));  // the client has waited for it
-    CHECK(!core.take(100));
+    CHECK(!core.take(100, {}));
     CHECK(!core.available(100, {}));
-    CHECK(!core.take(101));
-    CHECK(core.take(100));
-    CHECK(!core.take(100));
+    CHECK(!core.take(101, {}));
+    CHECK(core.take(100, {}));
+    CHECK(!core.take(100, {}));
     CHECK(core.acquire(2, {}, 1).how == outcome::wait);
     CHECK(core.starving());
 }

@@ -9,7 +9,7 @@ TEST_CASE("literals that are made a moment of when they are read") {
          {"select 'now'::timestamptz", "select date 'TODAY'", "select ' tomorrow '::date", "insert into t values ($1, 'Yesterday')",
           "select E'now'", "select $$now$$::timestamp", "select $x$\n now$x$", "select 'today 12:00'::timestamp",
           "select 'a', 'now'", "select '', 'now'", "select 'it''s', 'now'", "select 'UTC now'", "select $1, 'now'",
-          "select a from t where b > 'today' and c = $1"})
+          "select a from t where b > 'today' and c = $1", "select daterange '[today,tomorrow)'", "select '{now}'::timestamptz[]"})
         CHECK_MESSAGE(has_moment_literal(sql), sql);
 }
 
