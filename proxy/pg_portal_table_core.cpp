@@ -11,8 +11,9 @@ bool is_certain_name(std::string_view name) {
 
 bound_portal const* portal_table::find(std::string_view name) const {
     if (name.empty()) return unnamed_.statement ? &unnamed_ : nullptr;
-    auto const at = named_.find(name);
-    return at == named_.end() ? nullptr : &at->second;
+    if (!named_) return nullptr;
+    auto const at = named_->find(name);
+    return at == named_->end() ? nullptr : &at->second;
 }
 
 std::unique_ptr<portal_change> portal_table::bind(std::string_view name, bound_portal what) {
@@ -21,7 +22,7 @@ std::unique_ptr<portal_change> portal_table::bind(std::string_view name, bound_p
         return nullptr;
     }
     auto change = std::make_unique<portal_change>(portal_change{std::string(name), {}});
-    change->before = std::exchange(named_[change->name], std::move(what));
+    change->before = std::exchange(named()[change->name], std::move(what));
     return change;
 }
 
@@ -30,23 +31,24 @@ std::unique_ptr<portal_change> portal_table::close(std::string_view name) {
         drop_unnamed();
         return nullptr;
     }
-    auto const at = named_.find(name);
-    if (at == named_.end()) return nullptr;
+    if (!named_) return nullptr;
+    auto const at = named_->find(name);
+    if (at == named_->end()) return nullptr;
     auto change = std::make_unique<portal_change>(portal_change{at->first, std::move(at->second)});
-    named_.erase(at);
+    named_->erase(at);
     return change;
 }
 
 void portal_table::undo(portal_change change) {
     if (change.before.statement)
-        named_[change.name] = std::move(change.before);
-    else
-        named_.erase(change.name);
+        named()[change.name] = std::move(change.before);
+    else if (named_)
+        named_->erase(change.name);
 }
 
 void portal_table::clear() {
     drop_unnamed();
-    if (!named_.empty()) named_.clear();
+    named_.reset();
 }
 
 }  // namespace lull

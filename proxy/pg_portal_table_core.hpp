@@ -53,8 +53,14 @@ class portal_table {
     void clear();
 
   private:
+    using by_name = std::map<std::string, bound_portal, std::less<>>;
+    by_name& named() {
+        if (!named_) named_ = std::make_unique<by_name>();
+        return *named_;
+    }
+
     bound_portal unnamed_;
-    std::map<std::string, bound_portal, std::less<>> named_;
+    std::unique_ptr<by_name> named_;  // few clients give portals names
 };
 
 }  // namespace lull

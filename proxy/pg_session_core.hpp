@@ -363,7 +363,6 @@ class pg_session_core {
     rare_text reading_context_;
     bool reads_differently_ = false;  // this transaction has set what decides how literals are read
     bool told_read_only_ = false;
-    bool mode_due_ = false;  // to be told at the next boundary between messages
     routing::text_facts facts_;
     bool superuser_ = false;  // the server has said so once
     bool privileged_role_ = false;  // by the catalog
@@ -413,14 +412,15 @@ class pg_session_core {
     bool resetting_ = false;            // DISCARD ALL of ours is the last that this session does
     bool client_gone_ = false, closing_ = false, started_ = false;
     char last_transaction_tag_ = 0;  // 'C' or 'R'
-    std::size_t client_body_left_ = 0;
     bool client_body_dropped_ = false;
+    bool sharing_ = false;  // the listener hears what the segment in hand LISTENs to
+    bool mode_due_ = false;  // to be told at the next boundary between messages
+    std::size_t client_body_left_ = 0;
     judged_text waiting_;
     rare_text fail_next_;     // ErrorResponse for the unit that waits
     rare_text server_fatal_;  // the last FATAL of the server, as ERROR
 
     std::unique_ptr<session_channels> channels_;  // null: it has never listened
-    bool sharing_ = false;  // the listener hears what the segment in hand LISTENs to
     std::vector<pending_setting> pending_;
     statement_book statements_;
     prepared unnamed_;
@@ -432,15 +432,15 @@ class pg_session_core {
     bool held_before_ = false;  // the unit in hand: once, it has waited since held_since_
     bool hold_exhausted_ = false;
     bool passing_ = false;  // the unit in hand runs although it may not: it stores nothing
-    rare_text journal_tag_;       // of the unit that is being kept, or was
     bool journal_done_ = false;     // it is on the disk: whatever the site is by now, it is only answered
     bool journal_refused_ = false;  // it could not be kept
     bool journal_closed_ = false;   // it came too late for that: it waits as a held one
+    std::optional<routing::access> said_;
+    rare_text journal_tag_;       // of the unit that is being kept, or was
     std::unique_ptr<write_fates> fates_;  // few clients write where that is not let through
     routing::instant began_{}, transaction_began_{}, waits_since_{}, linked_since_{}, asked_{};  // began_: the query under way
     routing::instant answered_{};  // when it was last told to go on
     std::chrono::nanoseconds waited_{};  // of the query that is under way
-    std::optional<routing::access> said_;
     std::string last_statement_;
 };
 
