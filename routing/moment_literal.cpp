@@ -22,8 +22,9 @@ bool is_moment(std::string_view word) {
 
 /// A quote, or a dollar that is no parameter's.
 std::size_t next_quote(std::string_view sql, std::size_t from) {
-    for (std::size_t at = sql.find_first_of("'$", from);; at = sql.find_first_of("'$", at + 1))
-        if (at == std::string_view::npos || sql[at] == '\'' || at + 1 == sql.size() || !is_digit(sql[at + 1])) return at;
+    for (std::size_t at = from; at < sql.size(); ++at)
+        if (sql[at] == '\'' || (sql[at] == '$' && (at + 1 == sql.size() || !is_digit(sql[at + 1])))) return at;
+    return std::string_view::npos;
 }
 
 }  // namespace
