@@ -127,7 +127,6 @@ bool catalog_watch::connect(std::string const& database, watched& at, std::strin
     // Reading all of a large catalog may take longer than what else is asked of servers.
     pg_query(at.connection, "SET statement_timeout = '25s'");
     at.server = read_moment(at.connection).server;
-    at.digested = {};
     return true;
 }
 

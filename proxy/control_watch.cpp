@@ -1,6 +1,6 @@
 // What the control thread makes of servers and workers: health, freshness, snapshots, reports.
-#include "config/endpoint.hpp"
 #include "config/ascii.hpp"
+#include "config/endpoint.hpp"
 #include "proxy/console_desk.hpp"
 #include "proxy/control.hpp"
 #include "proxy/log.hpp"

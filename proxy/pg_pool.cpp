@@ -179,7 +179,7 @@ void pg_pool::check_failed(pg_server& server, std::string_view why) {
     log::warning("a free connection to {}:{} for {}/{}, pid {}, has failed its check: {}", backend.address.host, backend.address.port,
                  key_.database, key_.user, server.state().pid, why);
     ++service_.context().stats.of(key_.backend).failed_checks;
-    core_.doubt(server.check_began(), service_.context().now);
+    core_.doubt(name_of(server), service_.context().now);
     service_.control().suspect(key_.backend);
     lost(server, {});
 }

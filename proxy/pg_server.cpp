@@ -248,7 +248,6 @@ bool pg_server::leave() {
 void pg_server::check(std::string_view sql) {
     checking_ = true;
     state_.unnamed = nullptr;  // as every Query drops it
-    check_began_ = service_.context().now;
     gather out;  // not the one of the event that this is a part of
     out.write([&](std::string& text) { pg::write_query(text, sql); });
     send(out);
@@ -256,8 +255,8 @@ void pg_server::check(std::string_view sql) {
 }
 
 /// Also one that errs is there. (Where it ends with that, its end is read next.)
-void pg_server::on_answer_to_check(pg::frame const& frame) {
-    if (frame.type != pg::backend::ready_for_query) return;
+void pg_server::on_answer_to_check(char type) {
+    if (type != pg::backend::ready_for_query) return;
     checking_ = false;
     pool_.release(*this);
 }
@@ -306,7 +305,7 @@ std::size_t pg_server::on_idle_bytes(std::span<std::byte const> in) {
         }
         if (frame && checking_ && answers_a_query(frame->type)) {
             used += frame->whole.size();
-            on_answer_to_check(*frame);
+            on_answer_to_check(frame->type);
             if (!checking_) return used;  // it may be somebody's now, and what follows is his
             continue;
         }

@@ -1,7 +1,6 @@
 // A connection to a PostgreSQL server: socket, login, and the state that sessions see. Owned by its pool.
 #pragma once
 
-#include "protocol/pg/frame.hpp"
 #include "proxy/edge_socket.hpp"
 #include "proxy/outbox.hpp"
 #include "proxy/pg_pool.hpp"
@@ -66,7 +65,6 @@ class pg_server final : public socket_events {
     }
     /// Nobody's. Asks whether it is there; pool.release() or .check_failed() follows, where the pool does not give it up before.
     void check(std::string_view sql);
-    routing::instant check_began() const { return check_began_; }
     /// Not for another client after the one that has it.
     void outdate() { outdated_ = true; }
     bool outdated() const { return outdated_; }
@@ -92,7 +90,7 @@ class pg_server final : public socket_events {
     void take(std::span<std::byte const> fresh);
     std::size_t on_bytes(std::span<std::byte const> in);
     std::size_t on_idle_bytes(std::span<std::byte const> in);
-    void on_answer_to_check(pg::frame const& frame);
+    void on_answer_to_check(char type);
     void ask_to_stay();
     void on_answer_to_stay(char type);
     void lose(std::string_view why);
@@ -120,7 +118,6 @@ class pg_server final : public socket_events {
     bool outdated_ = false;
     bool kept_ = false;
     bool checking_ = false;
-    routing::instant check_began_{};
     int asks_to_stay_ = 0;      // how often it has been asked
     bool stay_pending_ = false;  // that is not answered yet ...
     bool stay_failed_ = false;   // ... but with an error

@@ -183,11 +183,13 @@ class pool_core {
     void lose_hope(routing::instant limit) {
         for (check& c : checks_) c.hopeful = c.hopeful && c.began >= limit;
     }
-    /// One has failed: those of which nothing was heard since it began are checked before they are lent.
-    void doubt(routing::instant since, routing::instant now) {
-        if (check_after_ == never) return;
+    /// The check of `failed`, which gone() follows, has failed: those of which nothing was heard since it began are checked
+    /// before they are lent.
+    void doubt(server failed, routing::instant now) {
+        auto const at = std::ranges::find(checks_, failed, &check::name);
+        if (at == checks_.end() || check_after_ == never) return;
         for (entry& e : idle_)
-            if (e.heard < since) e.heard = std::min(e.heard, now - check_after_);
+            if (e.heard < at->began) e.heard = std::min(e.heard, now - check_after_);
     }
     void opened() { --opening_; }
 

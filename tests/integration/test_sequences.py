@@ -2,7 +2,6 @@
 who asks keep what is theirs."""
 import os
 import random
-import shutil
 import subprocess
 import threading
 import time
@@ -219,7 +218,6 @@ for ($n = 0; $n < 12; $n++) {
 """
 
 
-@pytest.mark.skipif(not shutil.which("php"), reason="PHP is not installed")
 def test_last_insert_id_of_pdo(make_lull, orders, tmp_path):
     lull = make_lull(TWO)
     program = tmp_path / "last_insert_id.php"

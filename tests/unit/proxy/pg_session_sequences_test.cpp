@@ -20,6 +20,17 @@ void insert(scene& s, std::string const& before = {}) {
     CHECK(s.told() == "C(INSERT 0 1) Z(I) ");
 }
 
+/// In a block, on a server where others have written.
+void insert_in_block(scene& s) {
+    others_write(s);
+    s.client(query("begin"));
+    s.client(query("insert into t values (1)"));
+    s.link();
+    s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+    (void)s.told();
+    (void)s.sent(s.primary);
+}
+
 /// The client has been told what it could have done.
 bool hints(scene& s) { return s.driver.to_client.find("RETURNING") != std::string::npos; }
 
@@ -121,13 +132,7 @@ TEST_CASE("in the transaction that has written the server says whether the value
     for (bool own : {true, false})
         for (std::string const text : {"select lastval()", "select currval('s')", "select currval(a) from t"})
             tell([&](scene& s) {
-                others_write(s);
-                s.client(query("begin"));
-                s.client(query("insert into t values (1)"));
-                s.link();
-                s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
-                (void)s.told();
-                (void)s.sent(s.primary);
+                insert_in_block(s);
                 s.client(query(text));
                 bool const askable = text != "select currval(a) from t";
                 if (askable) {
@@ -238,13 +243,7 @@ TEST_CASE("a statement that is canceled while its server is to forget does not r
 
 TEST_CASE("where the server cannot say whose the values are, what asks fails by that, and nothing is lost") {
     tell([](scene& s) {
-        others_write(s);
-        s.client(query("begin"));
-        s.client(query("insert into t values (1)"));
-        s.link();
-        s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
-        (void)s.told();
-        (void)s.sent(s.primary);
+        insert_in_block(s);
         s.client(query("select currval('a..b')"));
         CHECK(has(s.sent(s.primary), "pg_locks"));
         s.server(error("42601", "invalid name syntax") + ready('E'));

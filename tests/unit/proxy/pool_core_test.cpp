@@ -195,7 +195,7 @@ TEST_CASE("pools: after one has failed, those of which nothing was heard since i
     p.core.check_after(30s);
     CHECK(!p.core.available(2, later + 1s));
     CHECK(p.core.ready(later + 1s) == 3);
-    p.core.doubt(later, later + 2s);
+    p.core.doubt(1, later + 2s);
     p.core.gone(1, false, 3, true);
     CHECK(p.core.ready(later + 2s) == 2);
     CHECK(p.start_checks(later + 2s) == servers{3});
