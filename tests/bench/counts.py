@@ -19,28 +19,36 @@ COUNTED = [
 ]
 
 
-def _calls(target, workload, few, many):
+def per_transaction(work, few, many):
+    """What `work(transactions a client)` -> (counts, transactions) costs each, without what connecting costs."""
+    (small, n), (large, m) = work(few), work(many)
+    return {key: (large.get(key, 0) - small.get(key, 0)) / (m - n) for key in large}
+
+
+def calls(target, workload):
+    """For per_transaction(): the system calls of its workers, or of its one thread."""
     tasks = meters.workers(target.pid) or [str(target.pid)]
-    found = []
-    for each in (few, many):
+
+    def work(each):
         done = []
-        counts = meters.system_calls(target.pid, lambda: done.append(workload.transactions(target, each)), tasks)
-        found.append((counts, done[0]))
-    (small, n), (large, m) = found
-    return {name: (large[name] - small.get(name, 0)) / (m - n) for name in large}
+        return meters.system_calls(target.pid, lambda: done.append(workload.transactions(target, each)), tasks), done[0]
+
+    return work
 
 
-def _instructions_of_lull(rig, workload, entrance, few, many):
+def instructions_of_lull(rig, workload, entrance, judge):
+    """What `judge` makes of work for per_transaction(), of one Lull under callgrind that has opened its pool."""
     callgrind = meters.Callgrind()
     target = LullTarget(rig.cluster, rig.entrances[entrance], run_under=callgrind.command())
+
+    def work(each):
+        done = []
+        return {"instructions": callgrind.instructions(target.pid, lambda: done.append(workload.transactions(target, each)))}, done[0]
+
     try:
         target.start()
-        workload.transactions(target, few)
-        found = []
-        for each in (few, many):
-            done = []
-            found.append((callgrind.instructions(target.pid, lambda: done.append(workload.transactions(target, each))), done[0]))
-        return (found[1][0] - found[0][0]) / (found[1][1] - found[0][1])
+        workload.transactions(target, 200)
+        return judge(work)["instructions"]
     finally:
         target.remove()
         callgrind.remove()
@@ -48,8 +56,8 @@ def _instructions_of_lull(rig, workload, entrance, few, many):
 
 def instructions_of_pgbouncer(rig, workload, entrance, few, many):
     """By two lives of its single thread: one with fewer transactions, one with more."""
-    found = []
-    for each in (few, many):
+
+    def life(each):
         callgrind = meters.Callgrind()
         os.chmod(callgrind.folder, 0o777)  # it runs as somebody else
         target = PgBouncerTarget(rig.cluster, rig.entrances[entrance],
@@ -58,11 +66,12 @@ def instructions_of_pgbouncer(rig, workload, entrance, few, many):
             target.start()
             done = workload.transactions(target, each)
             target.remove()
-            found.append((callgrind.whole_life(), done))
+            return {"instructions": callgrind.whole_life()}, done
         finally:
             target.remove()
             callgrind.remove()
-    return (found[1][0] - found[0][0]) / (found[1][1] - found[0][1])
+
+    return per_transaction(life, few, many)["instructions"]
 
 
 def rows(rig, wanted):
@@ -72,8 +81,12 @@ def rows(rig, wanted):
             continue
         peers = ["lull"] if name == "prepared" else ["lull", "pgbouncer"]
         for peer in peers:
-            count = _instructions_of_lull if peer == "lull" else instructions_of_pgbouncer
-            instructions = 0.0 if isinstance(workload, Copy) else count(rig, workload, entrance, few, many)
-            calls = _calls(rig.target(peer, entrance, False), workload, few, many)
-            most = sorted(calls.items(), key=lambda one: -one[1])[:6]
-            yield name, peer, instructions, sum(calls.values()), " ".join(f"{call} {each:.2f}" for call, each in most if each >= 0.05)
+            if isinstance(workload, Copy):
+                instructions = 0.0
+            elif peer == "lull":
+                instructions = instructions_of_lull(rig, workload, entrance, lambda work: per_transaction(work, few, many))
+            else:
+                instructions = instructions_of_pgbouncer(rig, workload, entrance, few, many)
+            made = per_transaction(calls(rig.target(peer, entrance, False), workload), few, many)
+            most = sorted(made.items(), key=lambda one: -one[1])[:6]
+            yield name, peer, instructions, sum(made.values()), " ".join(f"{call} {each:.2f}" for call, each in most if each >= 0.05)

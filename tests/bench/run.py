@@ -13,7 +13,6 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "integration")]
 
 import counts  # noqa: E402
 import limits  # noqa: E402
-import meters  # noqa: E402
 from harness.certificates import Authority  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
 from targets import Entrance, HaproxyTarget, LullTarget, PgBouncerTarget  # noqa: E402
@@ -101,12 +100,6 @@ def costs(rig, only, rounds, seconds):
     return lines
 
 
-def per_transaction(work, few=500, many=2000):
-    """What `work(transactions a client)` -> (counts, transactions) costs each, without what connecting costs."""
-    (small, n), (large, m) = work(few), work(many)
-    return {key: (large.get(key, 0) - small.get(key, 0)) / (m - n) for key in large}
-
-
 def least(measure, most, at_least, tries=3):
     """What the clock does beside the queries of a slow machine only adds: the least of some tries, or the first that holds."""
     best = None
@@ -127,35 +120,22 @@ def gate(rig):
         workload = Pgbench("-S", "-c", str(clients), "-j", "2" if clients > 1 else "1")
 
         def calls(each):
-            done = []
-            counts = meters.system_calls(target.pid, lambda: done.append(workload.transactions(target, each)))
+            made, done = counts.calls(target, workload)(each)
             # A tick is one of each; how many there are is the clock's doing, and on a slow machine there are more a query.
-            counts["epoll_wait"] = counts.get("epoll_wait", 0) - counts.pop("timerfd_settime", 0)
-            return counts, done[0]
+            made["epoll_wait"] = made.get("epoll_wait", 0) - made.pop("timerfd_settime", 0)
+            return made, done
 
-        each = least(lambda: per_transaction(calls, 500 // clients + 50, 3000 // clients + 100), most, 2 * limits.SENDS - 0.1)
+        each = least(lambda: counts.per_transaction(calls, 500 // clients + 50, 3000 // clients + 100), most, 2 * limits.SENDS - 0.1)
         shown = " ".join(f"{name} {count:.2f}" for name, count in sorted(each.items(), key=lambda one: -one[1])[:4])
         who = "1 client" if clients == 1 else f"{clients} clients"
         lines.append((f"simple, {who}", "system calls", sum(each.values()), most, "", shown, sum(each.values()) <= most))
         sends = sum(count for name, count in each.items() if name.startswith(("send", "write")))
         lines.append((f"simple, {who}", "sends", sends, limits.SENDS + 0.01, "", "", sends <= limits.SENDS + 0.01))
-    callgrind = meters.Callgrind()
-    target = LullTarget(rig.cluster, rig.entrances["plain"], run_under=callgrind.command())
-    try:
-        target.start()
-        workload = Pgbench("-S", "-c", "1")
-        workload.transactions(target, 200)
-
-        def instructions(each):
-            done = []
-            return {"instructions": callgrind.instructions(target.pid, lambda: done.append(workload.transactions(target, each)))}, done[0]
-
-        count = least(lambda: per_transaction(instructions), limits.INSTRUCTIONS_HELD, 1000)["instructions"]
-        lines.append(("simple, 1 client", "instructions", count, limits.INSTRUCTIONS_HELD, "", f"user space, worker's thread; aim {limits.INSTRUCTIONS:,}",
-                      count <= limits.INSTRUCTIONS_HELD))
-    finally:
-        target.remove()
-        callgrind.remove()
+    count = counts.instructions_of_lull(
+        rig, Pgbench("-S", "-c", "1"), "plain",
+        lambda work: least(lambda: counts.per_transaction(work, 500, 2000), limits.INSTRUCTIONS_HELD, 1000))
+    lines.append(("simple, 1 client", "instructions", count, limits.INSTRUCTIONS_HELD, "", f"user space, worker's thread; aim {limits.INSTRUCTIONS:,}",
+                  count <= limits.INSTRUCTIONS_HELD))
     return lines
 
 
