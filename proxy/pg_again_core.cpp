@@ -49,8 +49,12 @@ void pg_session_core::keep_unit(pg::bytes unit, unit_plan const& plan) {
         (first.type == pg::frontend::bind && plan.messages.size() > 2 && plan.messages[1].type == pg::frontend::describe &&
          !plan.messages[1].of_statement && plan.messages[1].name == first.name &&
          std::ranges::count_if(plan.messages, binds) == 1);
-    if (!described || plan.messages.back().type != pg::frontend::sync || unit.size() > longest_kept) return;
-    if (client_status_ != 'I' || !read_write() || keeps_server()) return;
+    if (described && plan.messages.back().type == pg::frontend::sync) keep_unit(unit);
+}
+
+/// It asks for that shape.
+void pg_session_core::keep_unit(pg::bytes unit) {
+    if (unit.size() > longest_kept || client_status_ != 'I' || !read_write() || keeps_server()) return;
     server_->unit.assign(pg::as_text(unit));
     server_->owed.front().again = true;
 }
@@ -65,13 +69,13 @@ bool pg_session_core::gives_back(pg::error_fields const& failed) {
     // By code of the client's that Bind has run; and what has been sent behind it would come before it.
     if (failed.where || segment_open_ || client_body_left_ > 0 || !read_write()) return false;
     for (std::size_t i = 0; i + 1 < owed.size(); ++i)
-        if (owed.at(i).kind == owed_kind::sync) return false;
+        if (ends_segment(owed.at(i).kind)) return false;
     pg::bytes const unit = pg::as_bytes(server_->unit);
     auto const header = pg::parse_header(unit.first<pg::header_bytes>());
     pg::bytes const body = unit.subspan(pg::header_bytes, header->body_bytes);
     std::string_view name;
     std::optional<std::size_t> rest;  // of a Bind
-    if (owed.front().kind == owed_kind::bind) {
+    if (owed.front().kind != owed_kind::describe) {
         auto const names = std::get<pg::bind_names>(pg::parse_bind_names(body, body.size()));
         name = names.statement;
         rest = names.rest;

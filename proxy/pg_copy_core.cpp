@@ -28,7 +28,8 @@ std::size_t pg_session_core::copy_data(pg::bytes in, pg::frame_header header, se
     std::size_t const size = pg::header_bytes + header.body_bytes;
     if (!server_ || server_->owed.empty()) return drop(in, size);
     bool const data = header.type == pg::frontend::copy_data;
-    std::size_t const run = data ? pg::run_of(in, pg::frontend::copy_data) : 0;
+    static constexpr pg::type_set copied{pg::frontend::copy_data};
+    std::size_t const run = data ? pg::run_of(in, copied) : 0;
     std::size_t const here = run > 0 ? run : std::min(in.size(), size);
     step.server.view(in.first(here));
     client_body_left_ = run > 0 ? 0 : size - here;

@@ -32,7 +32,8 @@ void pg_session_core::restore_name(owed_reply const& of, std::size_t behind) {
 void pg_session_core::undo_names() {
     owed_queue& owed = server_->owed;
     std::size_t end = 0;
-    while (end < owed.size() && owed.at(end).kind != owed_kind::sync) ++end;
+    while (end < owed.size() && !ends_segment(owed.at(end).kind)) ++end;
+    if (end < owed.size() && owed.at(end).kind == owed_kind::segment) ++end;
     undo_portals(end);
     // Where to put back what the unnamed statement was: behind these, something may have replaced it again.
     prepared query_drops_it;
@@ -40,7 +41,7 @@ void pg_session_core::undo_names() {
     for (std::size_t i = end; i < owed.size() && unnamed == &unnamed_; ++i) {
         owed_reply& later = owed.at(i);
         if (later.kind == owed_kind::query) unnamed = &query_drops_it;
-        if (later.kind == owed_kind::parse && !later.ours && later.name.empty()) unnamed = &later.before;
+        if (parses_unnamed(later)) unnamed = &later.before;
     }
     for (std::size_t i = end; i-- > 0;) {
         owed_reply const& skipped = owed.at(i);
@@ -49,7 +50,7 @@ void pg_session_core::undo_names() {
             restore_name(skipped, end);
         else if (skipped.kind == owed_kind::close && skipped.before)
             *unnamed = skipped.before;
-        else if (skipped.kind == owed_kind::parse)
+        else if (skipped.kind == owed_kind::parse || skipped.unparsed)
             *unnamed = i == 0 ? nullptr : skipped.before;  // dropped before the new one failed
     }
 }
@@ -120,13 +121,17 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
     // PostgreSQL skips to Sync; what stood between is not answered.
     undo_names();
     bool front_began = false;
-    while (!owed.empty() && owed.front().kind != owed_kind::sync) {
+    auto const fail_front = [&] {
         settle_front(true);
         if (again) uncount_executed(owed.front());
+    };
+    while (!owed.empty() && !ends_segment(owed.front().kind)) {
+        fail_front();
         front_began = front_began || (owed.front().kind == owed_kind::execute && owed.front().retag &&
                                       is_begin_tag(owed.front().retag));
         owed.pop();
     }
+    if (!owed.empty() && owed.front().kind == owed_kind::segment) fail_front();
     if (again) {
         owed.front().ours = owed.front().again = true;
         blocked_ = blocked::barrier;

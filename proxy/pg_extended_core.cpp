@@ -58,6 +58,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
         if (header->type == pg::frontend::sync || header->type == pg::frontend::flush)
             return pg::header_bytes;
     }
+    if (auto const segment = find_plain(in)) return forward_plain(in, *segment, step);
     if (static_cast<char>(in.front()) != pg::frontend::sync && cuts_segment(step)) return 0;
     unit_plan const plan = this->plan(in);
     if (plan.wait) return 0;

@@ -77,6 +77,14 @@ std::string_view pg_session_core::reading_context() {
     return reading_context_.view();
 }
 
+/// What a Parse of this defines.
+prepared pg_session_core::statement_of(std::string_view text, std::string_view types) {
+    auto const op = routing::with_parameter_types(context_.classifier.classify(text, text_facts()), types);
+    if (prepared known = context_.statements.find(text, types, reading_context(), *op)) return known;
+    return routing::has_moment_literal(text) ? context_.statements.make_alone(text, types, op)
+                                             : context_.statements.intern(text, types, reading_context(), op);
+}
+
 /// False: the message is malformed.
 bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& plan) {
     switch (m.type) {
@@ -84,11 +92,7 @@ bool pg_session_core::plan_message(pg::bytes body, unit_message& m, unit_plan& p
             auto const parsed = pg::parse_parse(body);
             if (!parsed) return false;
             m.name = known_name(parsed->statement);
-            std::string_view const types = pg::as_text(parsed->parameter_types);
-            auto const op = routing::with_parameter_types(context_.classifier.classify(parsed->query, text_facts()), types);
-            m.statement = routing::has_moment_literal(parsed->query)
-                              ? context_.statements.make_alone(parsed->query, types, op)
-                              : context_.statements.intern(parsed->query, types, reading_context(), op);
+            m.statement = statement_of(parsed->query, pg::as_text(parsed->parameter_types));
             return true;
         }
         case pg::frontend::bind: {

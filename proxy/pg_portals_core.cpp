@@ -9,7 +9,7 @@ namespace lull {
 namespace {
 
 bool binds_unnamed(owed_reply const& owed) {
-    return owed.kind == owed_kind::bind && !owed.ours && !owed.portal;
+    return owed.kind == owed_kind::segment || (owed.kind == owed_kind::bind && !owed.ours && !owed.portal);
 }
 
 }  // namespace

@@ -35,6 +35,8 @@ class prepared_store {
     /// since literals are read when a statement is parsed.
     prepared intern(std::string_view text, std::string_view types, std::string_view context,
                     std::shared_ptr<routing::operation const> const& operation);
+    /// The same where it is known already; null: it is not.
+    prepared find(std::string_view text, std::string_view types, std::string_view context, routing::operation const& operation);
     /// What the SQL command PREPARE makes; `sql` is that command, and `operation` what executing it is.
     prepared intern_sql(std::string_view name, std::string_view sql, std::string_view context,
                         std::shared_ptr<routing::operation const> operation);
@@ -53,6 +55,7 @@ class prepared_store {
     }
 
   private:
+    void make_key(std::string_view text, std::string_view types, std::string_view context);
     prepared make(prepared_text text);
     prepared keep(std::weak_ptr<prepared_text const>& entry, prepared_text text);
     std::string const prefix_;

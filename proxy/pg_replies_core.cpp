@@ -31,6 +31,13 @@ bool must_be_read(char type) {
     }
 }
 
+// What nobody looks into; of a Query the description of its rows, too, is nothing but the client's.
+constexpr pg::type_set rows{pg::backend::data_row, pg::backend::copy_data};
+constexpr pg::type_set of_query{pg::backend::data_row, pg::backend::copy_data, pg::backend::row_description};
+constexpr pg::type_set of_plain{pg::backend::data_row,      pg::backend::row_description, pg::backend::command_complete,
+                                pg::backend::bind_complete, pg::backend::parse_complete,  pg::backend::no_data,
+                                pg::backend::portal_suspended};
+
 }  // namespace
 
 std::size_t pg_session_core::on_server(pg::bytes in, session_step& step) {
@@ -60,9 +67,7 @@ std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
         }
         // The common case by far, and no state hangs on it.
         if (!server_->owed.empty() && !server_->owed.front().ours) {
-            // Of a Query the description of its rows, too, is nothing but the client's.
-            char const also = server_->owed.front().kind == owed_kind::query ? pg::backend::row_description : pg::backend::data_row;
-            at += pg::run_of(in.subspan(at), pg::backend::data_row, pg::backend::copy_data, also);
+            at += pass_run(in.subspan(at));
             if (at == in.size()) break;
         }
         if (in.size() - at < pg::header_bytes) break;
@@ -108,6 +113,20 @@ std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
     send_run();
     after_event(step);
     return at;
+}
+
+/// How many bytes of what answers the oldest debt, which is the client's, go on unseen.
+std::size_t pg_session_core::pass_run(pg::bytes in) {
+    owed_reply& front = server_->owed.front();
+    if (!front.plain) return pg::run_of(in, front.kind == owed_kind::query ? of_query : rows);
+    std::size_t const run = pg::run_of(in, of_plain);
+    if (run == 0 || front.kind == owed_kind::query) return run;
+    front.again = false;
+    if (front.unparsed && static_cast<char>(in.front()) == pg::backend::parse_complete) {
+        front.unparsed = false;
+        front.before = nullptr;
+    }
+    return run;
 }
 
 /// True: the message goes to the client as it is.
@@ -200,7 +219,7 @@ void pg_session_core::settle_front(bool failed) {
     else if (front.parsed)
         server_->statements.remove(front.parsed->id);
     if (!front.name.empty() && front.kind == owed_kind::query) restore_name(front, 1);
-    if (front.kind == owed_kind::parse && !front.parsed) server_->unnamed = nullptr;
+    if (front.unparsed || (front.kind == owed_kind::parse && !front.parsed)) server_->unnamed = nullptr;
 }
 
 void pg_session_core::pop_owed(session_step& step) {
@@ -260,9 +279,7 @@ bool pg_session_core::reply_ready(char status, pg::bytes whole, session_step& st
     owed_queue& owed = server_->owed;
     if (owed.empty()) return false;
     owed_reply& front = owed.front();
-    if (front.kind != owed_kind::query && front.kind != owed_kind::sync &&
-        front.kind != owed_kind::function_call)
-        return false;
+    if (!ends_ready(front.kind)) return false;
     char const before = std::exchange(server_->status, status);
     server_->copy_in = false;
     bool const wrapped = front.idle_after;

@@ -28,8 +28,16 @@ enum class owed_kind : std::uint8_t {
     execute,
     close,
     sync,
-    local
+    local,
+    segment  // a whole one that is a single query, with its Sync (pg_plain_core.cpp)
 };
+
+/// A ReadyForQuery is its answer, or the end of that.
+inline bool ends_ready(owed_kind kind) {
+    return kind == owed_kind::query || kind == owed_kind::sync || kind == owed_kind::function_call || kind == owed_kind::segment;
+}
+/// What PostgreSQL skips to, from what has failed in a segment, is this or in this.
+inline bool ends_segment(owed_kind kind) { return kind == owed_kind::sync || kind == owed_kind::segment; }
 
 /// What of it is a mark: begun anew with one assignment.
 struct owed_marks {
@@ -53,6 +61,8 @@ struct owed_marks {
     bool forgets_values : 1 = false;  // ours: what nextval() has said to others
     bool asks_values : 1 = false;     // ours: whether they are the client's
     bool hints_values : 1 = false;    // the client asks for what its server does not know any more
+    bool plain : 1 = false;     // of one query: nothing that comes before its end, or an error, has to be looked into
+    bool unparsed : 1 = false;  // of a segment: it has a Parse, which has not been answered
     bool writes = false;          // may write, with the right of its session to do so
     bool commits = false;         // has a COMMIT
     bool copy_ended = false;      // CopyDone or CopyFail has been sent right behind it
@@ -65,7 +75,7 @@ struct owed_marks {
 
 struct owed_reply : owed_marks {
     prepared parsed;              // for parse: what the server then has; for close: what it then has not
-    prepared before;              // of the client's: what its name meant until then, if the server skips this
+    prepared before;              // of the client's: what its name meant until then, if the server skips this; none: the unnamed one
     std::unique_ptr<portal_change> portal;  // likewise, of a portal
     std::string
         text;  // local: the reply itself. Otherwise, if not empty: goes out in place of the ErrorResponse
@@ -88,6 +98,11 @@ struct owed_reply : owed_marks {
         if (what.capacity() > 1024) what.shrink_to_fit();
     }
 };
+
+/// A Parse of the client's unnamed statement that has not been answered.
+inline bool parses_unnamed(owed_reply const& owed) {
+    return owed.unparsed || (owed.kind == owed_kind::parse && !owed.ours && owed.name.empty());
+}
 
 /// CommandComplete of what begins a block.
 inline bool is_begin_tag(std::string_view tag) {

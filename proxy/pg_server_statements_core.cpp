@@ -84,8 +84,8 @@ bool pg_session_core::unnamed_is_certain() const {
     bool earlier = false;
     for (std::size_t i = server_->owed.size(); i-- > 0;) {
         owed_reply const& owed = server_->owed.at(i);
-        if (owed.kind == owed_kind::sync) earlier = true;
-        if (owed.kind == owed_kind::parse && !owed.ours && owed.name.empty()) return !earlier;
+        if (ends_segment(owed.kind)) earlier = true;
+        if (parses_unnamed(owed)) return !earlier;
     }
     return true;
 }
@@ -97,7 +97,7 @@ bool pg_session_core::is_dead_block() const {
     if ((server_->status != 'E' && !lost) || segment_ends_) return false;
     for (std::size_t i = 0; i < server_->owed.size(); ++i) {
         owed_reply const& owed = server_->owed.at(i);
-        if (owed.kind == owed_kind::execute || (owed.kind == owed_kind::query && !(lost && owed.ours))) return false;
+        if (owed.kind == owed_kind::execute || owed.kind == owed_kind::segment || (owed.kind == owed_kind::query && !(lost && owed.ours))) return false;
     }
     return true;
 }

@@ -242,10 +242,14 @@ class pg_session_core {
     std::size_t extended(pg::bytes in, session_step& step);
     unit_plan plan(pg::bytes in);
     std::string_view reading_context();
+    prepared statement_of(std::string_view text, std::string_view types);
     prepared find_statement(std::string_view name, unit_plan const& so_far) const;
     prepared as_read_now(prepared statement);
     prepared find_portal(std::string_view name, unit_plan const& so_far) const;
     bool plan_message(pg::bytes body, unit_message& message, unit_plan& plan);
+    bool is_plainly_open() const;  // pg_plain_core.cpp
+    std::optional<plain_segment> find_plain(pg::bytes in);
+    std::size_t forward_plain(pg::bytes in, plain_segment const& segment, session_step& step);
     bool forward_extended(pg::bytes in, unit_message const& message, session_step& step);
     void forward_parse(pg::bytes in, unit_message const& message, session_step& step);
     void forward_bind(pg::bytes in, unit_message const& message, session_step& step);
@@ -267,6 +271,7 @@ class pg_session_core {
 
     // pg_replies_core.cpp
     std::size_t replies(pg::bytes in, session_step& step);
+    std::size_t pass_run(pg::bytes in);
     bool reply(char type, pg::bytes body, pg::bytes whole, session_step& step);
     bool reply_ready(char status, pg::bytes whole, session_step& step);
     void reply_error(pg::bytes body, pg::bytes whole, session_step& step);
@@ -279,7 +284,7 @@ class pg_session_core {
     void undo_portals(std::size_t end);
     void end_portals();
     void forget_stale_plans(owed_reply const& failed);
-    void keep_unit(pg::bytes unit, unit_plan const& plan);  // pg_again_core.cpp
+    void keep_unit(pg::bytes unit, unit_plan const& plan), keep_unit(pg::bytes unit);  // pg_again_core.cpp
     bool gives_back(pg::error_fields const& failed);
     void pop_owed(session_step& step);
     void answer_local(session_step& step) {

@@ -105,9 +105,7 @@ void pg_session_core::wind_down(session_step& step) {
         // What came before it, and ends by itself, may still write. The last debt is that of the half
         // message.
         for (std::size_t i = 0; i + 1 < server_->owed.size(); ++i) {
-            owed_kind const kind = server_->owed.at(i).kind;
-            if (kind == owed_kind::query || kind == owed_kind::sync || kind == owed_kind::function_call)
-                return;
+            if (ends_ready(server_->owed.at(i).kind)) return;
         }
         // Half a message has gone out. PostgreSQL rolls back when the rest does not come.
         unlink();
@@ -307,7 +305,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         return;
     }
     // What was to come again has not been answered.
-    if (!lost.owed.empty() && lost.owed.front().again && lost.owed.front().kind == owed_kind::sync) {
+    if (!lost.owed.empty() && lost.owed.front().again && lost.owed.front().ours) {
         lost.owed.front().ours = false;
         owes = true;
     }
@@ -327,8 +325,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         if (owed.ours) continue;
         if (!told) step.client.text(error);
         told = true;
-        if (owed.kind == owed_kind::query || owed.kind == owed_kind::function_call ||
-            owed.kind == owed_kind::sync || owed.ready) {
+        if (ends_ready(owed.kind) || owed.ready) {
             client_status_ = status;
             ready(step);
             told = false;

@@ -56,6 +56,20 @@ inline bool asks_sequences(routing::operation const& op) {
     return op.asks_sequences && op.statements.front().kind != routing::statement_kind::prepare;
 }
 
+/// A segment that is one query: [Parse of the unnamed statement] Bind [Describe] Execute Sync, of the unnamed portal.
+struct plain_segment {
+    prepared statement;
+    routing::verdict verdict{};
+    routing::operation const* operation = nullptr;  // with the catalog; until the next judge()
+    std::size_t size = 0;
+    std::size_t bind = 0;   // where that message begins
+    std::size_t names = 0;  // bytes of its body that are names
+    std::size_t rest = 0;   // ... and of all of it
+    bool parses = false;
+    bool describes = false;
+    bool named = false;  // the client has it by a name
+};
+
 struct refused_unit {
     routing::operation const& what;
     std::string_view text;  // empty: not all of it is here

@@ -285,6 +285,7 @@ void pg_session_core::forward_query(pg::bytes in, std::size_t size, std::string_
     send_message(in, size, step);
     owed_reply& owed = count_executed(op.access, server_->owed.push(owed_kind::query));
     owed.writes = writes;
+    owed.plain = true;
     if (op.asks_sequences) owed.hints_values = sequences_.lost();
 }
 

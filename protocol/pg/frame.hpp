@@ -8,10 +8,11 @@
 #include "protocol/pg/bytes.hpp"
 #include "protocol/pg/types.hpp"
 
+#include <array>
 #include <bit>
-#include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <variant>
@@ -48,15 +49,26 @@ using frame_result = std::variant<frame, need_more, errc>;
     return frame_header{static_cast<char>(in[0]), length - 4};
 }
 
+/// Types of messages, as a table that is asked for each.
+class type_set {
+  public:
+    constexpr type_set(std::initializer_list<char> types) {
+        for (char type : types) has_[static_cast<unsigned char>(type)] = true;
+    }
+    [[nodiscard]] constexpr bool has(char type) const noexcept { return has_[static_cast<unsigned char>(type)]; }
+
+  private:
+    std::array<bool, 256> has_{};
+};
+
 /// How many bytes of `in`, from its beginning, are whole messages of these types: rows and COPY come by the
 /// thousand, and nobody has to look into one.
-template <std::same_as<char>... Types>
-[[nodiscard]] std::size_t run_of(bytes in, Types... types) noexcept {
+[[nodiscard]] inline std::size_t run_of(bytes in, type_set const& types) noexcept {
     std::byte const* at = in.data();
     std::size_t left = in.size();
     while (left >= header_bytes) {
         auto const header = parse_header(std::span<std::byte const, header_bytes>(at, header_bytes));
-        if (!header || ((header->type != types) && ...)) break;
+        if (!header || !types.has(header->type)) break;
         std::size_t const size = header_bytes + header->body_bytes;
         if (size > left) break;
         at += size;

@@ -96,7 +96,7 @@ TEST_CASE("a run is whole messages of its types, and ends before what is cut, of
     std::string const row(wire("D\0\0\0\x07one"));
     std::string const data(wire("d\0\0\0\x04"));
     std::string const rows = row + data + row;
-    auto const run = [](std::string_view text, char one, char other) { return run_of(exact(text).view(), one, other); };
+    auto const run = [](std::string_view text, char one, char other) { return run_of(exact(text).view(), type_set{one, other}); };
     CHECK(run(rows, 'D', 'd') == rows.size());
     CHECK(run(rows, 'D', 'D') == row.size());
     for (std::string_view behind : {wire("Z\0\0\0\x05I"), wire("D\x3f\xff\xff\xff"), wire("D\0\0\0\x03"), wire("D\xff\xff\xff\xff")})

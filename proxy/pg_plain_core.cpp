@@ -1,0 +1,119 @@
+// What drivers send for a query: a segment with one statement, which is run once. Where nothing of Lull's own is around it
+// and nothing is under way, it goes out as one piece and is one debt, as a Query is; pg_extended_core.cpp has everything else.
+#include "protocol/pg/frontend.hpp"
+#include "proxy/pg_session_core.hpp"
+
+#include <variant>
+
+namespace lull {
+
+namespace {
+
+/// Takes messages of a segment off its beginning, as long as they are whole.
+class cursor {
+  public:
+    explicit cursor(pg::bytes in) : in_(in) {}
+    std::size_t at() const { return at_; }
+    /// Whether this type is next; `body` is its.
+    bool take(char type, pg::bytes& body) {
+        std::size_t const left = in_.size() - at_;
+        if (left < pg::header_bytes || static_cast<char>(in_[at_]) != type) return false;
+        auto const header = pg::parse_header(in_.subspan(at_).first<pg::header_bytes>());
+        if (!header || header->body_bytes > left - pg::header_bytes) return false;
+        body = in_.subspan(at_ + pg::header_bytes, header->body_bytes);
+        at_ += pg::header_bytes + header->body_bytes;
+        return true;
+    }
+
+  private:
+    pg::bytes in_;
+    std::size_t at_ = 0;
+};
+
+}  // namespace
+
+/// Whether what comes now stands alone: no window, no block that is not begun, no other debt, no error to tell.
+bool pg_session_core::is_plainly_open() const {
+    if (!read_write() || identity_.migration || in_guard() || deferred_ || segment_open_ || aside_under_way_ || wiping_)
+        return false;
+    if (client_status_ == 'E' || !pending_.empty()) return false;
+    return !server_ || (server_->owed.empty() && server_->status != 'E' && !server_->copy_in);
+}
+
+std::optional<plain_segment> pg_session_core::find_plain(pg::bytes in) {
+    if (!is_plainly_open()) return std::nullopt;
+    plain_segment found;
+    cursor messages(in);
+    pg::bytes body;
+    if (messages.take(pg::frontend::parse, body)) {
+        auto const parsed = pg::parse_parse(body);
+        if (!parsed || !parsed->statement.empty()) return std::nullopt;
+        found.parses = true;
+        found.statement = statement_of(parsed->query, pg::as_text(parsed->parameter_types));
+    }
+    found.bind = messages.at();
+    if (!messages.take(pg::frontend::bind, body)) return std::nullopt;
+    auto const parsed = pg::parse_bind_names(body, body.size());
+    auto const* const names = std::get_if<pg::bind_names>(&parsed);
+    if (!names || !names->portal.empty()) return std::nullopt;
+    found.named = !names->statement.empty();
+    found.names = names->rest;
+    found.rest = body.size() - names->rest;
+    if (found.parses && found.named) return std::nullopt;
+    if (!found.parses) found.statement = found.named ? statements_.find(std::string(known_name(names->statement))) : unnamed_;
+    if (!found.statement) return std::nullopt;
+    if (messages.take(pg::frontend::describe, body)) {
+        auto const target = pg::parse_describe(body);
+        if (!target || target->kind != pg::target_kind::portal || !target->name.empty()) return std::nullopt;
+        found.describes = true;
+    }
+    if (!messages.take(pg::frontend::execute, body)) return std::nullopt;
+    auto const execute = pg::parse_execute(body);
+    if (!execute || !execute->portal.empty()) return std::nullopt;
+    if (!messages.take(pg::frontend::sync, body) || !body.empty()) return std::nullopt;
+    found.size = messages.at();
+
+    routing::operation const& op = *judge(found.statement->operation);
+    if (!op.is_query() || op.asks_sequences || found.statement->by_sql) return std::nullopt;
+    found.operation = &op;
+    found.verdict = routing::decide(op, facts(found.statement->text), site()).verdict;
+    if (found.verdict == routing::verdict::refuse) return std::nullopt;
+    return found;
+}
+
+std::size_t pg_session_core::forward_plain(pg::bytes in, plain_segment const& segment, session_step& step) {
+    sharing_ = false;
+    sequences_.note_unit(false);
+    if (!place(segment.verdict, step)) return 0;
+    prepared const& statement = segment.statement;
+    last_statement_.assign(std::string_view(statement->text).substr(0, 200));
+    forget_refusal();
+    routing::statement const& only = segment.operation->statements.front();
+    if (only.pins) pin_by(only);
+    bool const writes = began_writing(segment.operation->access, step);
+    bool const unnamed_here = segment.parses || (!segment.named && server_->unnamed == statement);
+    pg::bytes const whole = in.first(segment.size);
+    if (unnamed_here) {
+        step.server.view(whole);
+    } else {
+        ensure_prepared(statement, step);
+        step.server.write([&](std::string& out) {
+            pg::write_bind_renamed_header(out, segment.rest, {}, statement->server_name);
+        });
+        step.server.view(whole.subspan(segment.bind + pg::header_bytes + segment.names));
+    }
+    portals_.bind({}, {statement});
+    owed_reply& owed = count_executed(segment.operation->access, server_->owed.push(owed_kind::segment));
+    owed.writes = writes;
+    owed.plain = true;
+    if (segment.parses) {
+        owed.unparsed = true;
+        owed.before = std::exchange(unnamed_, statement);
+        server_->unnamed = statement;
+    } else if (segment.describes && !server_->owed.front().ours) {
+        keep_unit(whole);
+    }
+    return segment.size;
+}
+
+}  // namespace lull
