@@ -3,6 +3,7 @@ its commit timestamps, its write-ahead log and its rows."""
 
 import re
 import subprocess
+import time
 
 import psycopg2
 
@@ -39,8 +40,14 @@ class Proof:
         commits by login role; those without a witness changed nothing of the site (autovacuum, Lull's own proof of the LSN)."""
         if window["sealed_lsn"] == window["finish_lsn"]:
             return {}  # nothing at all was written in between, which pg_waldump takes for a mistake
-        dump = subprocess.run([self.settings["pg_waldump"], "-p", self.settings["wal_folder"], "-r", "Transaction",
-                               "-s", window["sealed_lsn"], "-e", window["finish_lsn"]], capture_output=True, text=True)
+        command = [self.settings["pg_waldump"], "-p", self.settings["wal_folder"], "-r", "Transaction",
+                   "-s", window["sealed_lsn"], "-e", window["finish_lsn"]]
+        dump = subprocess.run(command, capture_output=True, text=True)
+        for _ in range(20):  # it asks any file there how long a segment is, also one that is being made
+            if "header specifies 0 bytes" not in dump.stderr:
+                break
+            time.sleep(0.1)
+            dump = subprocess.run(command, capture_output=True, text=True)
         if dump.returncode != 0:
             raise RuntimeError(f"pg_waldump: {dump.stderr.strip()}")
         roles = dict(self.rows("SELECT xid::text, max(role::text) FROM witness.transactions GROUP BY xid"))

@@ -3,6 +3,7 @@ nothing here asks Lull anything but what it claimed."""
 import os
 import re
 import subprocess
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -73,8 +74,13 @@ class Judge:
         wait_for(flushed, "the log of the window is on the disk", 60)
         if window.sealed_lsn == window.end_lsn:
             return
-        dump = subprocess.run([f"{BIN}/pg_waldump", "-p", os.path.join(self.primary.data, "pg_wal"), "-s", window.sealed_lsn,
-                               "-e", window.end_lsn], capture_output=True, text=True)
+        command = [f"{BIN}/pg_waldump", "-p", os.path.join(self.primary.data, "pg_wal"), "-s", window.sealed_lsn, "-e", window.end_lsn]
+        dump = subprocess.run(command, capture_output=True, text=True)
+        for _ in range(20):  # it asks any file there how long a segment is, also one that is being made
+            if "header specifies 0 bytes" not in dump.stderr:
+                break
+            time.sleep(0.1)
+            dump = subprocess.run(command, capture_output=True, text=True)
         if dump.returncode != 0:
             raise RuntimeError(f"pg_waldump from {window.sealed_lsn} to {window.end_lsn}: {dump.stderr}")
         touched = set()
