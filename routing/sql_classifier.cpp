@@ -206,6 +206,12 @@ std::shared_ptr<operation const> const& sql_classifier::classify(std::string_vie
         return refused(why::encoding);
     }
     bool const may_be_kept = sql.size() <= limits_.max_key_bytes;
+    if (may_be_kept && sql.size() <= limits_.max_parse_bytes) {
+        if (auto const* recent = shapes_.find(sql)) {
+            ++stats_.normalised_hits;
+            return *recent;
+        }
+    }
     // Where constants are new each time, to look for the text itself is in vain: every sixteenth is looked for then.
     bool const as_it_is = may_be_kept && (vain_looks_ < most_vain_looks || (++turn_ & 15) == 0);
     std::uint64_t const exact = as_it_is ? cache_.hash_of(sql, key_space::exact) : 0;
@@ -231,6 +237,7 @@ std::shared_ptr<operation const> const& sql_classifier::classify(std::string_vie
         auto const hash = cache_.hash_of(normal_key, key_space::normalised);
         if (auto const* hit = cache_.find(normal_key, key_space::normalised, hash)) {
             ++stats_.normalised_hits;
+            shapes_.remember(sql, normal_key, *hit);
             if (as_it_is && vain_looks_ < most_vain_looks) ++vain_looks_;
             // Always the same constants (LIMIT 20): the second time it gets a shorter way.
             if (as_it_is && cache_.seen_before(exact)) {

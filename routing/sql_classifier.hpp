@@ -24,6 +24,7 @@
 #pragma once
 
 #include "routing/operation.hpp"
+#include "routing/recent_shapes.hpp"
 #include "routing/verdict_cache.hpp"
 
 #include <array>
@@ -91,6 +92,7 @@ class sql_classifier {
     classifier_limits limits_;
     classifier_stats stats_;
     verdict_cache cache_;
+    recent_shapes shapes_;
     std::string text_;       // the statement with its terminator, for the parser
     std::vector<char> key_;  // the literal-free text of the current call
     std::array<std::shared_ptr<operation const>, 8> refusals_;  // by `why`

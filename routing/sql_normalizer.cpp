@@ -10,8 +10,6 @@ namespace {
 
 constexpr std::size_t max_comment_depth = 8;
 constexpr std::size_t max_operator_run = 64;
-constexpr char number_mark = '\x01';
-constexpr char string_mark = '\x02';
 
 enum class byte_class : std::uint8_t { other, space, ident, digit, op, control };
 

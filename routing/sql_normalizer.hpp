@@ -12,6 +12,10 @@
 
 namespace lull::routing {
 
+/// What stands in a key for a constant. No text that has a key has these bytes itself.
+inline constexpr char number_mark = '\x01';
+inline constexpr char string_mark = '\x02';
+
 enum class key_form : std::uint8_t {
     same,     // nothing was replaced: the text is its own key
     changed,  // the key is in the buffer

@@ -2,6 +2,7 @@
 // takes for constants by others, and a parser that never saw the key judges each.
 #include "routing/sql_normalizer.hpp"
 
+#include "routing/recent_shapes.hpp"
 #include "routing/sql_classifier.hpp"
 
 #include <cstdint>
@@ -49,12 +50,19 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
         return 0;
     }
     std::string const key(buffer.data(), scan.key_bytes);
-    (void)warm.classify(sql);  // keeps its verdict under the key, where it may
+    for (int i = 0; i < 2; ++i) (void)warm.classify(sql);  // keeps its verdict under the key, where it may, then by its shape
+    key_shape const shape(key);
 
     static constexpr char const* constants[][2] = {
         {"7", "'x'"}, {"0.5", "'it''s -- /* \" $$'"}, {"123456789012", "''"}};
     for (auto const& [number, string] : constants) {
         std::string const other = with_constants(key, number, string);
+        for (std::string_view text : {sql, std::string_view(other)}) {
+            if (!shape.fits(text)) continue;
+            scanned const again = scan_sql(text, buffer);
+            require(again.form == key_form::changed && !again.dangerous);
+            require(std::string_view(buffer.data(), again.key_bytes) == key);
+        }
         auto const parsed = judge.classify(other);
         // What does not parse changes nothing, whatever the cache says of it.
         if (parsed->why != why::syntax_error) require(*warm.classify(other) == *parsed);

@@ -145,6 +145,63 @@ TEST_CASE("where constants are new each time, texts that are known as they are, 
     CHECK(classifier.stats().exact_hits >= 4);
 }
 
+TEST_CASE("what fits the shape of a key would have that key") {
+    std::vector<char> buffer(4096);
+    auto const key_of = [&](std::string_view sql) -> std::string {
+        scanned const scan = scan_sql(sql, buffer);
+        return scan.form == key_form::changed && !scan.dangerous ? std::string(buffer.data(), scan.key_bytes) : "no key";
+    };
+    std::vector<std::string> const texts = {
+        "select a from t where b = 1", "select a from t where b = 22.5 and c='x'", "select -1 + 2 - 3",
+        "select '' '', 'x''y', \"a\"\"1\" from t limit 10", "update t set a = 1, b = 'it' where c in (1, 2, 3)",
+        "select a/* 7 */from t where b = 1", "select 1.5, .5, 1. , 1e5, 1from t", "insert into t values (1,'a'),(2,'b')",
+        "select 1<2, 1 <-2, 1--x", "select \"1\", a1, $1, 1", "select e'x', 1", "select 1 /2", "select 1'a'"};
+    std::vector<std::string> const pieces = {"1", "07", "3.25", "1.", ".5", "'", "''", "'a'", "e", "$", "/*", "*/", "--", "-", " ", "\n", "\"", "x", std::string(1, '\0'), "\x01", "\x02"};
+    std::mt19937 random(7);
+    auto const one_of = [&](std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random); };
+    std::size_t fitting = 0;
+    for (std::string const& text : texts) {
+        std::string const key = key_of(text);
+        if (key == "no key") continue;
+        key_shape const shape(key);
+        CHECK(shape.fits(text) == (text.find("/*") == std::string::npos));
+        for (int i = 0; i < 20000; ++i) {
+            // Its constants are others, and something may have come in beside them.
+            std::string other;
+            for (char c : key) {
+                if (c == number_mark)
+                    other += pieces[one_of(one_of(4) == 0 ? pieces.size() : 3)];
+                else if (c == string_mark)
+                    other += one_of(4) == 0 ? pieces[one_of(pieces.size())] : "'" + pieces[one_of(5)] + "'";
+                else
+                    other += c;
+            }
+            if (one_of(3) == 0) other.insert(one_of(other.size() + 1), pieces[one_of(pieces.size())]);
+            if (!shape.fits(other)) continue;
+            ++fitting;
+            CHECK_MESSAGE(key_of(other) == key, other);
+        }
+    }
+    CHECK(fitting > 50000);
+}
+
+TEST_CASE("a text is found by the shape of a recent one, among those that begin as it does") {
+    sql_classifier classifier;
+    auto const reads = [&](int i) { return "select one, two, three, four, five, six from t where a = " + std::to_string(i); };
+    auto const writes = [&](int i) { return "select one, two, three, four, five, six from t where a = " + std::to_string(i) + " for update"; };
+    for (int i = 0; i < 100; ++i) {
+        CHECK(classifier.classify(reads(i))->access == a::read);
+        CHECK(classifier.classify(writes(i))->access == a::write);
+        CHECK(classifier.classify(reads(i) + "; drop table t")->access == a::write);
+        CHECK(classifier.classify(reads(i) + "'")->why == why::syntax_error);
+    }
+    CHECK(classifier.stats().parses == 2 + 200);
+    for (std::string_view value : {"x", "y"}) (void)classifier.classify("select one, two, three from t where a = '" + std::string(value) + "'");
+    std::string cut = "select one, two, three from t where a = 'z";
+    cut += '\0';
+    CHECK(classifier.classify(cut + "'")->why == why::syntax_error);
+}
+
 TEST_CASE("where constants decide, nothing is shared") {
     sql_classifier classifier;
     auto set = [&](char const* sql) { return *classifier.classify(sql); };
