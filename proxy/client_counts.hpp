@@ -5,17 +5,20 @@
 #include "proxy/stats.hpp"
 
 #include <cstddef>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 namespace lull {
 
+/// Views, for the time of a call.
 struct client_origin {
-    std::string user;
-    std::string database;
-    std::string address;  // empty: a Unix socket, which has no limit of its own
+    std::string_view user;
+    std::string_view database;
+    std::string_view address;  // empty: a Unix socket, which has no limit of its own
 };
 
 class client_counts {
@@ -32,7 +35,12 @@ class client_counts {
     void leave(client_origin const& who);
 
   private:
-    using counts = std::unordered_map<std::string, std::size_t>;
+    struct by_text {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+    };
+    using counts = std::unordered_map<std::string, std::size_t, by_text, std::equal_to<>>;
+    static std::size_t& place(counts& in, std::string_view key);
     std::mutex mutex_;
     counts users_, databases_, addresses_;
 };

@@ -6,9 +6,10 @@
 #include "proxy/peer.hpp"
 
 #include <arpa/inet.h>
+#include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
-#include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -30,7 +31,16 @@ std::string peer_of(sockaddr_storage const& address, socklen_t size) {
     if (address.ss_family == AF_INET) {  // without the C library's sprintf(): each connection comes by here
         auto const& v4 = reinterpret_cast<sockaddr_in const&>(address);
         std::uint32_t const host = ntohl(v4.sin_addr.s_addr);
-        return fmt::format("{}.{}.{}.{}:{}", host >> 24, host >> 16 & 255, host >> 8 & 255, host & 255, ntohs(v4.sin_port));
+        std::array<char, sizeof "255.255.255.255:65535"> text;
+        char* at = text.data();
+        auto const put = [&](unsigned number, char behind) {
+            at = std::to_chars(at, text.data() + text.size() - 1, number).ptr;
+            *at++ = behind;
+        };
+        for (int shift = 24; shift > 0; shift -= 8) put(host >> shift & 255, '.');
+        put(host & 255, ':');
+        put(ntohs(v4.sin_port), '\0');
+        return text.data();
     }
     char host[NI_MAXHOST];
     char port[NI_MAXSERV];

@@ -73,7 +73,7 @@ bool pg_client::take_proxy_header() {
     if (header->host.empty()) return !in_.empty();  // the load balancer's own connection
     bool const v6 = header->host.find(':') != std::string::npos;
     peer_ = (v6 ? "[" + header->host + "]" : header->host) + ":" + std::to_string(header->port);
-    login_->set_address(host_of_peer(peer_));
+    login_->set_address(std::string(host_of_peer(peer_)));
     return !in_.empty();
 }
 
@@ -147,7 +147,7 @@ void pg_client::log_in() {
 }
 
 client_origin pg_client::origin(std::string const& user, std::string const& database) const {
-    return {user, database, peer_ == local_peer ? std::string() : std::string(host_of_peer(peer_))};
+    return {user, database, peer_ == local_peer ? std::string_view() : host_of_peer(peer_)};
 }
 
 std::string_view pg_client::secret() const {

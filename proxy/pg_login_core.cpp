@@ -116,15 +116,14 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
     if (turned_away_)
         return refuse(pg::sqlstate::too_many_connections, too_many_clients, out, too_many_clients_hint);
     std::vector<std::string_view> unsupported;
-    std::map<std::string, std::string> made;
     std::string no_setting;
     bool const replicates = startup.find("replication").has_value();
     auto add = [&](std::string const& name, std::string_view value) {
-        std::string const key = ascii_lower(name);
+        std::string key = ascii_lower(name);
         // In a startup packet these would say anew whose session it is, and PostgreSQL takes the last.
         if (key.empty() || key == "user" || key == "database" || key == "replication" || key == "options" || key.starts_with("_pq_."))
             no_setting = name;
-        made[key] = setting_value(value, {});
+        put_setting(settings_, std::move(key), setting_value(value, {}));
         if (replicates) parameters_.emplace_back(name, value);
     };
     user_ = startup.find("user").value_or("");
@@ -160,7 +159,6 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
             add(name, value);
     if (replicates && !no_setting.empty())
         return refuse(pg::sqlstate::undefined_object, "unrecognized configuration parameter \"" + no_setting + "\"", out);
-    settings_.assign(made.begin(), made.end());
     // The newest that both speak; a client that asked for just that and no extension is not told.
     protocol_ = startup.minor >= 2 ? pg::protocol_3_2 : pg::protocol_3_0;
     if ((pg::protocol_3_0 | startup.minor) != protocol_ || !unsupported.empty())

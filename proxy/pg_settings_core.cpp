@@ -29,6 +29,12 @@ bool has_high_bit(std::string_view text) {
     return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
 }
 
+bool is_unsafe_encoding(std::string_view encoding) {
+    for (std::string_view unsafe : {"SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"})
+        if (encoding == unsafe) return true;
+    return false;
+}
+
 /// Between quotes every session reads it as what it is.
 bool is_plain(std::string_view value) {
     return !has_high_bit(value) && value.find('\\') == std::string_view::npos &&
@@ -82,6 +88,9 @@ setting_set::setting_set(setting_map const& all) : setting_map(all) {
     if (std::string const* made = find_setting(all, default_isolation))
         serializable = ascii_lower(*made) == "serializable";
     if (std::string const* made = find_setting(all, routing::route_setting)) route = routing::route_of_setting(*made);
+    if (std::string const* told = find_setting(all, "standard_conforming_strings")) standard_conforming_strings = *told == "on";
+    if (std::string const* told = find_setting(all, "client_encoding")) unsafe_encoding = is_unsafe_encoding(*told);
+    if (std::string const* told = find_setting(all, "is_superuser")) superuser = *told == "on";
 }
 
 setting_interner::setting_interner() : none_(std::make_shared<setting_set const>()) {
@@ -106,14 +115,9 @@ session_settings setting_interner::intern(setting_map map) {
 
 session_settings setting_interner::with(session_settings const& from, std::string_view name,
                                         std::string_view value) {
+    if (std::string const* has = find_setting(from, name); has && *has == value) return from;
     setting_map map = *from;
-    auto at = position(map, name);
-    if (at != map.end() && at->first == name) {
-        if (at->second == value) return from;
-        map[static_cast<std::size_t>(at - map.begin())].second = value;
-    } else {
-        map.insert(at, {std::string(name), std::string(value)});
-    }
+    put_setting(map, std::string(name), std::string(value));
     return intern(std::move(map));
 }
 
@@ -139,6 +143,14 @@ bool tells_who(std::string_view name) {
 
 bool decides_names(std::string_view name) {
     return name == "search_path" || tells_who(name);
+}
+
+void put_setting(setting_map& in, std::string name, std::string value) {
+    auto const at = in.begin() + (position(in, name) - in.cbegin());
+    if (at != in.end() && at->first == name)
+        at->second = std::move(value);
+    else
+        in.emplace(at, std::move(name), std::move(value));
 }
 
 std::string const* find_setting(setting_map const& in, std::string_view name) {

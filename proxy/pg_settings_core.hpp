@@ -26,6 +26,10 @@ struct setting_set : setting_map {
     explicit setting_set(setting_map const& all);
     bool serializable = false;                               // default_isolation
     routing::route route = routing::route::automatic;  // lull.route
+    // Of what a server reports; where it does not, what PostgreSQL begins with.
+    bool standard_conforming_strings = true;
+    bool unsafe_encoding = false;  // client_encoding: a byte of ASCII may be a part of another character
+    bool superuser = false;
 };
 /// Never null. From one interner, equal contents are the same pointer.
 using session_settings = std::shared_ptr<setting_set const>;
@@ -51,6 +55,8 @@ class setting_interner {
 /// The value, or nothing.
 std::string const* find_setting(setting_map const& in, std::string_view name);
 std::string const* find_setting(session_settings const& in, std::string_view name);
+
+void put_setting(setting_map& in, std::string name, std::string value);
 
 /// Whether a setting decides what literals mean when a statement is parsed (manual, "Client Connection
 /// Defaults", "Date/Time Types").

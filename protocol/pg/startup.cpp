@@ -29,6 +29,7 @@ startup_result parse_cancel(reader in, std::size_t packet_bytes) {
 startup_result parse_parameters(reader in, std::uint32_t version, std::size_t packet_bytes) {
     startup_message message{
         static_cast<std::uint16_t>(version >> 16), static_cast<std::uint16_t>(version), {}, packet_bytes};
+    message.parameters.reserve(8);  // as many as drivers have
     for (std::string_view name = in.text(); !name.empty(); name = in.text())
         message.parameters.emplace_back(name, in.text());
     if (!in.finished()) return errc::malformed_startup;
