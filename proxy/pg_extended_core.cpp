@@ -236,7 +236,7 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
         client_body_dropped_ = true;
         return;
     }
-    last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
+    note_statement(m.statement->text);
     if (refuses_block(*m.statement->operation)) {
         std::string refusal;
         pg::write_error_response(refusal, block_in_statement_mode());
@@ -296,7 +296,7 @@ void pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     }
     auto const judged = judge(m.statement->operation);
     routing::operation const& op = *judged;
-    last_statement_.assign(std::string_view(m.statement->text).substr(0, 200));
+    note_statement(m.statement->text);
     routing::statement const* only = only_statement(m.statement);
     bool const chains = in_guard() && op.transaction_control && (!only || only->chain);
     if (std::string refusal = kept_from_server(m.statement, op, chains, heard(only)); !refusal.empty()) {

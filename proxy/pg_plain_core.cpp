@@ -2,6 +2,7 @@
 // and nothing is under way, it goes out as one piece and is one debt, as a Query is; pg_extended_core.cpp has everything else.
 #include "protocol/pg/frontend.hpp"
 #include "proxy/pg_session_core.hpp"
+#include "routing/break_points.hpp"
 
 #include <variant>
 
@@ -86,7 +87,7 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, plain_segment const& se
     sequences_.note_unit(false);
     if (!place(segment.verdict, step)) return 0;
     prepared const& statement = segment.statement;
-    last_statement_.assign(std::string_view(statement->text).substr(0, 200));
+    note_statement(statement->text);
     forget_refusal();
     routing::statement const& only = segment.operation->statements.front();
     if (only.pins) pin_by(only);
@@ -114,6 +115,23 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, plain_segment const& se
         keep_unit(whole);
     }
     return segment.size;
+}
+
+/// A Query that is one likewise. (While its site is open nothing of that kind is refused.)
+std::size_t pg_session_core::forward_plain(pg::bytes in, std::size_t size, std::string_view text,
+                                           std::shared_ptr<routing::operation const> const& op, session_step& step) {
+    routing::text_facts const read_as = text_facts();
+    routing::operation const& judged = *judge(op);
+    note_statement(text);
+    if (judged.access == routing::access::read && broken("failed_read", 10)) return refuse_simple(in, size, refusal(&judged, nullptr), step);
+    sequences_.note_unit(false);
+    if (!place(routing::decide(judged, facts(text), site()).verdict, step)) {
+        waiting_ = {.op = op, .facts = read_as, .size = size};
+        return 0;
+    }
+    forget_refusal();
+    forward_query(in, size, text, judged, step);
+    return size;
 }
 
 }  // namespace lull

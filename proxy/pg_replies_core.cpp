@@ -82,6 +82,17 @@ std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
         std::size_t const here = std::min(size, in.size() - at);
         if (here < size && must_be_read(header->type) && size <= longest_inspected) break;
         pg::bytes const whole = in.subspan(at, here);
+        if (header->type == pg::backend::ready_for_query && here == size) {
+            if (at > run) send_run();
+            auto const status = pg::parse_ready_for_query(whole.subspan(pg::header_bytes));
+            if (!status || !reply_ready(*status, whole, step)) {
+                step.discard = true;
+                on_server_lost("the server sent a ReadyForQuery that nobody asked for", step);
+            }
+            if (!server_) return in.size();
+            run = at += here;
+            continue;
+        }
         bool const cut = here < size && must_be_read(header->type);
         if (cut && header->type == pg::backend::error_response) {
             // Too long to be looked into, but an error all the same. Its beginning goes out with what it means.
@@ -162,14 +173,6 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
         case pg::backend::error_response:
             reply_error(body, whole, step);
             return false;
-        case pg::backend::ready_for_query: {
-            auto const status = pg::parse_ready_for_query(body);
-            if (!status || !reply_ready(*status, whole, step)) {
-                step.discard = true;
-                on_server_lost("the server sent a ReadyForQuery that nobody asked for", step);
-            }
-            return false;
-        }
         case pg::backend::parameter_status:
             reply_parameter(body, step);
             return false;

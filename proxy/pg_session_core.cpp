@@ -17,12 +17,6 @@ std::string welcome_key(routing::site const& site, session_identity const& who) 
     return site.settings->cluster + "/" + who.database + "/" + who.user;
 }
 
-bool is_unsafe_encoding(std::string_view encoding) {
-    for (std::string_view unsafe : {"SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"})
-        if (encoding == unsafe) return true;
-    return false;
-}
-
 }  // namespace
 
 pg_session_core::pg_session_core(session_context& context, session_identity identity)
@@ -57,6 +51,7 @@ greeting const& pg_session_core::remember_welcome() {
     if (context_.welcomes.size() >= most) context_.welcomes.clear();
     greeting made{.reported = reported_};
     for (auto const& [name, value] : *reported_) pg::write_parameter_status(made.messages, name, value);
+    pg::write_parameter_status(made.messages, "in_hot_standby", "off");
     return context_.welcomes[{welcome_key(site(), identity_), wanted_}] = std::move(made);
 }
 
@@ -65,7 +60,6 @@ void pg_session_core::welcome(greeting const& known, session_step& step) {
     told_read_only_ = site().settings->report_read_only && !identity_.migration && !read_write();
     step.client.write([&](std::string& out) {
         out += known.messages;
-        pg::write_parameter_status(out, "in_hot_standby", "off");
         pg::write_parameter_status(out, read_only_parameter, told_read_only_ ? "on" : "off");
         pg::write_backend_key_data(out, identity_.key_pid, pg::as_bytes(identity_.key_secret));
     });
@@ -184,7 +178,7 @@ bool pg_session_core::place(routing::verdict verdict, session_step& step) {
     }
     if (!server_) {
         want(verdict, step);
-        if (!is_lent(step)) return false;
+        return is_lent(step);
     }
     if (server_->owed.size() >= limits().max_pipeline) {
         await_answers(blocked::pipeline, step);
@@ -274,13 +268,10 @@ void pg_session_core::tell_reported(session_step& step) {
     }
     if (facts_of_ == reported_) return;
     facts_of_ = reported_;
-    std::string const* strings = find_setting(reported_, "standard_conforming_strings");
-    std::string const* encoding = find_setting(reported_, "client_encoding");
-    std::string const* superuser = find_setting(reported_, "is_superuser");
     // SET ROLE hides it, and a function may undo that: once a superuser, always one.
-    superuser_ = superuser_ || (superuser && *superuser == "on");
-    facts_.standard_conforming_strings = !strings || *strings == "on";
-    facts_.unsafe_encoding = encoding && is_unsafe_encoding(*encoding);
+    superuser_ = superuser_ || reported_->superuser;
+    facts_.standard_conforming_strings = reported_->standard_conforming_strings;
+    facts_.unsafe_encoding = reported_->unsafe_encoding;
 }
 
 owed_reply& pg_session_core::send_own_query(std::string_view sql, session_step& step) {

@@ -138,8 +138,7 @@ class pg_session_core {
     bool matches(routing::verdict verdict) const;
     bool sync_settings(session_step& step);
     bool opens_guard_first(routing::begin_options const& options, session_step& step);
-    bool waits_for_guard(routing::operation const& op, session_step& step);
-    bool waits_for_guard(unit_plan const& plan, session_step& step);
+    bool waits_for_guard(routing::operation const& op, session_step& step), waits_for_guard(unit_plan const& plan, session_step& step);
     bool stands_alone(routing::operation const& op) const;
     bool proves_first(routing::operation const& op, session_step& step);
     void prologue(session_step& step);
@@ -151,15 +150,12 @@ class pg_session_core {
     void unlink();
     void fatal(std::string_view sqlstate, std::string_view message, session_step& step);
     void ready(session_step& step), ready(pg::bytes as_it_came, session_step& step);
-    void finish_transaction(bool wrapped);
-    void forget_transaction();
-    void forget_segment();
+    void finish_transaction(bool wrapped), forget_transaction(), forget_segment();
     void await_answers(blocked what, session_step& step);
     void fail_deferred();
     void forget_statements();
     void apply_settings(bool to_server);
-    bool began_writing(routing::operation const& op, session_step& step);
-    bool began_writing(routing::access access, session_step& step);
+    bool began_writing(routing::operation const& op, session_step& step), began_writing(routing::access access, session_step& step);
     void note_sequences(session_step& step);  // pg_sequences_core.cpp
     bool waits_for_sequences(bool within, std::string_view text, session_step& step);
     owed_reply& forget_sequences(session_step& step);
@@ -192,8 +188,7 @@ class pg_session_core {
     void doubt_names();
     bool in_guard() const { return wrap_open_ || block_guarded_; }
     /// Of what has no text, or one that says nothing of where it is to go.
-    routing::session_facts facts() const;
-    routing::session_facts facts(std::string_view text) const;
+    routing::session_facts facts() const, facts(std::string_view text) const;
     bool is_serializable_block() const;
     owed_reply& send_own_query(std::string_view sql, session_step& step);
     std::string begin_sql(bool read_only, bool with_snapshot) const;
@@ -225,6 +220,8 @@ class pg_session_core {
     bool keeps_temporary() const { return temporary_written_ && !called_unknown_; }
     bool discards_notify(routing::operation const& op) const;
 
+    void note_statement(std::string_view text) { last_statement_.assign(text.substr(0, 200)); }
+
     // pg_local_core.cpp
     std::size_t fail_unit(pg::bytes in, pg::frame_header header, session_step& step);
     std::size_t refuse_simple(pg::bytes in, std::size_t size, std::string error, session_step& step);
@@ -248,8 +245,11 @@ class pg_session_core {
     prepared find_portal(std::string_view name, unit_plan const& so_far) const;
     bool plan_message(pg::bytes body, unit_message& message, unit_plan& plan);
     bool is_plainly_open() const;  // pg_plain_core.cpp
+    bool is_plain_query(routing::operation const& op) const { return op.is_query() && !op.asks_sequences && is_plainly_open(); }
     std::optional<plain_segment> find_plain(pg::bytes in);
     std::size_t forward_plain(pg::bytes in, plain_segment const& segment, session_step& step);
+    std::size_t forward_plain(pg::bytes in, std::size_t size, std::string_view text,
+                              std::shared_ptr<routing::operation const> const& op, session_step& step);
     bool forward_extended(pg::bytes in, unit_message const& message, session_step& step);
     void forward_parse(pg::bytes in, unit_message const& message, session_step& step);
     void forward_bind(pg::bytes in, unit_message const& message, session_step& step);
@@ -278,11 +278,9 @@ class pg_session_core {
     void reply_complete(pg::bytes body, pg::bytes whole, session_step& step);
     void reply_parameter(pg::bytes body, session_step& step);
     void settle_front(bool failed);
-    void begin_copy();
-    void undo_names();
+    void begin_copy(), undo_names(), end_portals();
     void restore_name(owed_reply const& of, std::size_t behind);
     void undo_portals(std::size_t end);
-    void end_portals();
     void forget_stale_plans(owed_reply const& failed);
     void keep_unit(pg::bytes unit, unit_plan const& plan), keep_unit(pg::bytes unit);  // pg_again_core.cpp
     bool gives_back(pg::error_fields const& failed);
@@ -329,8 +327,7 @@ class pg_session_core {
     void stop_listening(std::string const& channel);
 
     // pg_pins_core.cpp
-    void pin_by(routing::statement const& s);
-    void pin_by(routing::leavings left);
+    void pin_by(routing::statement const& s), pin_by(routing::leavings left);
     void note_end_of_pins(routing::statement const& s);
     void ask_for_pins(session_step& step);
     void ask_what_pins(session_step& step);

@@ -31,8 +31,6 @@ bool is_one(routing::operation const& op, statement_kind kind) {
     return op.statements.size() == 1 && op.statements.front().kind == kind;
 }
 
-constexpr std::size_t longest_remembered_statement = 200;
-
 }  // namespace
 
 std::size_t pg_session_core::unit(pg::bytes in, session_step& step) {
@@ -116,7 +114,13 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
             return in.size();
         }
         text = *parsed;
-        judged.op = comes_again ? again.op : context_.classifier.classify(text, judged.facts);
+        if (!comes_again) {
+            auto const& op = context_.classifier.classify(text, judged.facts);
+            if (is_plain_query(*op)) return forward_plain(in, size, text, op, step);
+            judged.op = op;
+        } else {
+            judged.op = again.op;
+        }
         if (is_one(*judged.op, statement_kind::execute)) {
             // What its name means may have changed while it waited.
             if (comes_again) judged.op = context_.classifier.classify(text, judged.facts);
@@ -132,7 +136,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
         text = pg::as_text(in.subspan(pg::header_bytes));
     }
     routing::operation const& op = in_catalog ? *in_catalog : unread_operation();
-    if (!comes_again) last_statement_.assign(text.substr(0, longest_remembered_statement));
+    if (!comes_again) note_statement(text);
     auto const later = [&] {
         waiting_ = judged;
         return std::size_t{0};
@@ -422,7 +426,7 @@ std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header
     if (!place(routing::verdict::to_primary, step)) return 0;
     prologue(step);
     began_writing(routing::access::unknown, step);
-    last_statement_ = "function call";
+    note_statement("function call");
     send_message(in, size, step);
     count_executed(routing::access::unknown, server_->owed.push(owed_kind::function_call)).writes = may_write_;
     return std::min(in.size(), size);
