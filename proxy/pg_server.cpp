@@ -110,6 +110,7 @@ void pg_server::fail(std::string const& why, std::string_view sqlstate, std::str
 
 void pg_server::send(gather& bytes) {
     if (!socket_) return;
+    if (bulk_) bulk_->end();
     switch (put(bytes)) {
         case outbox::result::sent:
             break;
@@ -174,6 +175,7 @@ void pg_server::read() {
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) break;
         if (n <= 0) return lose(n == 0 ? "the server closed the connection" : std::strerror(errno));
+        note_read(static_cast<std::size_t>(n));
         std::span<std::byte const> fresh = block.first(static_cast<std::size_t>(n));
         if (tls_ && !decrypt(fresh)) return;
         if (!fresh.empty()) take(fresh);
@@ -187,6 +189,17 @@ void pg_server::read() {
     if (paused_) return;
     reading_ = true;
     socket_->wait_readable();
+}
+
+void pg_server::note_read(std::size_t bytes) {
+    if (bulk_ && bulk_->on()) return bulk_->note_read(bytes);
+    if (!bulk_watch_.note(bytes)) return;
+    if (!bulk_)
+        bulk_ = std::make_unique<bulk_reading>(service_.io(), socket_->fd(), [this] {
+            service_.touch_clock();
+            if (socket_ && stage_ != stage::closed && !paused_) read();
+        });
+    bulk_->begin();
 }
 
 void pg_server::take(std::span<std::byte const> fresh) {

@@ -1,6 +1,7 @@
 // A connection to a PostgreSQL server: socket, login, and the state that sessions see. Owned by its pool.
 #pragma once
 
+#include "proxy/bulk_reading.hpp"
 #include "proxy/edge_socket.hpp"
 #include "proxy/outbox.hpp"
 #include "proxy/pg_pool.hpp"
@@ -61,6 +62,7 @@ class pg_server final : public socket_events {
     /// Out of its pool; to be deleted when the stack has unwound.
     void retire() {
         stage_ = stage::closed;
+        bulk_.reset();
         socket_.reset();
     }
     /// Nobody's. Asks whether it is there; pool.release() or .check_failed() follows, where the pool does not give it up before.
@@ -87,6 +89,7 @@ class pg_server final : public socket_events {
     void connect_next();
     void fail(std::string const& why, std::string_view sqlstate, std::string_view hint = {});
     void read();
+    void note_read(std::size_t bytes);
     void take(std::span<std::byte const> fresh);
     std::size_t on_bytes(std::span<std::byte const> in);
     std::size_t on_idle_bytes(std::span<std::byte const> in);
@@ -113,6 +116,8 @@ class pg_server final : public socket_events {
     pg_client* client_ = nullptr;
     std::string in_;  // what was read and not yet understood
     outbox out_;
+    bulk_watch bulk_watch_;
+    std::unique_ptr<bulk_reading> bulk_;  // null: it has never sent much
     bool paused_ = false;
     bool reading_ = false;
     bool outdated_ = false;
