@@ -129,10 +129,10 @@ class Idle:
             for _ in range(self.clients):
                 clients.append(connect(target))
                 assert clients[-1].one("SELECT 1") == "1"
-            time.sleep(1)
+            time.sleep(3)  # each is looked at once more
             rss = (meters.rss_kib(target.pid) - before) / self.clients
             spent, began = meters.cpu_seconds(target.pid), time.monotonic()
-            time.sleep(seconds)
+            time.sleep(max(seconds, 5))
             idle = (meters.cpu_seconds(target.pid) - spent) / (time.monotonic() - began)
         finally:
             for client in clients:
