@@ -33,7 +33,7 @@ void bulk_reading::look_later() {
 void bulk_reading::look() {
     std::weak_ptr<bool> const alive = alive_;
     auto const read = read_;  // outlives this where that does not
-    if (bytes_ < static_cast<std::size_t>(low_water)) read();
+    read();
     if (alive.expired() || !on_) return;
     bool const goes_on = std::exchange(bytes_, 0) >= bulk_watch::short_read;
     if (goes_on) return look_later();

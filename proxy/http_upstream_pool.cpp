@@ -1,6 +1,7 @@
 #include "proxy/http_upstream_pool.hpp"
 
 #include "proxy/http_socket.hpp"
+#include "proxy/server_dial.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -79,9 +80,8 @@ void http_upstream::on_writable() {
         if (owner_) owner_->upstream_writable();
         return;
     }
-    int error = 0;
-    socklen_t size = sizeof error;
-    ::getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &size);
+    int const error = connect_error(socket_->fd());
+    if (error == EINPROGRESS) return socket_->wait_writable();
     if (error != 0) {
         socket_.reset();
         return next_address();

@@ -139,6 +139,7 @@ void pg_outgoing::on_writable() {
     if (connecting_) {
         int const error = connect_error(socket_->fd());
         if (error == 0) return start_login();
+        if (error == EINPROGRESS) return socket_->wait_writable();
         socket_.reset();
         if (next_address_ < addresses_.size()) return connect_next();
         return fail(connect_failure(service_.snapshot(), state_.backend, error));

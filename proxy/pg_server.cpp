@@ -128,6 +128,7 @@ void pg_server::on_writable() {
     if (stage_ == stage::connecting) {
         int const error = connect_error(socket_->fd());
         if (error == 0) return start_login();
+        if (error == EINPROGRESS) return socket_->wait_writable();
         socket_.reset();
         if (next_address_ < addresses_.size()) return connect_next();
         return fail(connect_failure(service_.snapshot(), state_.backend, error),
@@ -197,7 +198,9 @@ void pg_server::note_read(std::size_t bytes) {
     if (!bulk_)
         bulk_ = std::make_unique<bulk_reading>(service_.io(), socket_->fd(), [this] {
             service_.touch_clock();
-            if (socket_ && stage_ != stage::closed && !paused_) read();
+            if (!socket_ || stage_ == stage::closed || paused_) return;
+            reading_ = false;
+            read();
         });
     bulk_->begin();
 }

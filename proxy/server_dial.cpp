@@ -6,6 +6,7 @@
 #include <cstring>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,6 +31,9 @@ int dial(std::vector<socket_address> const& addresses, std::size_t& next, config
 }
 
 int connect_error(int fd) {
+    // Who waited may have been woken by an edge of the socket that had this place in the reactor before.
+    pollfd one{fd, POLLOUT, 0};
+    if (::poll(&one, 1, 0) == 0) return EINPROGRESS;
     int error = 0;
     socklen_t size = sizeof error;
     ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);

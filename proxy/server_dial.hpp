@@ -14,7 +14,7 @@ namespace lull {
 /// writable when that has ended, see connect_error(). `next` is then behind it. -1: none does; `error` is why the last
 /// did not.
 int dial(std::vector<socket_address> const& addresses, std::size_t& next, config::limits const& limits, int& error);
-/// Of a socket of dial() that has become writable; 0: it is connected.
+/// Of a non-blocking socket that has been told to connect; 0: it is connected, EINPROGRESS: it is not over yet.
 int connect_error(int fd);
 /// "connection to server at ... failed: ..."
 std::string connect_failure(routing::snapshot const& snapshot, routing::backend_id server, int error);
