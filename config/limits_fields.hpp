@@ -124,7 +124,7 @@ void visit_limits(Limits& l, V& v) {
     v.field("max_prepared_statements", l.max_prepared_statements,
             spec{.about = "Prepared statements for each client.", .least = 1, .most = 1'000'000});
     v.field("max_prepared_bytes", l.max_prepared_bytes,
-            spec{.about = "The texts of the prepared statements of each client, all together.",
+            spec{.about = "The texts of the prepared statements of each client, and of each server connection, all together.",
                  .least = kilobyte,
                  .most = gigabyte,
                  .bytes = true});

@@ -266,7 +266,7 @@ struct limits {
     std::size_t max_statement_bytes = 1024 * 1024;  // Parse; a Query past max_parse_bytes is streamed
     std::size_t max_parse_bytes = 16 * 1024;      // longer text is not parsed: unknown, therefore a write
     std::size_t max_prepared_statements = 1000;   // per client
-    std::size_t max_prepared_bytes = 16 * 1024 * 1024;  // of their texts, likewise
+    std::size_t max_prepared_bytes = 16 * 1024 * 1024;  // of their texts, likewise; and per server connection
     std::size_t max_server_prepared_statements = 200;  // per server connection
     std::size_t max_catalog_objects = 50'000;  // functions and relations of a database: with more, its catalog is not read
     std::size_t max_listen_channels = 1000;       // that the clients of one database listen to, all together

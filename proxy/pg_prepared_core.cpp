@@ -115,6 +115,7 @@ void server_prepared::use(std::uint64_t id) {
 
 void server_prepared::add(prepared const& what) {
     if (by_id_.contains(what->id)) return;
+    bytes_ += bytes_of(*what);
     order_.push_front(what);
     by_id_[what->id] = order_.begin();
 }
@@ -125,6 +126,7 @@ void server_prepared::add_all(server_prepared const& others) {
 
 void server_prepared::remove(std::uint64_t id) {
     if (auto at = by_id_.find(id); at != by_id_.end()) {
+        bytes_ -= bytes_of(**at->second);
         order_.erase(at->second);
         by_id_.erase(at);
     }
@@ -133,6 +135,7 @@ void server_prepared::remove(std::uint64_t id) {
 void server_prepared::clear() {
     order_.clear();
     by_id_.clear();
+    bytes_ = 0;
 }
 
 }  // namespace lull

@@ -81,12 +81,17 @@ class server_prepared {
     void remove(std::uint64_t id);
     void clear();
     std::size_t size() const { return by_id_.size(); }
+    /// Of their texts.
+    std::size_t bytes() const { return bytes_; }
     prepared const& oldest() const { return order_.back(); }
     /// What SQL's PREPARE has made under this name, or null. Looks through all.
     prepared named(std::string_view name) const;
 
   private:
+    static std::size_t bytes_of(prepared_text const& what) { return what.text.size() + what.types.size(); }
+
     std::list<prepared> order_;
+    std::size_t bytes_ = 0;
     std::unordered_map<std::uint64_t, std::list<prepared>::iterator> by_id_;
 };
 

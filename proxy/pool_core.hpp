@@ -165,9 +165,9 @@ class pool_core {
     }
 
     /// A free connection that is to be checked now, the coldest that is due; available() or gone() follows. Half of them
-    /// stay for whoever comes meanwhile.
+    /// stay for whoever comes meanwhile, unless somebody waits.
     std::optional<server> start_check(routing::instant now) {
-        if (check_after_ == check_after_.zero() || checks_.size() >= idle_.size()) return std::nullopt;
+        if (waiting_.empty() && (check_after_ == check_after_.zero() || checks_.size() >= idle_.size())) return std::nullopt;
         auto const at = std::ranges::find_if(idle_, [&](entry const& e) { return !heard(e, now); });
         if (at == idle_.end()) return std::nullopt;
         return begin_check(at, now);

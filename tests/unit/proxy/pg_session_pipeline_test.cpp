@@ -104,6 +104,33 @@ TEST_CASE("least recently used statements make room, and come back when they are
     tell(limited, 60);
 }
 
+TEST_CASE("and where their texts are too long, all together: what a client has closed is still on the server") {
+    tell(
+        [](scene& s) {
+            s.world.configured().limits.max_prepared_bytes = 28;
+            s.flip(routing::mode::read_write);
+            s.client(query("begin") + query("insert into t values (0)"));
+            s.link();
+            s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+            for (std::string const text : {"select 1", "select 22"}) {
+                prepare(s, "a", text, 'T');
+                s.client(close('S', "a") + wire::sync());
+                s.server(ready('T'));
+                (void)s.told();
+                (void)s.sent(s.primary);
+            }
+            s.client(parse("b", "select 333333333") + wire::sync());
+            CHECK(s.sent(s.primary) == "C(Slull_1) P(lull_3,select 333333333) S ");
+            s.server(message('3') + message('1') + ready('T'));
+            CHECK(s.told() == "1 Z(T) ");
+            s.client(close('S', "b") + parse("c", "select 4444444444444444444") + wire::sync());
+            CHECK(s.sent(s.primary) == "C(Slull_2) C(Slull_3) P(lull_4,select 4444444444444444444) S ");
+            s.server(message('3') + message('3') + message('1') + ready('T'));
+            CHECK(s.told() == "3 1 Z(T) ");
+        },
+        60);
+}
+
 TEST_CASE("a Close of ours that the server skips has not happened") {
     tell(
         [](scene& s) {

@@ -157,6 +157,21 @@ TEST_CASE("pools: one that is due is not lent; a colder one that was checked is,
     CHECK(p.core.available(1, later)->to == 7);
 }
 
+TEST_CASE("pools: who waits for one check does not wait for it alone") {
+    for (auto const delay : {30s, 0s}) {
+        checked_pool p(3, delay);
+        auto const later = p.begin + 40s;
+        auto const asked = p.core.acquire(5, later, 3);
+        CHECK(asked.how == outcome::check);
+        CHECK(asked.what == 3);
+        CHECK(p.start_checks(later + 100ms) == servers{1, 2});
+        auto const grant = p.core.available(2, later + 101ms);
+        REQUIRE(grant);
+        CHECK(grant->to == 5);
+        CHECK(!p.core.available(1, later + 102ms));
+    }
+}
+
 TEST_CASE("pools: with a delay of 0 each free one is checked before it is lent, and only then; with never none is") {
     checked_pool p(1, 0s);
     CHECK(p.start_checks(p.begin + 1h).empty());
