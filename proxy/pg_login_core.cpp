@@ -123,7 +123,7 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
         // In a startup packet these would say anew whose session it is, and PostgreSQL takes the last.
         if (key.empty() || key == "user" || key == "database" || key == "replication" || key == "options" || key.starts_with("_pq_."))
             no_setting = name;
-        put_setting(settings_, std::move(key), setting_value(value, {}));
+        settings_.emplace_back(std::move(key), setting_value(value, {}));
         if (replicates) parameters_.emplace_back(name, value);
     };
     user_ = startup.find("user").value_or("");
@@ -157,6 +157,7 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
         if (name != "user" && name != "database" && name != "options" && name != "replication" &&
             !name.starts_with("_pq_."))
             add(name, value);
+    sort_settings(settings_);
     if (replicates && !no_setting.empty())
         return refuse(pg::sqlstate::undefined_object, "unrecognized configuration parameter \"" + no_setting + "\"", out);
     // The newest that both speak; a client that asked for just that and no extension is not told.

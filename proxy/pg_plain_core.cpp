@@ -46,23 +46,21 @@ std::optional<plain_segment> pg_session_core::find_plain(pg::bytes in) {
     plain_segment found;
     cursor messages(in);
     pg::bytes body;
+    std::optional<pg::parse_message> parse;
     if (messages.take(pg::frontend::parse, body)) {
-        auto const parsed = pg::parse_parse(body);
-        if (!parsed || !parsed->statement.empty()) return std::nullopt;
+        parse = pg::parse_parse(body);
+        if (!parse || !parse->statement.empty()) return std::nullopt;
         found.parses = true;
-        found.statement = statement_of(parsed->query, pg::as_text(parsed->parameter_types));
     }
     found.bind = messages.at();
     if (!messages.take(pg::frontend::bind, body)) return std::nullopt;
-    auto const parsed = pg::parse_bind_names(body, body.size());
-    auto const* const names = std::get_if<pg::bind_names>(&parsed);
+    auto const bind = pg::parse_bind_names(body, body.size());
+    auto const* const names = std::get_if<pg::bind_names>(&bind);
     if (!names || !names->portal.empty()) return std::nullopt;
     found.named = !names->statement.empty();
     found.names = names->rest;
     found.rest = body.size() - names->rest;
     if (found.parses && found.named) return std::nullopt;
-    if (!found.parses) found.statement = found.named ? statements_.find(std::string(known_name(names->statement))) : unnamed_;
-    if (!found.statement) return std::nullopt;
     if (messages.take(pg::frontend::describe, body)) {
         auto const target = pg::parse_describe(body);
         if (!target || target->kind != pg::target_kind::portal || !target->name.empty()) return std::nullopt;
@@ -74,11 +72,16 @@ std::optional<plain_segment> pg_session_core::find_plain(pg::bytes in) {
     if (!messages.take(pg::frontend::sync, body) || !body.empty()) return std::nullopt;
     found.size = messages.at();
 
+    // What it is, is asked only now: that may be dear.
+    if (parse)
+        found.statement = statement_of(parse->query, pg::as_text(parse->parameter_types));
+    else
+        found.statement = found.named ? statements_.find(std::string(known_name(names->statement))) : unnamed_;
+    if (!found.statement || found.statement->by_sql) return std::nullopt;
     routing::operation const& op = *judge(found.statement->operation);
-    if (!op.is_query() || op.asks_sequences || found.statement->by_sql) return std::nullopt;
+    if (!op.is_query() || op.asks_sequences) return std::nullopt;
     found.operation = &op;
     found.verdict = routing::decide(op, facts(found.statement->text), site()).verdict;
-    if (found.verdict == routing::verdict::refuse) return std::nullopt;
     return found;
 }
 

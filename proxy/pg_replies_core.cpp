@@ -149,7 +149,7 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
         case pg::backend::parse_complete:
         case pg::backend::bind_complete:
         case pg::backend::close_complete:
-            if (!owed.empty() && kind != owed_kind::query) {
+            if (!owed.empty() && kind != owed_kind::query && kind != owed_kind::segment) {
                 if (!ours) step.client.view(whole);
                 pop_owed(step);
             }

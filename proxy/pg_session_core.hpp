@@ -145,7 +145,7 @@ class pg_session_core {
     void taint_by(routing::operation const& op, std::string_view text, bool whole);
     void taint_by_code(routing::statement const& s, std::string_view text, bool whole);
     void after_event(session_step& step);
-    void wind_down(session_step& step);
+    void wind_down(session_step& step), fail_block(std::string error, session_step& step);
     void note_flip();
     void unlink();
     void fatal(std::string_view sqlstate, std::string_view message, session_step& step);
@@ -265,7 +265,7 @@ class pg_session_core {
     void close_on_server(std::string_view name, prepared const& was, session_step& step);
     owed_reply& run_own(std::string_view portal, std::string_view statement, std::string_view refused, session_step& step);
     void fail_extended(std::string const& error, session_step& step);
-    void make_room(session_step& step);
+    void make_room(std::size_t bytes, session_step& step);
     prepared own_statement(std::string_view text);
     prepared substitute(prepared const& statement, char const*& retag);
 

@@ -33,21 +33,23 @@ std::size_t pg_session_core::stream_client(pg::bytes in, session_step& step) {
 
 /// At the end of every event: what has become due.
 void pg_session_core::after_event(session_step& step) {
-    if (in_flight_) {
-        // keep_session() is still to come, and cannot in the middle of a message.
-        bool const kept_later = client_body_left_ > 0 && is_kept_over() && server_->stays == 0 && (server_->status != 'I' || pins_);
-        in_flight_ = at_work_unguarded() || kept_later;
-    }
     if (mode_due_) report_mode(step);
     if (server_) answer_local(step);
     if (cancel_due_ && blocked_ != blocked::cancel && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
         cancel_due_ = false;
         bool const comes_next = blocked_ == blocked::no && step.retry_input && began_ != routing::instant{} &&
-                                (!server_ || (server_->owed.empty() && server_->status == 'I'));
-        if (comes_next)
+                                (!server_ || server_->owed.empty());
+        if (comes_next && (!server_ || server_->status == 'I'))
             fail_next_ = canceled_error();  // it has waited for what was ours
+        else if (comes_next && server_->status == 'T' && !segment_open_)
+            fail_block(canceled_error(), step);
         else
             on_cancel(step);  // what was held back has gone out, or waits for something else now
+    }
+    if (in_flight_) {
+        // keep_session() is still to come, and cannot in the middle of a message.
+        bool const kept_later = client_body_left_ > 0 && is_kept_over() && server_->stays == 0 && (server_->status != 'I' || pins_);
+        in_flight_ = at_work_unguarded() || kept_later;
     }
     if (client_gone_) {
         wind_down(step);
@@ -96,6 +98,15 @@ void pg_session_core::after_event(session_step& step) {
     if (blocked_ != blocked::cancel) return;
     blocked_ = blocked::no;  // what waits for the end of a cancel there gets another server
     step.retry_input = true;
+}
+
+/// The unit that comes next fails, and with it its block, on the server first.
+void pg_session_core::fail_block(std::string error, session_step& step) {
+    owed_reply& owed = send_own_query(failing_statement, step);
+    owed.opens = true;
+    owed.text = std::move(error);
+    blocked_ = blocked::settings;
+    step.retry_input = false;
 }
 
 /// Without its client a session ends what it began: a running statement is let end, a block is rolled back.

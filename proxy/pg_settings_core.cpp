@@ -117,7 +117,11 @@ session_settings setting_interner::with(session_settings const& from, std::strin
                                         std::string_view value) {
     if (std::string const* has = find_setting(from, name); has && *has == value) return from;
     setting_map map = *from;
-    put_setting(map, std::string(name), std::string(value));
+    auto const at = map.begin() + (position(map, name) - map.cbegin());
+    if (at != map.end() && at->first == name)
+        at->second = value;
+    else
+        map.emplace(at, name, value);
     return intern(std::move(map));
 }
 
@@ -145,12 +149,10 @@ bool decides_names(std::string_view name) {
     return name == "search_path" || tells_who(name);
 }
 
-void put_setting(setting_map& in, std::string name, std::string value) {
-    auto const at = in.begin() + (position(in, name) - in.cbegin());
-    if (at != in.end() && at->first == name)
-        at->second = std::move(value);
-    else
-        in.emplace(at, std::move(name), std::move(value));
+void sort_settings(setting_map& all) {
+    std::ranges::stable_sort(all, {}, &setting_map::value_type::first);
+    auto const same = [](auto const& one, auto const& other) { return one.first == other.first; };
+    all.erase(all.begin(), std::unique(all.rbegin(), all.rend(), same).base());
 }
 
 std::string const* find_setting(setting_map const& in, std::string_view name) {

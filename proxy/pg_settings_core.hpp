@@ -56,7 +56,8 @@ class setting_interner {
 std::string const* find_setting(setting_map const& in, std::string_view name);
 std::string const* find_setting(session_settings const& in, std::string_view name);
 
-void put_setting(setting_map& in, std::string name, std::string value);
+/// Of those of one name the last stays.
+void sort_settings(setting_map& all);
 
 /// Whether a setting decides what literals mean when a statement is parsed (manual, "Client Connection
 /// Defaults", "Date/Time Types").

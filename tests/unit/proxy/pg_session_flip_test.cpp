@@ -144,7 +144,43 @@ TEST_CASE("a block that was taken for a reader and has written is not told that 
             std::string const told = s.told();
             CHECK(has(told, "E(25006 cannot execute COMMIT in a read-only transaction)"));
             CHECK(lacks(told, "C(COMMIT)"));
+            CHECK(s.sent(s.primary) == "Q(ROLLBACK) ");
+            // A Query that is its end is over with it; nothing else comes before it is so on the server.
+            if (simple) CHECK(told.ends_with("Z(I) "));
+            s.client(query("select 3"));
+            CHECK(s.sent(s.primary) == "");
+            s.server(complete("ROLLBACK") + ready('I'));
+            CHECK(s.told() == (simple ? "" : "Z(E) "));
+            if (!simple) continue;
+            test_server& reader = s.link();
+            s.server(rows({"3"}) + ready('I'));
+            CHECK(s.told() == "T D(3) C(SELECT 1) Z(I) ");
+            CHECK(&reader == &s.replica);
         }
+}
+
+TEST_CASE("a COMMIT that is canceled while the server is asked has not been, and its block is over") {
+    tell([](scene& s) {
+        reading_block(s);
+        s.flip(routing::mode::draining);
+        (void)s.told();
+        s.client(query("select 2"));
+        s.server(complete("SET") + ready('T') + rows({"2"}) + ready('T'));
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.client(query("commit"));
+        CHECK(has(s.sent(s.primary), "pg_current_xact_id_if_assigned"));
+        s.driver.cancel();
+        s.server(rows({"1"}) + ready('T'));
+        CHECK(has(s.sent(s.primary), "ROLLBACK TO SAVEPOINT"));
+        s.server(error("3B001") + ready('E'));
+        CHECK(s.told() == "E(57014 canceling statement due to user request) Z(I) ");
+        CHECK(s.sent(s.primary) == "Q(ROLLBACK) ");
+        s.client(query("insert into t values (1)"));
+        CHECK(s.sent(s.primary) == "");
+        s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(has(s.told(), "E(25006 cannot execute INSERT in a read-only transaction) Z(I) "));
+    });
 }
 
 TEST_CASE("the end of a savepoint takes our READ ONLY along, so it is made again") {

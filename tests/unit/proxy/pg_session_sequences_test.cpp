@@ -241,6 +241,25 @@ TEST_CASE("a statement that is canceled while its server is to forget does not r
     });
 }
 
+TEST_CASE("and in a block, which has failed then") {
+    tell([](scene& s) {
+        insert_in_block(s);
+        s.client(query("select lastval()"));
+        CHECK(has(s.sent(s.primary), "pg_locks"));
+        s.driver.cancel();
+        s.server(complete("SELECT 1") + ready('T'));
+        CHECK(has(s.sent(s.primary), "ROLLBACK TO SAVEPOINT"));
+        CHECK(s.told() == "");
+        s.server(error("3B001") + ready('E'));
+        CHECK(s.sent(s.primary) == "");
+        CHECK(s.told() == "E(57014 canceling statement due to user request) Z(E) ");
+        s.client(query("rollback"));
+        CHECK(s.sent(s.primary) == "Q(rollback) ");
+        s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(s.told() == "C(ROLLBACK) Z(I) ");
+    });
+}
+
 TEST_CASE("where the server cannot say whose the values are, what asks fails by that, and nothing is lost") {
     tell([](scene& s) {
         insert_in_block(s);
