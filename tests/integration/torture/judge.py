@@ -3,8 +3,9 @@ nothing here asks Lull anything but what it claimed."""
 import os
 import re
 import subprocess
-import time
+import tempfile
 from collections import Counter
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from harness.postgres import BIN
@@ -33,6 +34,21 @@ class Window:
     verdict: str = None    # of `lull verify`, where that could be asked for this very window
     commits: dict = field(default_factory=dict)  # transaction id -> whether it touched the site's database
     sequences: list = field(default_factory=list)
+
+
+@contextmanager
+def written_segments(pg_wal):
+    """A folder of those of its segments that have been begun: pg_waldump asks any of them how long it is, and one that has only been
+    made for later has no answer."""
+    with tempfile.TemporaryDirectory(prefix="lull-torture-wal-") as folder:
+        for name in os.listdir(pg_wal):
+            if not re.fullmatch("[0-9A-F]{24}", name):
+                continue
+            path = os.path.join(pg_wal, name)
+            with suppress(FileNotFoundError), open(path, "rb") as segment:  # it may be made another just now
+                if segment.read(2) != b"\0\0":
+                    os.symlink(path, os.path.join(folder, name))
+        yield folder
 
 
 class Judge:
@@ -74,13 +90,9 @@ class Judge:
         wait_for(flushed, "the log of the window is on the disk", 60)
         if window.sealed_lsn == window.end_lsn:
             return
-        command = [f"{BIN}/pg_waldump", "-p", os.path.join(self.primary.data, "pg_wal"), "-s", window.sealed_lsn, "-e", window.end_lsn]
-        dump = subprocess.run(command, capture_output=True, text=True)
-        for _ in range(20):  # it asks any file there how long a segment is, also one that is being made
-            if "header specifies 0 bytes" not in dump.stderr:
-                break
-            time.sleep(0.1)
-            dump = subprocess.run(command, capture_output=True, text=True)
+        with written_segments(os.path.join(self.primary.data, "pg_wal")) as folder:
+            dump = subprocess.run([f"{BIN}/pg_waldump", "-p", folder, "-s", window.sealed_lsn, "-e", window.end_lsn],
+                                  capture_output=True, text=True)
         if dump.returncode != 0:
             raise RuntimeError(f"pg_waldump from {window.sealed_lsn} to {window.end_lsn}: {dump.stderr}")
         touched = set()
