@@ -31,6 +31,14 @@ class cursor {
     std::size_t at_ = 0;
 };
 
+/// Of a session that is_plainly_open(): nothing but where it asks to go.
+routing::session_facts facts_of_plain(std::string_view text, routing::route of_session) {
+    routing::session_facts facts;
+    facts.route = routing::route_of_comment(text);
+    if (facts.route == routing::route::automatic) facts.route = of_session;
+    return facts;
+}
+
 }  // namespace
 
 /// Whether what comes now stands alone: no window, no block that is not begun, no other debt, no error to tell.
@@ -81,7 +89,7 @@ std::optional<plain_segment> pg_session_core::find_plain(pg::bytes in) {
     routing::operation const& op = *judge(found.statement->operation);
     if (!op.is_query() || op.asks_sequences) return std::nullopt;
     found.operation = &op;
-    found.verdict = routing::decide(op, facts(found.statement->text), site()).verdict;
+    found.verdict = routing::decide(op, facts_of_plain(found.statement->text, wanted_->route), site()).verdict;
     return found;
 }
 
@@ -128,7 +136,7 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, std::size_t size, std::
     note_statement(text);
     if (judged.access == routing::access::read && broken("failed_read", 10)) return refuse_simple(in, size, refusal(&judged, nullptr), step);
     sequences_.note_unit(false);
-    if (!place(routing::decide(judged, facts(text), site()).verdict, step)) {
+    if (!place(routing::decide(judged, facts_of_plain(text, wanted_->route), site()).verdict, step)) {
         waiting_ = {.op = op, .facts = read_as, .size = size};
         return 0;
     }

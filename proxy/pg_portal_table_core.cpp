@@ -46,9 +46,4 @@ void portal_table::undo(portal_change change) {
         named_->erase(change.name);
 }
 
-void portal_table::clear() {
-    drop_unnamed();
-    named_.reset();
-}
-
 }  // namespace lull

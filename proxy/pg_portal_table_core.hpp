@@ -49,8 +49,13 @@ class portal_table {
     std::unique_ptr<portal_change> bind(std::string_view name, bound_portal what);
     std::unique_ptr<portal_change> close(std::string_view name);
     void undo(portal_change change);
-    void drop_unnamed() { unnamed_.statement.reset(); }
-    void clear();
+    void drop_unnamed() {
+        if (unnamed_.statement) unnamed_.statement.reset();
+    }
+    void clear() {
+        drop_unnamed();
+        if (named_) named_.reset();
+    }
 
   private:
     using by_name = std::map<std::string, bound_portal, std::less<>>;
