@@ -150,6 +150,7 @@ bool decides_names(std::string_view name) {
 }
 
 void sort_settings(setting_map& all) {
+    if (all.size() < 2) return;  // as a rule: sorting asks for memory
     std::ranges::stable_sort(all, {}, &setting_map::value_type::first);
     auto const same = [](auto const& one, auto const& other) { return one.first == other.first; };
     all.erase(all.begin(), std::unique(all.rbegin(), all.rend(), same).base());
