@@ -186,7 +186,8 @@ def test_base_backup_while_the_log_streams(started, source, tmp_path):
 def test_receivewal_is_cut_when_the_site_closes(started, source, tmp_path):
     lull = started()
     program = begin(lull, "pg_receivewal", "-D", str(tmp_path), "--no-sync", "--no-loop", "-v")
-    wait_for(lambda: walsenders(source), "it streams")
+    # Not only connected: it asks from where to stream, and would not get what has been written by then.
+    wait_for(lambda: source.primary.sql("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"), "it streams")
     source.primary.sql("CREATE TABLE t (a int); SELECT pg_switch_wal()", db="shop")
     wait_for(lambda: [name for name in os.listdir(tmp_path) if re.fullmatch("[0-9A-F]{24}", name)], "a whole segment has come")
     lull.on()
