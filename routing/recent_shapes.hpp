@@ -20,8 +20,8 @@ class key_shape {
     key_shape() = default;
     explicit key_shape(std::string_view key);
 
-    /// True: scan_sql() makes this key of `sql`, which has no NUL, and finds nothing dangerous in it. False: that is not
-    /// known.
+    /// True: scan_sql() makes this key of `sql`, which has no NUL, or says that `sql` is its own key and that is this one; and
+    /// finds nothing dangerous in it. False: that is not known.
     [[nodiscard]] bool fits(std::string_view sql) const;
 
   private:
