@@ -13,7 +13,8 @@ bool same(routing::operation const& a, routing::operation const& b) {
 
 }  // namespace
 
-void prepared_store::make_key(std::string_view text, std::string_view types, std::string_view context) {
+prepared prepared_store::find(std::string_view text, std::string_view types, std::string_view context,
+                              routing::operation const& operation) {
     key_.assign(1, 'P');
     key_ += types;
     key_ += '\0';  // OIDs come by four bytes, so types and text cannot be mistaken for each other
@@ -21,11 +22,6 @@ void prepared_store::make_key(std::string_view text, std::string_view types, std
     key_ += text;
     key_ += '\0';  // a text ends there
     key_ += context;
-}
-
-prepared prepared_store::find(std::string_view text, std::string_view types, std::string_view context,
-                              routing::operation const& operation) {
-    make_key(text, types, context);
     auto const at = known_.find(key_);
     if (at == known_.end()) return nullptr;
     prepared existing = at->second.lock();
@@ -34,11 +30,9 @@ prepared prepared_store::find(std::string_view text, std::string_view types, std
 
 prepared prepared_store::intern(std::string_view text, std::string_view types, std::string_view context,
                                 std::shared_ptr<routing::operation const> const& operation) {
-    make_key(text, types, context);
+    if (prepared existing = find(text, types, context, *operation)) return existing;
     auto [entry, fresh] = known_.try_emplace(key_);
     if (fresh) key_bytes_ += key_.size();
-    if (prepared existing = entry->second.lock(); existing && same(*existing->operation, *operation))
-        return existing;
     return keep(entry->second, {.text = std::string(text), .types = std::string(types), .operation = operation});
 }
 

@@ -26,6 +26,9 @@ struct prepared_text {
 
 using prepared = std::shared_ptr<prepared_text const>;
 
+/// What limits count of it.
+inline std::size_t bytes_of(prepared_text const& what) { return what.text.size() + what.types.size(); }
+
 class prepared_store {
   public:
     /// `prefix`: of the names that servers know its statements by.
@@ -55,7 +58,6 @@ class prepared_store {
     }
 
   private:
-    void make_key(std::string_view text, std::string_view types, std::string_view context);
     prepared make(prepared_text text);
     prepared keep(std::weak_ptr<prepared_text const>& entry, prepared_text text);
     std::string const prefix_;
@@ -65,7 +67,7 @@ class prepared_store {
     std::size_t prune_at_bytes_ = least_prune_bytes;
     static constexpr std::size_t least_prune_bytes = 16 * 1024 * 1024;
     std::uint64_t next_id_ = 1;
-    std::string key_;
+    std::string key_;  // of what was looked for last
 };
 
 /// Of what is made of a statement: a context that is its own where the statement is.
@@ -81,15 +83,13 @@ class server_prepared {
     void remove(std::uint64_t id);
     void clear();
     std::size_t size() const { return by_id_.size(); }
-    /// Of their texts.
+    /// As bytes_of().
     std::size_t bytes() const { return bytes_; }
     prepared const& oldest() const { return order_.back(); }
     /// What SQL's PREPARE has made under this name, or null. Looks through all.
     prepared named(std::string_view name) const;
 
   private:
-    static std::size_t bytes_of(prepared_text const& what) { return what.text.size() + what.types.size(); }
-
     std::list<prepared> order_;
     std::size_t bytes_ = 0;
     std::unordered_map<std::uint64_t, std::list<prepared>::iterator> by_id_;

@@ -13,7 +13,7 @@ void pg_session_core::ensure_prepared(prepared const& statement, session_step& s
         return;
     }
     if (statement->by_sql) return make_by_sql(statement, step);
-    make_room(statement->text.size(), step);
+    make_room(*statement, step);
     if (server_->doubtful.has(statement->id)) close_on_server(statement->server_name, nullptr, step);
     step.server.write([&](std::string& out) {
         pg::write_parse(out, statement->server_name, statement->text, pg::as_bytes(statement->types));
@@ -48,10 +48,10 @@ owed_reply& pg_session_core::run_own(std::string_view portal, std::string_view s
     return server_->owed.push(owed_kind::execute);
 }
 
-/// For one more statement of so many bytes on the server.
-void pg_session_core::make_room(std::size_t bytes, session_step& step) {
+/// For one more statement on the server.
+void pg_session_core::make_room(prepared_text const& what, session_step& step) {
     server_prepared const& has = server_->statements;
-    while (has.size() > 0 && (has.size() >= limits().max_server_prepared_statements || has.bytes() + bytes > limits().max_prepared_bytes)) {
+    while (has.size() > 0 && (has.size() >= limits().max_server_prepared_statements || has.bytes() + bytes_of(what) > limits().max_prepared_bytes)) {
         prepared const oldest = has.oldest();
         close_on_server(oldest->server_name, oldest, step);
     }

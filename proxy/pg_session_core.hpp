@@ -265,7 +265,7 @@ class pg_session_core {
     void close_on_server(std::string_view name, prepared const& was, session_step& step);
     owed_reply& run_own(std::string_view portal, std::string_view statement, std::string_view refused, session_step& step);
     void fail_extended(std::string const& error, session_step& step);
-    void make_room(std::size_t bytes, session_step& step);
+    void make_room(prepared_text const& what, session_step& step);
     prepared own_statement(std::string_view text);
     prepared substitute(prepared const& statement, char const*& retag);
 

@@ -206,7 +206,7 @@ void pg_session_core::clear_name(std::string_view name, session_step& step) {
 
 void pg_session_core::make_by_sql(prepared const& statement, session_step& step) {
     close_on_server(statement->server_name, server_->statements.named(statement->server_name), step);
-    make_room(statement->text.size(), step);
+    make_room(*statement, step);
     server_->statements.add(statement);
     if (!segment_open_) {
         send_own_query(statement->text, step).parsed = statement;
@@ -233,7 +233,7 @@ void pg_session_core::begin_prepare(prepared const& what, session_step& step) {
     // While the site is closed it must not fail for what has come there unseen, and leave that to be executed in its place.
     prepared const was = server_->statements.named(name);
     if (!read_write() || was || server_->doubtful.named(name)) close_on_server(name, was, step);
-    make_room(what->text.size(), step);
+    make_room(*what, step);
     server_->statements.add(what);
 }
 

@@ -50,7 +50,7 @@ class statement_book {
     }
 
     static std::size_t bytes_of(std::string const& name, prepared_text const& what) {
-        return name.size() + what.text.size() + what.types.size();
+        return name.size() + lull::bytes_of(what);
     }
 
   private:

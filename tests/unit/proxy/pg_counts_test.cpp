@@ -136,14 +136,7 @@ TEST_CASE("what is sent once more because its plan was stale counts once") {
         c.run(unit, message('2') + rows({"1"}) + ready('I'));
         CHECK(c.stats().executed[on_replica][reads] == 1);
         std::uint64_t const queries = c.stats().queries;
-        std::string stale;
-        {
-            pg::writer out(stale, pg::backend::error_response);
-            for (std::string_view field : {"SERROR", "VERROR", "C0A000", "Mcached plan must not change result type"})
-                out.text(field);
-            out.text("RRevalidateCachedQuery").byte('\0');
-        }
-        c.run(unit, stale + ready('I'));
+        c.run(unit, stale_plan() + ready('I'));
         CHECK(c.stats().errors == 0);
         CHECK(c.stats().executed[on_replica][reads] == 2);  // what comes again is on its way
         c.driver.server(message('3') + message('1') + message('2') + rows({"1"}) + ready('I'));

@@ -6,18 +6,6 @@ using namespace lull::wire;
 
 namespace {
 
-std::string stale(std::string_view context = {}) {
-    std::string out;
-    {
-        pg::writer error(out, pg::backend::error_response);
-        for (std::string_view field : {"SERROR", "VERROR", "C0A000", "Mcached plan must not change result type"})
-            error.text(field);
-        if (!context.empty()) error.text("W" + std::string(context));
-        error.text("RRevalidateCachedQuery").byte('\0');
-    }
-    return out;
-}
-
 /// The client has prepared `q`, and its server knows it.
 test_server& prepare(scene& s) {
     s.client(parse("q", "select a from t") + wire::sync());
@@ -49,7 +37,7 @@ TEST_CASE("a statement whose result has changed is prepared anew, and its client
         s.link();
         std::string const first = s.sent(reader);
         CHECK(lacks(first, "P("));
-        s.server(stale());
+        s.server(stale_plan());
         s.server(ready('I'));
         CHECK(s.told() == "");
         std::string const again = s.sent(reader);
@@ -73,7 +61,7 @@ TEST_CASE("also where it is only described") {
         s.client(describe('S', "q") + wire::sync());
         s.link();
         (void)s.sent(reader);
-        s.server(stale() + ready('I'));
+        s.server(stale_plan() + ready('I'));
         CHECK(s.told() == "");
         CHECK(has(s.sent(reader), "P(lull"));
         s.server(message('3') + message('1') + message('t', std::string_view("\0\0", 2)) + row_description() + ready('I'));
@@ -86,7 +74,7 @@ TEST_CASE("also where it writes: nothing of it has run") {
         write_again(s);
         (void)s.sent(s.primary);
         CHECK(s.driver.core().writes());
-        s.server(stale());
+        s.server(stale_plan());
         s.server(ready('I'));
         CHECK(s.told() == "");
         CHECK(has(s.sent(s.primary), "insert into t"));
@@ -99,7 +87,7 @@ TEST_CASE("also where it writes: nothing of it has run") {
 TEST_CASE("what comes again is judged by what the site is then") {
     tell([](scene& s) {
         write_again(s);
-        s.server(stale());
+        s.server(stale_plan());
         s.flip(routing::mode::sealed);
         (void)s.told();
         (void)s.sent(s.primary);
@@ -114,9 +102,9 @@ TEST_CASE("only once") {
         prepare(s);
         s.client(whole);
         s.link();
-        s.server(stale() + ready('I'));
+        s.server(stale_plan() + ready('I'));
         CHECK(s.told() == "");
-        s.server(message('3') + message('1') + stale() + ready('I'));
+        s.server(message('3') + message('1') + stale_plan() + ready('I'));
         CHECK(s.told() == "E(0A000 cached plan must not change result type) Z(I) ");
     });
 }
@@ -137,7 +125,7 @@ TEST_CASE("not where the client would misread what comes, nor behind what it has
             prepare(s);
             s.client(unit);
             s.link();
-            s.server(stale() + ready('I'));
+            s.server(stale_plan() + ready('I'));
             CHECK(s.told() == "E(0A000 cached plan must not change result type) Z(I) ");
         });
     tell([](scene& s) {
@@ -145,7 +133,7 @@ TEST_CASE("not where the client would misread what comes, nor behind what it has
         s.client(whole);
         s.link();
         (void)s.sent(reader);
-        s.server(stale("PL/pgSQL function f()") + ready('I'));
+        s.server(stale_plan("PL/pgSQL function f()") + ready('I'));
         CHECK(has(s.told(), "0A000"));
         CHECK(s.sent(reader) == "");
     });
@@ -158,7 +146,7 @@ TEST_CASE("not where the client would misread what comes, nor behind what it has
         s.server(complete("BEGIN") + ready('T') + rows({"1"}) + ready('T'));
         (void)s.told();
         s.client(whole);
-        s.server(stale() + ready('E'));
+        s.server(stale_plan() + ready('E'));
         CHECK(s.told() == "E(0A000 cached plan must not change result type) Z(E) ");
     });
 }
@@ -168,7 +156,7 @@ TEST_CASE("nothing that has been sent behind it is overtaken") {
         write_again(s);
         s.client(whole);
         (void)s.sent(s.primary);
-        s.server(stale() + ready('I') + message('2') + rows({"x"}) + ready('I'));
+        s.server(stale_plan() + ready('I') + message('2') + rows({"x"}) + ready('I'));
         CHECK(s.told() == "E(0A000 cached plan must not change result type) Z(I) 2 T D(x) C(SELECT 1) Z(I) ");
         CHECK(s.sent(s.primary) == "");
     });
@@ -177,7 +165,7 @@ TEST_CASE("nothing that has been sent behind it is overtaken") {
         s.client(whole);
         s.link();
         (void)s.sent(reader);
-        s.server(stale());
+        s.server(stale_plan());
         s.client(query("select 'behind'"));
         CHECK(s.sent(reader) == "");
         s.server(ready('I'));
@@ -197,7 +185,7 @@ TEST_CASE("a client that goes meanwhile leaves a server that is clean") {
     s.client(whole);
     s.link();
     (void)s.sent(reader);
-    s.server(stale());
+    s.server(stale_plan());
     s.driver.gone();
     s.server(ready('I'));
     CHECK(s.driver.core().finished());
@@ -212,7 +200,7 @@ TEST_CASE("a cancel between the error that is not told and the end of its segmen
             s.client(whole);
             s.link();
             (void)s.sent(reader);
-            s.server(stale());
+            s.server(stale_plan());
             s.driver.cancel();
             CHECK(s.driver.cancels == 0);
             if (late) s.client(query("select 'behind'"));
@@ -237,7 +225,7 @@ TEST_CASE("what a cancel is on its way to does not run again") {
     (void)s.sent(reader);
     s.driver.cancel();
     CHECK(s.driver.cancels == 1);
-    s.server(stale() + ready('I'));
+    s.server(stale_plan() + ready('I'));
     CHECK(s.told() == "E(0A000 cached plan must not change result type) Z(I) ");
     CHECK(s.sent(reader) == "");
 }

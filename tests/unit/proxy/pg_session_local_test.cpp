@@ -117,9 +117,7 @@ TEST_CASE(
     for (bool const commits : {true, false}) {
         CAPTURE(commits);
         scene s({});
-        s.client(query("begin") + query("insert into t values (0)"));
-        s.link();
-        s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+        s.begin_and_write();
         s.flip(routing::mode::draining);
         s.driver.end_writing(false);
         s.server(complete("ROLLBACK") + ready('I'));

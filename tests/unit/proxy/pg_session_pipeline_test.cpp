@@ -86,9 +86,7 @@ TEST_CASE("least recently used statements make room, and come back when they are
     auto const limited = [](scene& s) {
         s.world.configured().limits.max_server_prepared_statements = 2;
         s.flip(routing::mode::read_write);
-        s.client(query("begin") + query("insert into t values (0)"));
-        s.link();
-        s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+        s.begin_and_write();
         prepare(s, "a", "select 1", 'T');
         prepare(s, "b", "select 2", 'T');
         s.client(parse("c", "select 3") + wire::sync());
@@ -109,9 +107,7 @@ TEST_CASE("and where their texts are too long, all together: what a client has c
         [](scene& s) {
             s.world.configured().limits.max_prepared_bytes = 28;
             s.flip(routing::mode::read_write);
-            s.client(query("begin") + query("insert into t values (0)"));
-            s.link();
-            s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+            s.begin_and_write();
             for (std::string const text : {"select 1", "select 22"}) {
                 prepare(s, "a", text, 'T');
                 s.client(close('S', "a") + wire::sync());
@@ -136,9 +132,7 @@ TEST_CASE("a Close of ours that the server skips has not happened") {
         [](scene& s) {
             s.world.configured().limits.max_server_prepared_statements = 2;
             s.flip(routing::mode::read_write);
-            s.client(query("begin") + query("insert into t values (0)"));
-            s.link();
-            s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+            s.begin_and_write();
             prepare(s, "a", "select 1", 'T');
             prepare(s, "b", "select 2", 'T');
             // The first message fails, and what makes room for c is skipped with it.
@@ -266,9 +260,7 @@ TEST_CASE("the limit of a pipeline holds back what is too much, in a block too, 
         [](scene& s) {
             s.world.configured().limits.max_pipeline = 2;
             s.flip(routing::mode::read_write);
-            s.client(query("begin") + query("insert into t values (0)"));
-            s.link();
-            s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+            s.begin_and_write();
             (void)s.sent(s.primary);
             s.client(query("select 1") + query("select 2") + query("select 3"));
             CHECK(s.sent(s.primary) == "Q(select 1) Q(select 2) ");

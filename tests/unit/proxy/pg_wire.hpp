@@ -92,6 +92,18 @@ inline std::string error(std::string_view sqlstate, std::string_view text = "it 
     pg::write_error_response(out, {.severity = severity, .sqlstate = sqlstate, .message = text});
     return out;
 }
+/// What DDL makes of a prepared statement. `context`: of code that has met it.
+inline std::string stale_plan(std::string_view context = {}) {
+    std::string out;
+    {
+        pg::writer error(out, pg::backend::error_response);
+        for (std::string_view field : {"SERROR", "VERROR", "C0A000", "Mcached plan must not change result type"})
+            error.text(field);
+        if (!context.empty()) error.text("W" + std::string(context));
+        error.text("RRevalidateCachedQuery").byte('\0');
+    }
+    return out;
+}
 inline std::string notice(std::string_view text) {
     std::string out;
     pg::write_notice_response(out, {.severity = "WARNING", .sqlstate = "25001", .message = text});

@@ -84,6 +84,12 @@ class scene {
         (void)sent(primary);
         server(complete("SELECT 1") + complete("SELECT 1") + ready('I'));
     }
+    /// The client's block is open on the primary, and has written.
+    void begin_and_write() {
+        client(wire::query("begin") + wire::query("insert into t values (0)"));
+        link();
+        server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+    }
     /// The client has a temporary table on the primary, and stays there.
     void make_temporary() {
         client(wire::query("create temp table mine (n int)"));
