@@ -17,8 +17,8 @@ namespace asio_detail = boost::asio::detail;
 // An operation stays in the reactor from its first wait to the end of its socket, and what it waits for is told from within
 // perform(): it never completes, so that a wake-up costs neither a start_op() nor a turn of the scheduler. The reactor calls
 // perform() with its lock of the descriptor held; there is none in an io_context that is UNSAFE. What is told may destroy the
-// socket: its operations leave the queue then, and complete, cancelled, later. The reactor's state of the descriptor may be
-// another socket's when perform() returns, which is then looked at for nothing, once, as an edge without bytes.
+// socket: the operation is done then, and closes it as it completes, which the reactor has it do at once. (Closed from within,
+// it would be cancelled instead, for which the scheduler polls the reactor once more.)
 struct edge_socket::state {
     struct operation : asio_detail::reactor_op {
         operation(state& owner, bool read)
@@ -28,23 +28,24 @@ struct edge_socket::state {
 
         static status perform(asio_detail::reactor_op* base) {
             auto* self = static_cast<operation*>(base);
+            state& owner = self->owner;
+            if (!owner.alive) return done;
             if (!std::exchange(self->wanted, false)) return not_done;  // as the contract of an edge says
-            socket_events& events = *self->owner.events;
+            owner.performing = true;
             if (self->read)
-                events.on_readable();
+                owner.events->on_readable();
             else
-                events.on_writable();
-            return not_done;
+                owner.events->on_writable();
+            owner.performing = false;
+            return owner.alive ? not_done : done;
         }
         /// The socket, or the io_context, is being destroyed; or the wait could not begin (epoll_ctl() failed). Whoever waits
         /// then tries, and sees what his socket says.
         static void complete(void* scheduler, asio_detail::operation* base, boost::system::error_code const&, std::size_t) {
             auto* self = static_cast<operation*>(base);
             self->queued = false;
-            if (scheduler == nullptr || !self->owner.alive)
-                self->owner.release();
-            else
-                perform(self);
+            if (scheduler && self->owner.alive) perform(self);
+            if (!self->owner.alive) self->owner.close();
         }
 
         state& owner;
@@ -72,9 +73,14 @@ struct edge_socket::state {
         op.wanted = true;
     }
 
-    // Freed when the owner is gone and the reactor holds no operation of ours any more.
-    void release() {
-        if (!alive && !reader.queued && !(writer && writer->queued)) delete this;
+    // Freed when the reactor holds no operation of ours any more.
+    void close() {
+        if (!std::exchange(closed, true)) {
+            reactor.deregister_descriptor(fd, data, true);
+            ::close(fd);
+            reactor.cleanup_descriptor_data(data);
+        }
+        if (!reader.queued && !(writer && writer->queued)) delete this;
     }
 
     asio_detail::reactor& reactor;
@@ -84,6 +90,8 @@ struct edge_socket::state {
     operation reader;
     std::unique_ptr<operation> writer;  // few sockets ever wait for that
     bool alive = true;
+    bool performing = false;
+    bool closed = false;
 };
 
 edge_socket::edge_socket(boost::asio::io_context& io, int fd, socket_events& events)
@@ -91,10 +99,7 @@ edge_socket::edge_socket(boost::asio::io_context& io, int fd, socket_events& eve
 
 edge_socket::~edge_socket() {
     state_->alive = false;
-    state_->reactor.deregister_descriptor(state_->fd, state_->data, true);
-    ::close(state_->fd);
-    state_->reactor.cleanup_descriptor_data(state_->data);
-    state_->release();
+    if (!state_->performing) state_->close();
 }
 
 int edge_socket::fd() const {
