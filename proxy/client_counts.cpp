@@ -5,9 +5,16 @@
 
 namespace lull {
 
-std::optional<client_counts::full> client_counts::enter(client_origin const& who, config::config const& all) {
-    config::overrides const* const users = config::own_of_user(all, std::string(who.user));
-    config::overrides const* const databases = config::own_of_database(all, std::string(who.database));
+namespace {
+
+constexpr std::size_t most_unused = 1000;
+
+}  // namespace
+
+std::variant<client_counts::place, client_counts::full> client_counts::enter(client_origin const& who,
+                                                                             config::config const& all) {
+    config::overrides const* const users = config::own_of_user(all, who.user);
+    config::overrides const* const databases = config::own_of_database(all, who.database);
     bool const users_own = users && users->max_clients;
     bool const databases_own = databases && databases->max_clients;
     std::size_t const most_of_user = users_own ? *users->max_clients : all.limits.max_clients_per_user;
@@ -15,42 +22,61 @@ std::optional<client_counts::full> client_counts::enter(client_origin const& who
         databases_own ? *databases->max_clients : all.limits.max_clients_per_database;
 
     std::lock_guard const lock(mutex_);
-    auto reached = [](counts const& in, std::string_view key, std::size_t limit) {
-        if (limit == 0) return false;
-        auto const at = in.find(key);
-        return at != in.end() && at->second >= limit;
-    };
-    if (reached(users_, who.user, most_of_user))
-        return full{turned_away_by::user, "too many connections for role \"" + std::string(who.user) + "\"",
-                    users_own ? config::join_path("users", std::string(who.user)) + ".max_clients"
-                              : "limits.max_clients_per_user"};
-    if (reached(databases_, who.database, most_of_database))
-        return full{turned_away_by::database, "too many connections for database \"" + std::string(who.database) + "\"",
-                    databases_own ? config::join_path("databases", std::string(who.database)) + ".max_clients"
+    if (unused_ > most_unused) forget_unused();
+    place at;
+    at.user_ = &find(users_, who.user);
+    at.database_ = &find(databases_, who.database);
+    if (!who.address.empty()) at.address_ = &find(addresses_, who.address);
+    auto const reached = [](std::size_t const* count, std::size_t limit) { return limit != 0 && *count >= limit; };
+    if (reached(at.user_, most_of_user))
+        return full{turned_away_by::user, "too many connections for role \"" + who.user + "\"",
+                    users_own ? config::join_path("users", who.user) + ".max_clients" : "limits.max_clients_per_user"};
+    if (reached(at.database_, most_of_database))
+        return full{turned_away_by::database, "too many connections for database \"" + who.database + "\"",
+                    databases_own ? config::join_path("databases", who.database) + ".max_clients"
                                   : "limits.max_clients_per_database"};
-    if (!who.address.empty() && reached(addresses_, who.address, all.limits.max_clients_per_address))
+    if (at.address_ && reached(at.address_, all.limits.max_clients_per_address))
         return full{turned_away_by::address, "too many connections from address \"" + std::string(who.address) + "\"",
                     "limits.max_clients_per_address"};
-    ++place(users_, who.user);
-    ++place(databases_, who.database);
-    if (!who.address.empty()) ++place(addresses_, who.address);
-    return std::nullopt;
+    take(at.user_);
+    take(at.database_);
+    take(at.address_);
+    return at;
 }
 
-std::size_t& client_counts::place(counts& in, std::string_view key) {
-    auto const at = in.find(key);
-    return at != in.end() ? at->second : in.try_emplace(std::string(key)).first->second;
-}
-
-void client_counts::leave(client_origin const& who) {
+void client_counts::leave(place& from) {
+    place const at = std::exchange(from, {});
+    if (!at) return;
     std::lock_guard const lock(mutex_);
-    auto less = [](counts& in, std::string_view key) {
-        auto const at = in.find(key);
-        if (at != in.end() && --at->second == 0) in.erase(at);
-    };
-    less(users_, who.user);
-    less(databases_, who.database);
-    if (!who.address.empty()) less(addresses_, who.address);
+    give_back(at.user_);
+    give_back(at.database_);
+    give_back(at.address_);
+}
+
+std::size_t client_counts::known() const {
+    std::lock_guard const lock(mutex_);
+    return users_.size() + databases_.size() + addresses_.size();
+}
+
+std::size_t& client_counts::find(counts& in, std::string_view key) {
+    auto const at = in.find(key);
+    if (at != in.end()) return at->second;
+    ++unused_;
+    return in.try_emplace(std::string(key)).first->second;
+}
+
+void client_counts::take(std::size_t* count) {
+    if (count && (*count)++ == 0) --unused_;
+}
+
+void client_counts::give_back(std::size_t* count) {
+    if (count && --*count == 0) ++unused_;
+}
+
+void client_counts::forget_unused() {
+    for (counts* all : {&users_, &databases_, &addresses_})
+        std::erase_if(*all, [](auto const& entry) { return entry.second == 0; });
+    unused_ = 0;
 }
 
 }  // namespace lull

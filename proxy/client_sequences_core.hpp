@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
 #include <utility>
 
 namespace lull {
@@ -15,6 +18,36 @@ enum class sequence_use : std::uint8_t {
     behind,  // later
 };
 
+struct sequence_habit {
+    sequence_use use = sequence_use::none;
+    std::uint32_t clients = 0;  // that refer to it
+};
+
+/// The habits of all that have been here lately.
+class sequence_habits {
+  public:
+    /// Stays where it is while clients refer to it.
+    sequence_habit& of(std::string_view database, std::string_view user) {
+        auto const at = known_.find(std::pair(database, user));
+        if (at != known_.end()) return at->second;
+        if (known_.size() >= most) std::erase_if(known_, [](auto const& entry) { return entry.second.clients == 0; });
+        return known_[{std::string(database), std::string(user)}];
+    }
+    std::size_t size() const { return known_.size(); }
+
+    static constexpr std::size_t most = 1000;  // and as many as have clients
+
+  private:
+    struct by_names {
+        using is_transparent = void;
+        bool operator()(auto const& a, auto const& b) const {
+            int const database = std::string_view(a.first).compare(b.first);
+            return database < 0 || (database == 0 && std::string_view(a.second) < std::string_view(b.second));
+        }
+    };
+    std::map<std::pair<std::string, std::string>, sequence_habit, by_names> known_;
+};
+
 /// Who may have called nextval() in a server's session since that knew no values: nobody, several, or the client that
 /// has drawn this number. It draws another for each server that it comes to write on, so that one server has it at most.
 using value_owner = std::uint64_t;
@@ -24,10 +57,13 @@ inline constexpr value_owner first_owner = 3;
 
 class client_sequences {
   public:
-    explicit client_sequences(sequence_use& use) : use_(use) {}
+    explicit client_sequences(sequence_habit& habit) : habit_(habit) { ++habit_.clients; }
+    ~client_sequences() { --habit_.clients; }
+    client_sequences(client_sequences const&) = delete;
+    client_sequences& operator=(client_sequences const&) = delete;
 
-    sequence_use use() const { return use_; }
-    void note_use(sequence_use how) { use_ = std::max(use_, how); }
+    sequence_use use() const { return habit_.use; }
+    void note_use(sequence_use how) { habit_.use = std::max(habit_.use, how); }
     bool are_at(value_owner of_server) const { return of_server == own_; }
     /// There are none of others'.
     bool are_alone_at(value_owner of_server) const { return are_at(of_server) || of_server == no_values; }
@@ -46,6 +82,10 @@ class client_sequences {
     void ask(value_owner of_server) { lost_ = lost_ || (wrote_ && !are_at(of_server)); }
     /// The server is told to forget what it knows.
     void forget(value_owner& of_server, value_owner& last_drawn) { own_ = of_server = ++last_drawn; }
+    /// The server has not: it is told once more where it was canceled, and then whoever asks is told why.
+    bool forgets_again(bool canceled) { return told_once_more_ = canceled && !told_once_more_; }
+    /// What asks goes out.
+    void goes_out() { told_once_more_ = false; }
     /// It has written, and what nextval() said then cannot be told any more.
     bool lost() const { return lost_; }
 
@@ -67,13 +107,14 @@ class client_sequences {
 
   private:
     static constexpr value_owner nowhere = 2;
-    sequence_use& use_;
+    sequence_habit& habit_;
     value_owner own_ = nowhere;
     proof proof_ = proof::none;
     bool told_ = false;
     bool wrote_ = false;
     bool lost_ = false;
     bool asks_ = false;
+    bool told_once_more_ = false;
 };
 
 }  // namespace lull

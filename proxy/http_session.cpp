@@ -121,9 +121,11 @@ void http_service::tick(routing::instant now) {
         if (i < impl_->clients.size()) impl_->clients[i]->tick();
 }
 
+std::size_t http_service::open_clients() const { return impl_->clients.size(); }
+
 http_stats http_service::stats() const {
     http_stats all = impl_->env.stats;
-    all.open_clients = impl_->clients.size();
+    all.open_clients = open_clients();
     all.idle_upstreams = impl_->pool.idle();
     all.refused.resize(impl_->env.snapshot->sites.size());
     return all;

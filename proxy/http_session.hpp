@@ -45,6 +45,7 @@ class http_service {
     /// About every 100 ms: deadlines, and the time that everything else goes by.
     void tick(routing::instant now);
     http_stats stats() const;
+    std::size_t open_clients() const;
     /// Unsafe requests that began while the site was read_write and are not answered yet.
     std::size_t writes_in_flight(routing::site_id site) const;
     /// Adds them to what the worker says of its sites, the longest by name.

@@ -4,6 +4,7 @@
 #include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_client_event.hpp"
 #include "proxy/pg_pool.hpp"
+#include "proxy/pg_replication.hpp"
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
 #include "proxy/tls_context.hpp"
@@ -31,10 +32,10 @@ pg_client::pg_client(pg_service& service, int fd, std::string peer, bool migrati
 
 pg_client::~pg_client() = default;
 
+/// Who connects speaks first, and as a rule has spoken.
 void pg_client::start() {
     service_.note_busy(*this);
-    armed_ = true;
-    socket_->wait_readable();
+    read();
 }
 
 void pg_client::turn_away() {
@@ -125,10 +126,9 @@ void pg_client::gone() {
 void pg_client::finish() {
     if (finished_) return;
     finished_ = true;
-    if (counted_ && session_)
-        service_.counts().leave(origin(session_->identity().user, session_->identity().database));
+    service_.counts().leave(counted_);
     give_up_console();
-    if (replication_) leave_replication();
+    if (replication_) replication_->close();
     if (was_writer_ && site_) service_.writer_changed(*site_, false);
     was_writer_ = false;
     drop_wish();
@@ -174,6 +174,7 @@ bool pg_client::wants_input() const {
 }
 
 void pg_client::on_readable() {
+    pg_service::turn const turn(service_);
     service_.touch_clock();
     service_.note_busy(*this);
     armed_ = false;

@@ -118,10 +118,8 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     bool count_in(session_identity const& who, std::string_view before);
     void begin_session(std::string before);
     void start_session(std::string_view before);
-    client_origin origin(std::string const& user, std::string const& database) const;
     // pg_client_replication.cpp
     void begin_replication();
-    void leave_replication();
     void end_replication();
     void look_at_site();
     void to_replication(std::span<std::byte const> fresh);
@@ -168,6 +166,7 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     outbox out_;
     routing::instant since_;
     routing::instant closing_since_{};  // or since it last read, as looked at by the clock
+    client_counts::place counted_;  // among the clients of its user, database and address
     std::int32_t key_pid_ = 0;
     // Side by side: there are many clients.
     bool const migration_;
@@ -176,7 +175,6 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     bool readable_ = false;  // an edge came while nobody wanted to read
     bool pumping_ = false;
     bool pump_again_ = false;
-    bool counted_ = false;  // among the clients of its user, database and address
     bool closing_ = false;  // when what waits has been sent
     bool finished_ = false;
     bool tls_told_ = false;  // the login knows that the handshake is over

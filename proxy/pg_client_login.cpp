@@ -146,10 +146,6 @@ void pg_client::log_in() {
     if (!out.empty() || closing_) flush_text(out);
 }
 
-client_origin pg_client::origin(std::string const& user, std::string const& database) const {
-    return {user, database, peer_ == local_peer ? std::string_view() : host_of_peer(peer_)};
-}
-
 std::string_view pg_client::secret() const {
     if (replication_) return replication_->identity().key_secret;
     return session_ ? session_->identity().key_secret : console_ ? console_->key_secret : std::string_view();
@@ -158,30 +154,31 @@ std::string_view pg_client::secret() const {
 /// Among the clients of its user, database and address. False: there are too many, and it has been told so.
 bool pg_client::count_in(session_identity const& who, std::string_view before) {
     if (migration_) return true;
-    if (auto const full =
-            service_.counts().enter(origin(who.user, who.database), *service_.snapshot().config)) {
+    std::string_view const address = peer_ == local_peer ? std::string_view() : host_of_peer(peer_);
+    auto const counted = service_.counts().enter({who.user, who.database, address}, *service_.snapshot().config);
+    if (auto const* full = std::get_if<client_counts::full>(&counted)) {
         ++service_.context().stats.turned_away[static_cast<std::size_t>(full->limit)];
         refuse(pg::sqlstate::too_many_connections, full->message,
                "The limit of the proxy is " + full->key + ".", std::string(before));
         return false;
     }
-    counted_ = true;
+    counted_ = std::get<client_counts::place>(counted);
     return true;
 }
 
 /// `before` goes out with the first that the session says: one send.
 void pg_client::begin_session(std::string before) {
-    session_identity who = login_->identity();
+    server_credentials credentials = login_->credentials();
+    std::size_t const secret_bytes = login_->secret_bytes();
+    session_identity who = login_->take_identity();
     if (!count_in(who, before)) return;
-    credentials_ = service_.share(who.user, login_->credentials());
-    who.key_secret = service_.random(login_->secret_bytes());
     login_.reset();
+    credentials_ = service_.share(who.site, who.user, std::move(credentials));
+    who.key_secret = service_.random(secret_bytes);
     site_ = who.site;
     key_pid_ = service_.enlist(*this);
     who.key_pid = key_pid_;
     ++service_.context().stats.sessions;
-    // The replay of a journal, after a restart, has no other way to know.
-    service_.control().logged_in(who.site, who.user, *credentials_);
     session_.emplace(service_.context(), std::move(who));
     service_.session_begun(*site_);
     start_session(before);

@@ -36,17 +36,17 @@ std::string terminated(std::string_view why) {
 }  // namespace
 
 void pg_client::begin_replication() {
-    session_identity const as_client = login_->identity();
     replication_identity who;
-    who.site = as_client.site;
-    who.database = as_client.database;
-    who.user = as_client.user;
     who.kind = login_->replication();
     who.application_name = login_->startup_parameter("application_name");
     who.packet = login_->replication_packet();
-    if (!count_in(as_client, {})) return;
-    server_credentials credentials = login_->credentials();
     who.key_secret = service_.random(login_->secret_bytes());
+    server_credentials credentials = login_->credentials();
+    session_identity const as_client = login_->take_identity();
+    who.site = as_client.site;
+    who.database = as_client.database;
+    who.user = as_client.user;
+    if (!count_in(as_client, {})) return;
     login_.reset();
     key_pid_ = service_.enlist(*this);
     who.key_pid = key_pid_;
@@ -55,12 +55,6 @@ void pg_client::begin_replication() {
     replication_ = std::make_unique<pg_replication>(*this, service_, std::move(who), std::move(credentials));
     look_at_site();
     if (!closing_ && !finished_) replication_->start();
-}
-
-void pg_client::leave_replication() {
-    replication_identity const& who = replication_->identity();
-    replication_->close();
-    if (counted_) service_.counts().leave(origin(who.user, who.database));
 }
 
 /// Once a site that it concerns is not open it is over: nobody judges what it says.

@@ -220,15 +220,15 @@ void pg_login_core::on_timeout(std::string& out) {
         refuse(pg::sqlstate::query_canceled, "canceling authentication due to timeout", out);
 }
 
-session_identity pg_login_core::identity() const {
+session_identity pg_login_core::take_identity() {
     session_identity who;
     who.site = *site_;
-    who.database = database_;
-    who.user = user_;
-    who.migration = migration_;
     who.pool_mode =
         config::pool_mode_of(*snapshot_->config, *snapshot_->of(*site_).settings, database_, user_);
-    who.startup = std::make_unique<setting_map>(settings_);
+    who.database = std::move(database_);
+    who.user = std::move(user_);
+    who.migration = migration_;
+    who.startup = std::make_unique<setting_map>(std::move(settings_));
     return who;
 }
 

@@ -115,8 +115,8 @@ class pg_login_core {
     std::string_view startup_parameter(std::string_view name) const;
     /// The startup packet that the primary is to see.
     std::string replication_packet() const;
-    /// For need::session; key_pid and key_secret are the caller's to fill.
-    session_identity identity() const;
+    /// For need::session, as the last that is asked; key_pid and key_secret are the caller's to fill.
+    session_identity take_identity();
     server_credentials credentials() const;
     /// What the user may do on the console, if that is what was asked for; nothing: it is not open to this user.
     std::optional<console_right> console() const;

@@ -53,7 +53,7 @@ pg_service::pg_service(boost::asio::io_context& io, mailbox& mail, worker_id id,
       classifier_(classifier_limits_of(initial->config->limits)),
       statements_(statement_prefix()),
       context_{initial,  std::chrono::steady_clock::now(), classifier_, statements_, settings_, shared.holds,
-               welcomes_},
+               greetings_},
       block_(block_bytes),
       writers_(initial->sites.size()),
       loads_(initial->sites.size()) {
@@ -112,7 +112,10 @@ void pg_service::remove(pg_client& client) {
     clients_.erase(at);
     shared_.clients.fetch_sub(1);
     if (on_removed) on_removed();
-    boost::asio::post(io_, [last] {});
+    if (in_turn_)
+        removed_.push_back(std::move(last));
+    else
+        boost::asio::post(io_, [last = std::move(last)] {});
 }
 
 pg_pool& pg_service::pool(pool_key const& key) {

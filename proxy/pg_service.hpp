@@ -125,7 +125,7 @@ class pg_service final : private login_guard, private channel_port {
     /// Keys for cancel requests: unique while the session lives; tells the worker.
     std::int32_t enlist(pg_client& client);
     /// The same object for all clients that log in to servers in the same way.
-    std::shared_ptr<server_credentials const> share(std::string const& user, server_credentials credentials);
+    std::shared_ptr<server_credentials const> share(routing::site_id site, std::string const& user, server_credentials credentials);
     std::uint64_t ask_console(pg_client& client, console_command question, std::string user);
     void cancel_console(std::uint64_t request);
     std::uint64_t ask_secret(pg_client& client, std::string cluster, std::string user);
@@ -141,8 +141,22 @@ class pg_service final : private login_guard, private channel_port {
     void note_broken(pg_server& server);
     void note_broken(routing::site_id site, std::uint32_t pid, std::string const& user,
                      std::string const& database);
-    /// Deletes it once the stack has unwound.
+    /// Deletes it once the stack has unwound: at the end of the turn, or by itself where there is none.
     void remove(pg_client& client);
+    /// What stands at the bottom of the stack while a socket's event is handled.
+    class turn {
+      public:
+        explicit turn(pg_service& service) : service_(service) { service_.in_turn_ = true; }
+        ~turn() {
+            service_.in_turn_ = false;
+            if (!service_.removed_.empty()) service_.removed_.clear();
+        }
+        turn(turn const&) = delete;
+        turn& operator=(turn const&) = delete;
+
+      private:
+        pg_service& service_;
+    };
     /// No reads from this replica for a moment: it just failed.
     void avoid(routing::backend_id backend);
     bool may_wait() const { return waiting_ < limits().max_waiting_clients; }
@@ -204,7 +218,7 @@ class pg_service final : private login_guard, private channel_port {
     routing::sql_classifier classifier_;
     prepared_store statements_;
     setting_interner settings_;
-    std::map<std::pair<std::string, session_settings>, greeting> welcomes_;
+    greeting_book greetings_;
     verifier_cache verifiers_;
     channel_book channels_{*this};
     std::map<std::string, listener_facts> listeners_;  // by database
@@ -217,7 +231,13 @@ class pg_service final : private login_guard, private channel_port {
     random_pool random_;
     login_entropy entropy_;
     std::unordered_map<pg_client*, std::shared_ptr<pg_client>> clients_;
-    std::unordered_map<std::string, std::weak_ptr<server_credentials const>> credentials_;  // by user
+    std::vector<std::shared_ptr<pg_client>> removed_;  // in this turn
+    bool in_turn_ = false;
+    struct known_login {
+        std::shared_ptr<server_credentials const> with;
+        routing::site_id told{};  // the control thread knows it for this one
+    };
+    std::unordered_map<std::string, known_login> logins_;  // by user
     std::unordered_map<std::int32_t, pg_client*> by_key_;
     std::unordered_map<std::uint64_t, pg_client*> asked_;
     std::map<pool_key, std::unique_ptr<pg_pool>> pools_;

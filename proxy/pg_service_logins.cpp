@@ -34,16 +34,17 @@ login_entropy pg_service::new_login() {
     return e;
 }
 
-std::shared_ptr<server_credentials const> pg_service::share(std::string const& user, server_credentials credentials) {
-    if (credentials_.size() > 2 * clients_.size() + 64)
-        std::erase_if(credentials_, [](auto const& entry) { return entry.second.expired(); });
-    std::weak_ptr<server_credentials const>& known = credentials_[user];
-    auto shared = known.lock();
-    if (!shared || *shared != credentials) {
-        shared = std::make_shared<server_credentials const>(std::move(credentials));
-        known = shared;
-    }
-    return shared;
+std::shared_ptr<server_credentials const> pg_service::share(routing::site_id site, std::string const& user,
+                                                            server_credentials credentials) {
+    if (logins_.size() > 2 * clients_.size() + 64)
+        std::erase_if(logins_, [](auto const& entry) { return entry.second.with.use_count() == 1; });
+    known_login& known = logins_[user];
+    bool const same = known.with && *known.with == credentials;
+    if (!same) known.with = std::make_shared<server_credentials const>(std::move(credentials));
+    // The replay of a journal, after a restart, has no other way to know.
+    if (!same || known.told != site) control_.logged_in(site, user, *known.with);
+    known.told = site;
+    return known.with;
 }
 
 std::uint64_t pg_service::ask_secret(pg_client& client, std::string cluster, std::string user) {

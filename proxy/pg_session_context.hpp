@@ -4,6 +4,7 @@
 #include "protocol/pg/bytes.hpp"
 #include "proxy/channel_book_core.hpp"
 #include "proxy/gather.hpp"
+#include "proxy/greeting_book_core.hpp"
 #include "proxy/hold_ledger.hpp"
 #include "proxy/journal_entry.hpp"
 #include "proxy/pg_server_state.hpp"
@@ -12,7 +13,6 @@
 #include "routing/fact_resolver.hpp"
 #include "routing/sql_classifier.hpp"
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,12 +20,6 @@
 #include <vector>
 
 namespace lull {
-
-/// What a server reports to sessions of a kind, and the messages that say so.
-struct greeting {
-    session_settings reported;
-    std::string messages;
-};
 
 /// What the sessions of one worker share. `now` and `snapshot` are set before each event.
 struct session_context {
@@ -35,8 +29,7 @@ struct session_context {
     prepared_store& statements;
     setting_interner& settings;
     hold_ledger& holds;
-    /// By "cluster/database/user" and the settings that the session begins with.
-    std::map<std::pair<std::string, session_settings>, greeting>& welcomes;
+    greeting_book& greetings;
     std::uint64_t seed = 0;  // of the choice among replicas; counts up
     /// By backend_id: replicas that have just failed are not chosen before this.
     std::vector<routing::instant> avoid_until;
@@ -44,7 +37,7 @@ struct session_context {
     statement_watch watch;
     routing::fact_resolver resolver;
     channel_book* channels = nullptr;  // null: clients do not share a listener
-    std::map<std::pair<std::string, std::string>, sequence_use> sequence_uses{};  // by database and user
+    sequence_habits sequences{};
     value_owner last_value_owner = first_owner;
 };
 

@@ -13,10 +13,6 @@ namespace {
 
 constexpr std::string_view read_only_parameter = "default_transaction_read_only";
 
-std::string welcome_key(routing::site const& site, session_identity const& who) {
-    return site.settings->cluster + "/" + who.database + "/" + who.user;
-}
-
 }  // namespace
 
 pg_session_core::pg_session_core(session_context& context, session_identity identity)
@@ -27,7 +23,7 @@ pg_session_core::pg_session_core(session_context& context, session_identity iden
       wanted_(startup_),
       reported_(context.settings.none()),
       was_open_(read_write()),
-      sequences_(context.sequence_uses[{identity_.database, identity_.user}]) {
+      sequences_(context.sequences.of(identity_.database, identity_.user)) {
     identity_.startup.reset();
 }
 
@@ -37,30 +33,34 @@ std::string pg_session_core::application_name() const {
 }
 
 void pg_session_core::start(session_step& step) {
-    auto known = context_.welcomes.find({welcome_key(site(), identity_), wanted_});
-    if (!identity_.migration && known != context_.welcomes.end()) {
-        reported_ = known->second.reported;
-        return welcome(known->second, step);
+    greeting const* const known = identity_.migration ? nullptr : context_.greetings.find(as_guest());
+    if (known) {
+        reported_ = known->reported;
+        return welcome(*known, step);
     }
     want(routing::verdict::to_reader, step);
     blocked_ = blocked::welcome;
 }
 
+greeting_book::guest pg_session_core::as_guest() const {
+    return {site().settings->cluster, identity_.database, identity_.user, wanted_};
+}
+
 greeting const& pg_session_core::remember_welcome() {
-    constexpr std::size_t most = 1000;
-    if (context_.welcomes.size() >= most) context_.welcomes.clear();
     greeting made{.reported = reported_};
     for (auto const& [name, value] : *reported_) pg::write_parameter_status(made.messages, name, value);
     pg::write_parameter_status(made.messages, "in_hot_standby", "off");
-    return context_.welcomes[{welcome_key(site(), identity_), wanted_}] = std::move(made);
+    made.read_only = made.messages;
+    pg::write_parameter_status(made.messages, read_only_parameter, "off");
+    pg::write_parameter_status(made.read_only, read_only_parameter, "on");
+    return context_.greetings.keep(as_guest(), std::move(made));
 }
 
 void pg_session_core::welcome(greeting const& known, session_step& step) {
     started_ = true;
     told_read_only_ = site().settings->report_read_only && !identity_.migration && !read_write();
     step.client.write([&](std::string& out) {
-        out += known.messages;
-        pg::write_parameter_status(out, read_only_parameter, told_read_only_ ? "on" : "off");
+        out += told_read_only_ ? known.read_only : known.messages;
         pg::write_backend_key_data(out, identity_.key_pid, pg::as_bytes(identity_.key_secret));
     });
     tell_reported(step);

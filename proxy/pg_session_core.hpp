@@ -173,6 +173,7 @@ class pg_session_core {
     void tell_reported(session_step& step);
     void welcome(greeting const& known, session_step& step);
     greeting const& remember_welcome();
+    greeting_book::guest as_guest() const;
     void report_mode(session_step& step);
     bool guard_needed() const;
     void loosen_guard(routing::statement const& s);

@@ -200,14 +200,14 @@ class worker final : public worker_port {
 
     /// Whether something may be due with each tick. Where nothing is, an idle process costs next to nothing.
     bool busy() const {
-        return stop_by_ || !pg_->quiet() || http_->stats().open_clients > 0 || any_closed();
+        return stop_by_ || !pg_->quiet() || http_->open_clients() > 0 || any_closed();
     }
     bool any_closed() const {
         return std::any_of(snapshot_->sites.begin(), snapshot_->sites.end(),
                            [](routing::site const& s) { return s.mode != routing::mode::read_write; });
     }
 
-    void count_load() { load_ = pg_->clients() + http_->stats().open_clients; }
+    void count_load() { load_ = pg_->clients() + http_->open_clients(); }
 
     /// What came up does not wait for a rare tick.
     void hurry() {
@@ -232,7 +232,7 @@ class worker final : public worker_port {
         bool const idle = !busy();
         if (idle || any_closed() || ++quiet_ticks_ >= 10) report();
         if (stop_by_) http_->close_idle();
-        bool const nobody = pg_->empty() && http_->stats().open_clients == 0;
+        bool const nobody = pg_->empty() && http_->open_clients() == 0;
         if (stop_by_ && (nobody || now >= *stop_by_)) {
             pg_->close_all(false);
             http_->close_all();

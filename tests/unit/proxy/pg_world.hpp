@@ -151,13 +151,13 @@ class pg_world {
     prepared_store statements_;
     setting_interner settings_;
     hold_ledger holds_;
-    std::map<std::pair<std::string, session_settings>, greeting> welcomes_;
+    greeting_book greetings_;
     session_context context_{.now = routing::instant{} + std::chrono::hours(1),
                              .classifier = classifier_,
                              .statements = statements_,
                              .settings = settings_,
                              .holds = holds_,
-                             .welcomes = welcomes_};
+                             .greetings = greetings_};
 };
 
 }  // namespace lull::wire
