@@ -157,6 +157,9 @@ void pg_session_core::own_query_failed(pg::bytes body, pg::bytes whole, session_
     front.failed = true;
     if (front.forgets_values) {
         server_->values_of = values_of_several;
+        auto const fields = pg::parse_error_fields(body);
+        bool const canceled = fields && fields->has_sqlstate(pg::sqlstate::query_canceled);
+        if (front.opens && !sequences_.forgets_again(canceled)) fail_next_ = pg::with_severity(pg::as_text(whole), "ERROR");
         return;
     }
     if (front.asks_values) {  // and so would what asks

@@ -69,7 +69,10 @@ bool pg_session_core::waits_for_sequences(bool within, std::string_view text, se
         await_answers(blocked::barrier, step);
         return true;
     }
-    if (sequences_.may_be_told(server_->values_of) || server_->copy_in) return false;
+    if (sequences_.may_be_told(server_->values_of) || server_->copy_in) {
+        sequences_.goes_out();
+        return false;
+    }
     if (!server_->owed.empty()) {
         await_answers(blocked::barrier, step);
         return true;

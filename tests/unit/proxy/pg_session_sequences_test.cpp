@@ -203,6 +203,29 @@ TEST_CASE("a server that was canceled while it was to forget is told once more")
     });
 }
 
+TEST_CASE("a server that cannot forget is not told for ever: who asks is told why, and may ask again") {
+    tell([](scene& s) {
+        for (int round = 0; round < 2; ++round) {
+            others_write(s);
+            s.client(query("select lastval()"));
+            s.link();
+            CHECK(s.sent(s.primary) == forget);
+            s.server(error("0A000", "no such thing here") + ready('I'));
+            CHECK(s.sent(s.primary) == "");
+            CHECK(s.told() == "E(0A000 no such thing here) Z(I) ");
+        }
+        others_write(s);
+        s.client(query("select lastval()"));
+        s.link();
+        for (int time = 0; time < 2; ++time) {
+            CHECK(s.sent(s.primary) == forget);
+            s.server(error("57014", "canceled") + ready('I'));
+        }
+        CHECK(s.sent(s.primary) == "");
+        CHECK(s.told() == "E(57014 canceled) Z(I) ");
+    });
+}
+
 TEST_CASE("whether a server has forgotten is waited for before it is asked: within a failed block it has not") {
     tell([](scene& s) {
         others_write(s);
@@ -299,4 +322,15 @@ TEST_CASE("a server that is kept for sequences is given back when others wait, w
         s.driver.lose();
         CHECK(!s.driver.closed());
     });
+}
+
+TEST_CASE("sequences: the habits of those who are here are kept, of others as many as fit") {
+    sequence_habits all;
+    client_sequences one(all.of("shop", "app"));
+    one.note_use(sequence_use::behind);
+    for (int i = 0; i < 5'000; ++i) client_sequences(all.of("shop", "user" + std::to_string(i)));
+    CHECK(all.size() <= sequence_habits::most + 1);
+    CHECK(client_sequences(all.of("shop", "app")).use() == sequence_use::behind);
+    CHECK(client_sequences(all.of("shop", "other")).use() == sequence_use::none);
+    CHECK(client_sequences(all.of("app", "shop")).use() == sequence_use::none);
 }
