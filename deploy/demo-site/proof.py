@@ -14,8 +14,11 @@ NOBODY = "nobody of the site"
 
 def begun(segment):
     """Whether something has been written to a segment of the write-ahead log."""
-    with open(segment, "rb") as file:
-        return file.read(2) != b"\0\0"
+    try:
+        with open(segment, "rb") as file:
+            return file.read(2) != b"\0\0"
+    except FileNotFoundError:  # the server has just made a later one of it
+        return False
 
 
 class Proof:
