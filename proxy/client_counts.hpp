@@ -15,7 +15,7 @@
 
 namespace lull {
 
-/// Views, for the time of a call.
+/// For the time of a call.
 struct client_origin {
     std::string const& user;
     std::string const& database;

@@ -84,7 +84,7 @@ class client_sequences {
     void forget(value_owner& of_server, value_owner& last_drawn) { own_ = of_server = ++last_drawn; }
     /// The server has not: it is told once more where it was canceled, and then whoever asks is told why.
     bool forgets_again(bool canceled) { return told_once_more_ = canceled && !told_once_more_; }
-    /// What asks goes out.
+    /// What asks goes out, or its server is another's.
     void goes_out() { told_once_more_ = false; }
     /// It has written, and what nextval() said then cannot be told any more.
     bool lost() const { return lost_; }

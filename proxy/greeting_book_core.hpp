@@ -39,6 +39,9 @@ class greeting_book {
         key mine{who.settings, std::string(who.cluster), std::string(who.database), std::string(who.user)};
         return known_.insert_or_assign(std::move(mine), std::move(made)).first->second;
     }
+    std::size_t size() const { return known_.size(); }
+
+    static constexpr std::size_t most = 1000;
 
   private:
     struct key {
@@ -54,7 +57,6 @@ class greeting_book {
             return std::string_view(a.cluster) < std::string_view(b.cluster);
         }
     };
-    static constexpr std::size_t most = 1000;
     std::map<key, greeting, by_address_first> known_;
 };
 

@@ -75,8 +75,9 @@ int listen_tcp(config::endpoint const& where, config::limits const& limits, bool
         if (reuse_port) ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
         ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         keep_alive(fd, limits);
-        // In all that is spoken here the client begins: whoever says nothing wakes us only after a second (tcp(7)).
-        ::setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &on, sizeof on);
+        // In all that is spoken here the client begins: whoever says nothing wakes us only after a second (tcp(7)). Not where another
+        // process is to take over: who is waited for in that way is not in the queue, and gets an RST when this listener closes.
+        if (!reuse_port) ::setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &on, sizeof on);
     }
     bool const bound = fd >= 0 && ::bind(fd, list->ai_addr, list->ai_addrlen) == 0;
     ::freeaddrinfo(list);

@@ -159,7 +159,8 @@ void pg_session_core::own_query_failed(pg::bytes body, pg::bytes whole, session_
         server_->values_of = values_of_several;
         auto const fields = pg::parse_error_fields(body);
         bool const canceled = fields && fields->has_sqlstate(pg::sqlstate::query_canceled);
-        if (front.opens && !sequences_.forgets_again(canceled)) fail_next_ = pg::with_severity(pg::as_text(whole), "ERROR");
+        // (In a block that is failed by now what asks would only hear of that.)
+        if (front.opens && (server_->status != 'I' || !sequences_.forgets_again(canceled))) fail_next_ = pg::with_severity(pg::as_text(whole), "ERROR");
         return;
     }
     if (front.asks_values) {  // and so would what asks

@@ -75,6 +75,7 @@ pg_service::~pg_service() {
     }
     on_drained = on_busy = on_removed = on_starving = nullptr;
     clients_.clear();  // before what they still refer to
+    removed_.clear();
 }
 
 void pg_service::accept(int fd, std::string peer, bool migration) {
@@ -108,14 +109,12 @@ void pg_service::remove(pg_client& client) {
     }
     forget_busy(client);
     std::erase_if(asked_, [&](auto const& entry) { return entry.second == &client; });
-    std::shared_ptr<pg_client> last = std::move(at->second);
+    removed_.push_back(std::move(at->second));
     clients_.erase(at);
     shared_.clients.fetch_sub(1);
     if (on_removed) on_removed();
-    if (in_turn_)
-        removed_.push_back(std::move(last));
-    else
-        boost::asio::post(io_, [last = std::move(last)] {});
+    // (It is ours until then: what it refers to is gone where a loop that has been stopped is destroyed.)
+    if (!in_turn_) boost::asio::post(io_, [this] { removed_.clear(); });
 }
 
 pg_pool& pg_service::pool(pool_key const& key) {

@@ -235,7 +235,8 @@ class pg_service final : private login_guard, private channel_port {
     bool in_turn_ = false;
     struct known_login {
         std::shared_ptr<server_credentials const> with;
-        routing::site_id told{};  // the control thread knows it for this one
+        routing::site_id told{};  // the control thread has been told of it for this one
+        routing::instant told_at{};
     };
     std::unordered_map<std::string, known_login> logins_;  // by user
     std::unordered_map<std::int32_t, pg_client*> by_key_;

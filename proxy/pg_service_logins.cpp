@@ -41,9 +41,12 @@ std::shared_ptr<server_credentials const> pg_service::share(routing::site_id sit
     known_login& known = logins_[user];
     bool const same = known.with && *known.with == credentials;
     if (!same) known.with = std::make_shared<server_credentials const>(std::move(credentials));
-    // The replay of a journal, after a restart, has no other way to know.
-    if (!same || known.told != site) control_.logged_in(site, user, *known.with);
-    known.told = site;
+    // The replay of a journal, after a restart, has no other way to know. Told again each second: another worker may have told others.
+    if (!same || known.told != site || context_.now - known.told_at >= std::chrono::seconds(1)) {
+        control_.logged_in(site, user, *known.with);
+        known.told = site;
+        known.told_at = context_.now;
+    }
     return known.with;
 }
 

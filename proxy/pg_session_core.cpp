@@ -385,6 +385,7 @@ void pg_session_core::unlink() {
     server_ = nullptr;
     forget_transaction();
     forget_segment();
+    sequences_.goes_out();
     guard_ended_ = wrap_open_ = aside_ = aside_under_way_ = in_flight_ = pins_due_ = made_state_ = false;
     pins_.clear();
     pending_.clear();

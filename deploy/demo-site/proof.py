@@ -53,7 +53,7 @@ class Proof:
         with tempfile.TemporaryDirectory(prefix="lull-demo-wal-") as folder:
             # It asks any segment there how long it is, and one that has only been made for later has no answer.
             for name in os.listdir(self.settings["wal_folder"]):
-                path = os.path.join(self.settings["wal_folder"], name)
+                path = os.path.join(os.path.abspath(self.settings["wal_folder"]), name)
                 if re.fullmatch("[0-9A-F]{24}", name) and begun(path):
                     os.symlink(path, os.path.join(folder, name))
             dump = subprocess.run([self.settings["pg_waldump"], "-p", folder, "-r", "Transaction",

@@ -402,9 +402,11 @@ def test_out_of_descriptors(make_lull):
         for _ in range(30):
             with contextlib.suppress(OSError):
                 crowd.append(socket.create_connection(("127.0.0.1", lull.port), 5))
+                crowd[-1].sendall(b"\0")  # who says nothing is not let in yet
         for _ in range(5):
             assert inside.one("SELECT 1") == "1"
         assert lull.alive
+        wait_for(lambda: "cannot accept connections" in lull.log(), "the limit is met")
         for peer in crowd:
             peer.close()
         resource.prlimit(lull.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
@@ -415,8 +417,7 @@ def test_startup_flood(lull, bystander):
     """Many who never log in do not keep others out."""
     crowd = [lull.raw() for _ in range(200)]
     for number, client in enumerate(crowd):
-        if number % 2:
-            client.send(startup({"user": "app", "database": "shop"}))
+        client.send(startup({"user": "app", "database": "shop"}) if number % 2 else b"\0")
     with lull.wire() as other:
         assert other.one("SELECT 1") == "1"
     for client in crowd:

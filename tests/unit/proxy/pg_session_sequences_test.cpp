@@ -226,6 +226,23 @@ TEST_CASE("a server that cannot forget is not told for ever: who asks is told wh
     });
 }
 
+TEST_CASE("a server in a block that cannot forget: who asks is told why, not that the block has failed") {
+    tell([](scene& s) {
+        others_write(s);
+        s.client(query("begin"));
+        s.client(query("select 1"));
+        s.link();
+        (void)s.sent(s.primary);
+        s.server(complete("BEGIN") + ready('T') + complete("SELECT 1") + ready('T'));
+        (void)s.told();
+        s.client(query("select lastval()"));
+        CHECK(s.sent(s.primary) == forget);
+        s.server(error("57014", "canceled") + ready('E'));
+        CHECK(s.sent(s.primary) == "");
+        CHECK(s.told() == "E(57014 canceled) Z(E) ");
+    });
+}
+
 TEST_CASE("whether a server has forgotten is waited for before it is asked: within a failed block it has not") {
     tell([](scene& s) {
         others_write(s);
