@@ -2,12 +2,14 @@
 
 #include "protocol/pg/scram_text.hpp"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -32,12 +34,33 @@ EVP_MD const* sha_256_algorithm() noexcept {
     return algorithm;
 }
 
+struct mac_deleter {
+    void operator()(EVP_MAC_CTX* context) const noexcept { EVP_MAC_CTX_free(context); }
+};
+using mac = std::unique_ptr<EVP_MAC_CTX, mac_deleter>;
+
+mac make_hmac() noexcept {
+    EVP_MAC* const algorithm = EVP_MAC_fetch(nullptr, OSSL_MAC_NAME_HMAC, nullptr);
+    mac context(algorithm ? EVP_MAC_CTX_new(algorithm) : nullptr);
+    EVP_MAC_free(algorithm);
+    char digest[] = "SHA256";
+    OSSL_PARAM const with[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end()};
+    if (context && EVP_MAC_CTX_set_params(context.get(), with) != 1) context.reset();
+    return context;
+}
+
+// By a context of this thread's: what HMAC() looks up and makes for one use costs more than the digest.
 maybe_key hmac(bytes key, std::string_view message) noexcept {
+    thread_local mac const context = make_hmac();
+    if (!context || key.empty()) return std::nullopt;  // without a key it would go on with the last one
     scram_key digest;
-    auto const* const result = HMAC(sha_256_algorithm(), key.data(), static_cast<int>(key.size()),
-                                    reinterpret_cast<unsigned char const*>(message.data()), message.size(),
-                                    reinterpret_cast<unsigned char*>(digest.data()), nullptr);
-    if (result == nullptr) return std::nullopt;
+    auto const text = [](auto const& range) { return reinterpret_cast<unsigned char const*>(range.data()); };
+    std::size_t size = 0;
+    if (EVP_MAC_init(context.get(), text(key), key.size(), nullptr) != 1 ||
+        EVP_MAC_update(context.get(), text(message), message.size()) != 1 ||
+        EVP_MAC_final(context.get(), reinterpret_cast<unsigned char*>(digest.data()), &size, digest.size()) != 1 ||
+        size != digest.size())
+        return std::nullopt;
     return digest;
 }
 
