@@ -23,57 +23,54 @@ std::variant<client_counts::place, client_counts::full> client_counts::enter(cli
 
     std::lock_guard const lock(mutex_);
     if (unused_ > most_unused) forget_unused();
-    place at;
-    at.user_ = &find(users_, who.user);
-    at.database_ = &find(databases_, who.database);
-    if (!who.address.empty()) at.address_ = &find(addresses_, who.address);
+    seat& at = seat_of(who);
     auto const reached = [](std::size_t const* count, std::size_t limit) { return limit != 0 && *count >= limit; };
-    if (reached(at.user_, most_of_user))
+    if (reached(at.user, most_of_user))
         return full{turned_away_by::user, "too many connections for role \"" + who.user + "\"",
                     users_own ? config::join_path("users", who.user) + ".max_clients" : "limits.max_clients_per_user"};
-    if (reached(at.database_, most_of_database))
+    if (reached(at.database, most_of_database))
         return full{turned_away_by::database, "too many connections for database \"" + who.database + "\"",
                     databases_own ? config::join_path("databases", who.database) + ".max_clients"
                                   : "limits.max_clients_per_database"};
-    if (at.address_ && reached(at.address_, all.limits.max_clients_per_address))
+    if (at.address && reached(at.address, all.limits.max_clients_per_address))
         return full{turned_away_by::address, "too many connections from address \"" + std::string(who.address) + "\"",
                     "limits.max_clients_per_address"};
-    take(at.user_);
-    take(at.database_);
-    take(at.address_);
-    return at;
+    if (at.clients++ == 0) --unused_;
+    ++*at.user;
+    ++*at.database;
+    if (at.address) ++*at.address;
+    place taken;
+    taken.at_ = &at;
+    return taken;
 }
 
 void client_counts::leave(place& from) {
-    place const at = std::exchange(from, {});
+    seat* const at = std::exchange(from, {}).at_;
     if (!at) return;
     std::lock_guard const lock(mutex_);
-    give_back(at.user_);
-    give_back(at.database_);
-    give_back(at.address_);
+    --*at->user;
+    --*at->database;
+    if (at->address) --*at->address;
+    if (--at->clients == 0) ++unused_;
 }
 
 std::size_t client_counts::known() const {
     std::lock_guard const lock(mutex_);
-    return users_.size() + databases_.size() + addresses_.size();
+    return seats_.size() + users_.size() + databases_.size() + addresses_.size();
 }
 
-std::size_t& client_counts::find(counts& in, std::string_view key) {
-    auto const at = in.find(key);
-    if (at != in.end()) return at->second;
+client_counts::seat& client_counts::seat_of(client_origin const& who) {
+    auto const known = seats_.find(who);
+    if (known != seats_.end()) return known->second;
     ++unused_;
-    return in.try_emplace(std::string(key)).first->second;
+    std::string const address(who.address);
+    return seats_[{who.user, who.database, address}] =
+               {0, &users_[who.user], &databases_[who.database], address.empty() ? nullptr : &addresses_[address]};
 }
 
-void client_counts::take(std::size_t* count) {
-    if (count && (*count)++ == 0) --unused_;
-}
-
-void client_counts::give_back(std::size_t* count) {
-    if (count && --*count == 0) ++unused_;
-}
-
+/// A count that is in use is that of a seat in use.
 void client_counts::forget_unused() {
+    std::erase_if(seats_, [](auto const& entry) { return entry.second.clients == 0; });
     for (counts* all : {&users_, &databases_, &addresses_})
         std::erase_if(*all, [](auto const& entry) { return entry.second == 0; });
     unused_ = 0;

@@ -28,18 +28,23 @@ class client_counts {
         std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
     };
     using counts = std::unordered_map<std::string, std::size_t, by_text, std::equal_to<>>;
+    /// What all clients of one user, database and address have in common.
+    struct seat {
+        std::size_t clients = 0;
+        std::size_t* user = nullptr;
+        std::size_t* database = nullptr;
+        std::size_t* address = nullptr;
+    };
 
   public:
     /// Where a client is counted, so that it is not looked up again when it leaves.
     class place {
       public:
-        explicit operator bool() const { return user_ != nullptr; }
+        explicit operator bool() const { return at_ != nullptr; }
 
       private:
         friend client_counts;
-        std::size_t* user_ = nullptr;
-        std::size_t* database_ = nullptr;
-        std::size_t* address_ = nullptr;
+        seat* at_ = nullptr;
     };
     /// Which limit is reached: in PostgreSQL's words, and the key that says it.
     struct full {
@@ -55,14 +60,26 @@ class client_counts {
     std::size_t known() const;
 
   private:
-    std::size_t& find(counts& in, std::string_view key);
-    void take(std::size_t* count);
-    void give_back(std::size_t* count);
+    struct key {
+        std::string user, database, address;
+    };
+    struct by_origin {
+        using is_transparent = void;
+        std::size_t operator()(auto const& who) const {
+            std::size_t const of_user = by_text{}(who.user);
+            return (of_user * 31 + by_text{}(who.database)) * 31 + by_text{}(who.address);
+        }
+        bool operator()(auto const& a, auto const& b) const {
+            return a.user == b.user && a.database == b.database && a.address == b.address;
+        }
+    };
+    seat& seat_of(client_origin const& who);
     void forget_unused();
 
     mutable std::mutex mutex_;
     counts users_, databases_, addresses_;
-    std::size_t unused_ = 0;  // of them stand at 0: whoever has been here comes again, as a rule
+    std::unordered_map<key, seat, by_origin, by_origin> seats_;
+    std::size_t unused_ = 0;  // seats: whoever has been here comes again, as a rule
 };
 
 }  // namespace lull
