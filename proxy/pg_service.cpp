@@ -75,7 +75,7 @@ pg_service::~pg_service() {
     }
     on_drained = on_busy = on_removed = on_starving = nullptr;
     clients_.clear();  // before what they still refer to
-    removed_.clear();
+    free_removed();
 }
 
 void pg_service::accept(int fd, std::string peer, bool migration) {
@@ -114,7 +114,7 @@ void pg_service::remove(pg_client& client) {
     shared_.clients.fetch_sub(1);
     if (on_removed) on_removed();
     // (It is ours until then: what it refers to is gone where a loop that has been stopped is destroyed.)
-    if (!in_turn_) boost::asio::post(io_, [this] { removed_.clear(); });
+    if (!in_turn_) boost::asio::post(io_, [this] { free_removed(); });
 }
 
 pg_pool& pg_service::pool(pool_key const& key) {

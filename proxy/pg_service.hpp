@@ -149,7 +149,7 @@ class pg_service final : private login_guard, private channel_port {
         explicit turn(pg_service& service) : service_(service) { service_.in_turn_ = true; }
         ~turn() {
             service_.in_turn_ = false;
-            if (!service_.removed_.empty()) service_.removed_.clear();
+            service_.free_removed();
         }
         turn(turn const&) = delete;
         turn& operator=(turn const&) = delete;
@@ -180,6 +180,13 @@ class pg_service final : private login_guard, private channel_port {
     static constexpr int peer_shift = 26;
     static_assert(config::most_peer_id == (1 << (31 - peer_shift)) - 1);
     void release_held();
+    /// One by one: the end of one may remove another.
+    void free_removed() {
+        while (!removed_.empty()) {
+            std::shared_ptr<pg_client> const last = std::move(removed_.back());
+            removed_.pop_back();
+        }
+    }
 
     void salt_logins(std::string const& state_dir);
     login_limits guard_limits() const {
