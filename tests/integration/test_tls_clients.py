@@ -191,7 +191,7 @@ def test_tls_1_2(tls_lull, authority):
 def test_too_old(with_tls):
     lull = with_tls("allow", min_version="TLSv1.3")
     refused(lambda: lull.connect(sslmode="require", ssl_max_protocol_version="TLSv1.2"), "protocol version")
-    assert "could not accept a TLS connection" in lull.log()
+    wait_for(lambda: "could not accept a TLS connection" in lull.log(), "the log says so")
 
 
 # -- what the client must be able to refuse -------------------------------------------------------------------------------
