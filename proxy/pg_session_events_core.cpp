@@ -37,8 +37,8 @@ void pg_session_core::after_event(session_step& step) {
     if (server_) answer_local(step);
     if (cancel_due_ && blocked_ != blocked::cancel && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
         cancel_due_ = false;
-        bool const goes_on = (blocked_ == blocked::no && step.retry_input) || is_in_order();
-        bool const comes_next = goes_on && began_ != routing::instant{} && (!server_ || server_->owed.empty());
+        bool const comes_next = blocked_ == blocked::no && step.retry_input && began_ != routing::instant{} &&
+                                (!server_ || server_->owed.empty());
         if (comes_next && (!server_ || server_->status == 'I'))
             fail_next_ = canceled_error();  // it has waited for what was ours
         else if (comes_next && server_->status == 'T' && !segment_open_)
@@ -63,7 +63,10 @@ void pg_session_core::after_event(session_step& step) {
         blocked_ == blocked::pipeline && server_ && server_->owed.size() < limits().max_pipeline;
     bool const canceled = blocked_ == blocked::cancel && !(server_ && server_->cancelling);
     if (canceled && server_ && server_->owed.empty()) began_ = {};  // it begins now
-    if (has_room || is_in_order() || canceled) {
+    // In a block, too: its server is never clean, and what waits belongs to it.
+    bool const in_order = blocked_ == blocked::barrier && server_ && server_->owed.empty() &&
+                          server_->body_left == 0 && !server_->copy_in;
+    if (has_room || in_order || canceled) {
         blocked_ = blocked::no;
         step.retry_input = true;
     }
@@ -95,11 +98,6 @@ void pg_session_core::after_event(session_step& step) {
     if (blocked_ != blocked::cancel) return;
     blocked_ = blocked::no;  // what waits for the end of a cancel there gets another server
     step.retry_input = true;
-}
-
-/// What waits for all answers has them. In a block, too: its server is never clean, and what waits belongs to it.
-bool pg_session_core::is_in_order() const {
-    return blocked_ == blocked::barrier && server_ && server_->owed.empty() && server_->body_left == 0 && !server_->copy_in;
 }
 
 /// The unit that comes next fails, and with it its block, on the server first.

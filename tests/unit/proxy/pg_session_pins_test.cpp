@@ -163,29 +163,6 @@ TEST_CASE("a lock that was taken while the site was closed is asked for, and its
     }
 }
 
-TEST_CASE("a statement that is canceled while its client's lock is asked for does not run") {
-    tell([](scene& s) {
-        s.flip(routing::mode::sealed);
-        s.primary.state.actual = s.world.context().settings.none();
-        (void)s.told();
-        s.client(query("select pg_advisory_lock(1)"));
-        s.link();
-        s.server(rows({""}) + ready('I'));
-        CHECK(has(s.sent(s.replica), "pg_locks"));
-        s.flip(routing::mode::read_write);
-        (void)s.told();
-        s.client(query("insert into t values (1)"));
-        s.driver.cancel();
-        CHECK(s.driver.cancels == 0);
-        s.server(left({false}));
-        CHECK(s.told() == "E(57014 canceling statement due to user request) Z(I) ");
-        CHECK(!s.driver.wish());
-        s.client(query("insert into t values (2)"));
-        CHECK(&s.link() == &s.primary);
-        CHECK(lacks(s.sent(s.primary), "(1)"));
-    });
-}
-
 TEST_CASE("what a function leaves by its source keeps its client, and is asked for like what a text shows") {
     for (auto const& [text, tag, why, question] :
          {std::tuple{"select leaves_table()", "SELECT 1", "temporary table", "pg_my_temp_schema()"},
