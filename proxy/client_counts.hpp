@@ -23,11 +23,7 @@ struct client_origin {
 };
 
 class client_counts {
-    struct by_text {
-        using is_transparent = void;
-        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-    };
-    using counts = std::unordered_map<std::string, std::size_t, by_text, std::equal_to<>>;
+    using counts = std::unordered_map<std::string, std::size_t>;
     /// What all clients of one user, database and address have in common.
     struct seat {
         std::size_t clients = 0;
@@ -66,8 +62,8 @@ class client_counts {
     struct by_origin {
         using is_transparent = void;
         std::size_t operator()(auto const& who) const {
-            std::size_t const of_user = by_text{}(who.user);
-            return (of_user * 31 + by_text{}(who.database)) * 31 + by_text{}(who.address);
+            std::hash<std::string_view> const hash;
+            return (hash(who.user) * 31 + hash(who.database)) * 31 + hash(who.address);
         }
         bool operator()(auto const& a, auto const& b) const {
             return a.user == b.user && a.database == b.database && a.address == b.address;

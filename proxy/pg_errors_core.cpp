@@ -155,12 +155,17 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
 void pg_session_core::own_query_failed(pg::bytes body, pg::bytes whole, session_step& step) {
     owed_reply& front = server_->owed.front();
     front.failed = true;
+    // By a late cancel of the client's: once more.
+    auto const canceled = [&] {
+        auto const fields = pg::parse_error_fields(body);
+        return fields && fields->has_sqlstate(pg::sqlstate::query_canceled);
+    };
     if (front.forgets_values) {
         server_->values_of = values_of_several;
-        auto const fields = pg::parse_error_fields(body);
-        bool const canceled = fields && fields->has_sqlstate(pg::sqlstate::query_canceled);
+        if (!front.opens) return;  // nobody waits for it
         // (In a block that is failed by now what asks would only hear of that.)
-        if (front.opens && (server_->status != 'I' || !sequences_.forgets_again(canceled))) fail_next_ = pg::with_severity(pg::as_text(whole), "ERROR");
+        bool const again = server_->status == 'I' && sequences_.forgets_again(canceled());
+        if (!again) fail_next_ = pg::with_severity(pg::as_text(whole), "ERROR");
         return;
     }
     if (front.asks_values) {  // and so would what asks
@@ -169,9 +174,7 @@ void pg_session_core::own_query_failed(pg::bytes body, pg::bytes whole, session_
     }
     if (!front.text.empty() || front.asks_pins) return;  // it had to fail, or may
     if (front.keeps) {
-        // A late cancel of the client's: once more.
-        auto const fields = pg::parse_error_fields(body);
-        if (fields && fields->has_sqlstate(pg::sqlstate::query_canceled)) server_->stays = '?';
+        if (canceled()) server_->stays = '?';
         return;
     }
     if (front.parsed) {

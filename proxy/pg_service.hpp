@@ -238,7 +238,7 @@ class pg_service final : private login_guard, private channel_port {
     random_pool random_;
     login_entropy entropy_;
     std::unordered_map<pg_client*, std::shared_ptr<pg_client>> clients_;
-    std::vector<std::shared_ptr<pg_client>> removed_;  // in this turn
+    std::vector<std::shared_ptr<pg_client>> removed_;  // and not freed yet
     bool in_turn_ = false;
     struct known_login {
         std::shared_ptr<server_credentials const> with;

@@ -61,11 +61,11 @@ void pg_session_core::after_event(session_step& step) {
         (void)cuts_segment(step);
     bool const has_room =
         blocked_ == blocked::pipeline && server_ && server_->owed.size() < limits().max_pipeline;
-    bool const canceled = blocked_ == blocked::cancel && !(server_ && server_->cancelling);
-    if (canceled && server_ && server_->owed.empty()) began_ = {};  // it begins now
     // In a block, too: its server is never clean, and what waits belongs to it.
     bool const in_order = blocked_ == blocked::barrier && server_ && server_->owed.empty() &&
                           server_->body_left == 0 && !server_->copy_in;
+    bool const canceled = blocked_ == blocked::cancel && !(server_ && server_->cancelling);
+    if (canceled && server_ && server_->owed.empty()) began_ = {};  // it begins now
     if (has_room || in_order || canceled) {
         blocked_ = blocked::no;
         step.retry_input = true;

@@ -38,12 +38,15 @@ fuzz() { # [NAME]
   done
 }
 sanitized() { # PRESET
+  local tools=$PWD/build/$1/tests/integration left_out
   deploy/build.sh "$1" lull lull_classify lull_http_only || return 1
   # Not what counts instructions and wake-ups, for the sanitizer has its own; nor a process that may write no file from its first
-  # instruction on, or has a library before the sanitizer's, or may take so much memory, or has no descriptor left to check a pointer with. Several processes of pytest, for one has more files than select() takes.
-  LULL_BINARY=$PWD/build/$1/proxy/lull LULL_HTTP_ONLY=$PWD/build/$1/tests/integration/lull_http_only ASAN_OPTIONS=detect_leaks=1 TSAN_OPTIONS=halt_on_error=1 \
+  # instruction on, or has a library before the sanitizer's, or may take so much memory, or has no descriptor left to check a pointer
+  # with. Several processes of pytest, for one has more files than select() takes.
+  left_out='LimitedFiles or folder_that_cannot_be_flushed or message_that_never_ends or out_of_descriptors'
+  LULL_BINARY=$PWD/build/$1/proxy/lull LULL_CLASSIFY=$tools/lull_classify LULL_HTTP_ONLY=$tools/lull_http_only ASAN_OPTIONS=detect_leaks=1 TSAN_OPTIONS=halt_on_error=1 \
     timeout $((share + 1800)) /usr/bin/python3 -m pytest tests/integration -q --tb=short -p no:cacheprovider -n 3 --dist loadfile \
-    --ignore tests/integration/test_cost.py --ignore tests/integration/test_idle.py -k 'not LimitedFiles and not folder_that_cannot_be_flushed and not message_that_never_ends and not out_of_descriptors'
+    --ignore tests/integration/test_cost.py --ignore tests/integration/test_idle.py -k "not ($left_out)"
 }
 asan() { sanitized asan; }
 tsan() { sanitized tsan; }

@@ -2,8 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <string>
-#include <vector>
+#include <variant>
 
 using namespace lull;
 

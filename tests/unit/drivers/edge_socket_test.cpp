@@ -1,8 +1,8 @@
 // An edge_socket ends wherever it is told to, also from within what it tells.
 #include "proxy/edge_socket.hpp"
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 #include <doctest/doctest.h>
 
 #include <array>
@@ -12,7 +12,6 @@
 #include <string>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <utility>
 
 using namespace lull;
 
@@ -78,6 +77,21 @@ struct loop {
     }
 };
 
+/// Waits for both, and neither is due.
+struct waiting_for_both {
+    waiting_for_both() {
+        ends.fill();
+        one.socket->wait_readable();
+        one.socket->wait_writable();
+        all.turn();
+        CHECK(one.readable + one.writable == 0);
+        one.then = [this] { one.socket.reset(); };
+    }
+    loop all;
+    pair_of_sockets ends;
+    owner one{all.io, ends.here};
+};
+
 }  // namespace
 
 TEST_CASE("edge socket: each wait is told once, and what comes between them is there to be read") {
@@ -116,15 +130,8 @@ TEST_CASE("edge socket: ended from within on_readable, and nothing is left to do
 TEST_CASE("edge socket: ended from within on_readable while it waits to write, and the other way round") {
     for (bool const reads : {true, false}) {
         CAPTURE(reads);
-        loop all;
-        pair_of_sockets ends;
-        owner one(all.io, ends.here);
-        ends.fill();
-        one.socket->wait_readable();
-        one.socket->wait_writable();
-        all.turn();
-        CHECK(one.readable + one.writable == 0);
-        one.then = [&] { one.socket.reset(); };
+        waiting_for_both w;
+        auto& [all, ends, one] = w;
         if (reads)
             ends.say("a");
         else
@@ -138,14 +145,8 @@ TEST_CASE("edge socket: ended from within on_readable while it waits to write, a
 }
 
 TEST_CASE("edge socket: both waits are due at once, and the first that is told ends it") {
-    loop all;
-    pair_of_sockets ends;
-    owner one(all.io, ends.here);
-    ends.fill();
-    one.socket->wait_readable();
-    one.socket->wait_writable();
-    all.turn();
-    one.then = [&] { one.socket.reset(); };
+    waiting_for_both w;
+    auto& [all, ends, one] = w;
     ends.say("a");
     ends.take_all();
     all.turn();
