@@ -13,6 +13,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdexcept>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -49,6 +50,12 @@ std::string peer_of(sockaddr_storage const& address, socklen_t size) {
         return "unknown";
     std::string const h = host;
     return h.find(':') == std::string::npos ? h + ":" + port : "[" + h + "]:" + port;
+}
+
+/// An accept4() that finds nobody has made a socket and a file before it looks, which costs ten times this question.
+bool somebody_waits(int fd) {
+    pollfd listening{.fd = fd, .events = POLLIN, .revents = 0};
+    return ::poll(&listening, 1, 0) != 0;
 }
 
 [[noreturn]] void fail(int fd, std::string const& name) {
@@ -130,6 +137,7 @@ void listener::on_readable() {
         }
         complained_ = false;
         take_(fd, family_ == socket_family::local ? std::string(local_peer) : peer_of(address, size));
+        if (!somebody_waits(socket_.fd())) return socket_.wait_readable();
     }
     go_on_later(std::chrono::milliseconds(0));  // what else this thread has to do comes first
 }

@@ -20,7 +20,7 @@ constexpr std::size_t longest_password_message = pg::max_scram_message_bytes + 2
 }  // namespace
 
 config::user const* pg_login_core::known_user() const {
-    auto const at = snapshot_->config->users.find(user_);
+    auto const at = snapshot_->config->users.find(wish_->user);
     return at == snapshot_->config->users.end() ? nullptr : &at->second;
 }
 
@@ -47,9 +47,9 @@ bool pg_login_core::certificate_suffices(config::client_certificate wanted, std:
                "connection requires a valid client certificate", out);
         return false;
     }
-    if (wanted == config::client_certificate::verify_full && tls_->common_name != user_) {
+    if (wanted == config::client_certificate::verify_full && tls_->common_name != wish_->user) {
         refuse(pg::sqlstate::invalid_authorization_specification,
-               "certificate authentication failed for user \"" + user_ + "\"", out,
+               "certificate authentication failed for user \"" + wish_->user + "\"", out,
                "The common name of the certificate must be the name of the user.");
         return false;
     }
@@ -60,10 +60,10 @@ routing::newcomer pg_login_core::newcomer() const {
     routing::newcomer who;
     who.local = channel_.local;
     who.tls = tls_.has_value();
-    who.replication = replication_ == replication_kind::physical;
+    who.replication = wish_->replication == replication_kind::physical;
     who.address = config::parse_peer_address(channel_.address);
-    who.user = user_;
-    who.database = database_;
+    who.user = wish_->user;
+    who.database = wish_->database;
     return who;
 }
 
@@ -88,9 +88,9 @@ void pg_login_core::authenticate(std::string& out) {
             if (certificate_suffices(config::client_certificate::verify_full, out)) accept(out);
             return;
         case auth_method::peer:
-            if (!user_.empty() && channel_.os_user == user_) return accept(out);
+            if (!wish_->user.empty() && channel_.os_user == wish_->user) return accept(out);
             return refuse(pg::sqlstate::invalid_authorization_specification,
-                          "Peer authentication failed for user \"" + user_ + "\"", out);
+                          "Peer authentication failed for user \"" + wish_->user + "\"", out);
         case auth_method::password:
         case auth_method::md5:
         case auth_method::scram_sha_256:
@@ -100,9 +100,9 @@ void pg_login_core::authenticate(std::string& out) {
 
 /// Asked again before an answer is judged: whoever opens many logins at once has as many guesses as one by one.
 bool pg_login_core::refused_as_guess(std::string& out) {
-    if (!guard_.blocked(channel_.address, user_)) return false;
+    if (!guard_.blocked(channel_.address, wish_->user)) return false;
     refuse(pg::sqlstate::invalid_authorization_specification,
-           "too many failed authentication attempts for user \"" + user_ + "\"", out,
+           "too many failed authentication attempts for user \"" + wish_->user + "\"", out,
            "Wait a minute, then try again; the limits are limits.max_failed_logins and "
            "limits.failed_login_window.");
     return true;
@@ -134,9 +134,9 @@ void pg_login_core::use_secret(std::string const& secret) {
         }
         return;
     }
-    auto const [entry, fresh] = verifiers_.try_emplace({user_, secret});
+    auto const [entry, fresh] = verifiers_.try_emplace({wish_->user, secret});
     if (fresh) {
-        auto const salt = pg::salt_for(user_, entropy_.process_secret);
+        auto const salt = pg::salt_for(wish_->user, entropy_.process_secret);
         pg::verifier_result made = pg::make_verifier(secret, salt);
         if (!std::holds_alternative<pg::scram_verifier>(made)) {
             verifiers_.erase(entry);
@@ -160,7 +160,7 @@ void pg_login_core::on_secret(std::optional<std::string> secret, std::string con
 
 void pg_login_core::challenge(std::string& out) {
     // A user that does not exist goes the same way, and fails at its end as one with a wrong password.
-    if (!known_) verifier_ = pg::mock_verifier(user_, entropy_.process_secret);
+    if (!known_) verifier_ = pg::mock_verifier(wish_->user, entropy_.process_secret);
     if (method_ == auth_method::password) {
         pg::write_authentication_cleartext_password(out);
         state_ = state::cleartext;
@@ -234,7 +234,7 @@ void pg_login_core::on_plain_answer(pg::bytes body, std::string& out) {
     bool right = known_ && guess &&
                  pg::equal_secrets(pg::as_text(guess->stored_key), pg::as_text(verifier_.stored_key));
     if (!md5_hash_.empty()) {
-        auto const hash = pg::md5_hash(*answer, user_);
+        auto const hash = pg::md5_hash(*answer, wish_->user);
         right = hash && pg::equal_secrets(*hash, md5_hash_);
     }
     if (!right) return refuse_password(out);
@@ -280,7 +280,7 @@ void pg_login_core::on_sasl_response(pg::bytes body, std::string& out) {
 /// Replication connections are for those whom a rule lets in by the keyword `replication`, in Lull also where
 /// they are of a database: what they say is judged by nobody.
 bool pg_login_core::replication_suffices(std::string& out) {
-    if (replication_ == replication_kind::none) return true;
+    if (wish_->replication == replication_kind::none) return true;
     routing::newcomer who = newcomer();
     who.replication = true;
     config::hba_rule const* const rule = routing::admit(snapshot_->config->hba_rules, who);
@@ -299,10 +299,10 @@ bool pg_login_core::replication_suffices(std::string& out) {
 }
 
 void pg_login_core::accept(std::string& out) {
-    if (wants_console() && replication_ == replication_kind::none) {
+    if (wants_console() && wish_->replication == replication_kind::none) {
         if (!console())
             return refuse(pg::sqlstate::invalid_authorization_specification,
-                          "user \"" + user_ + "\" may not use the console", out,
+                          "user \"" + wish_->user + "\" may not use the console", out,
                           "The configuration's console.admins and console.stats list who may.");
         pg::write_authentication_ok(out);
         need_ = need::console;
@@ -311,12 +311,12 @@ void pg_login_core::accept(std::string& out) {
     }
     if (!replication_suffices(out)) return;
     if (!site_)
-        return refuse(pg::sqlstate::invalid_catalog_name, "database \"" + database_ + "\" does not exist",
+        return refuse(pg::sqlstate::invalid_catalog_name, "database \"" + wish_->database + "\" does not exist",
                       out, "No site of the configuration has this database.");
     auto const& allowed = snapshot_->of(*site_).settings->migration_users;
-    if (migration_ && !allowed.empty() && std::find(allowed.begin(), allowed.end(), user_) == allowed.end())
+    if (migration_ && !allowed.empty() && std::find(allowed.begin(), allowed.end(), wish_->user) == allowed.end())
         return refuse(pg::sqlstate::invalid_authorization_specification,
-                      "user \"" + user_ + "\" may not use the migration port", out,
+                      "user \"" + wish_->user + "\" may not use the migration port", out,
                       "The site's migration.users lists who may.");
     pg::write_authentication_ok(out);
     need_ = need::session;
@@ -327,14 +327,14 @@ void pg_login_core::accept(std::string& out) {
 void pg_login_core::refuse_host(std::string_view why, std::string& out, std::string_view hint) {
     std::string message(why);
     message.append(" for host \"").append(channel_.local ? "[local]" : channel_.address);
-    message.append("\", user \"").append(user_).append("\", database \"").append(database_);
+    message.append("\", user \"").append(wish_->user).append("\", database \"").append(wish_->database);
     message.append("\", ").append(tls_ ? "SSL encryption" : "no encryption");
     refuse(pg::sqlstate::invalid_authorization_specification, message, out, hint);
 }
 
 void pg_login_core::refuse_password(std::string& out) {
-    guard_.failed(channel_.address, user_);
-    refuse(pg::sqlstate::invalid_password, "password authentication failed for user \"" + user_ + "\"", out);
+    guard_.failed(channel_.address, wish_->user);
+    refuse(pg::sqlstate::invalid_password, "password authentication failed for user \"" + wish_->user + "\"", out);
 }
 
 server_credentials pg_login_core::credentials() const {

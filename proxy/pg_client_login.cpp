@@ -54,7 +54,7 @@ void pg_client::prepare_login() {
         channel.os_user = os_user_of(socket_->fd());
     }
     login_ = std::make_unique<pg_login_core>(service_.context().snapshot, migration_, std::move(channel),
-                                             service_.new_login(), service_.verifiers(), service_.guard());
+                                             service_.new_login(), service_.verifiers(), service_.startups(), service_.guard());
 }
 
 /// Whose connection the load balancer says that it is. False: not all of it has come, or it is wrong.
@@ -170,7 +170,7 @@ bool pg_client::count_in(session_identity const& who, std::string_view before) {
 void pg_client::begin_session(std::string before) {
     server_credentials credentials = login_->credentials();
     std::size_t const secret_bytes = login_->secret_bytes();
-    session_identity who = login_->take_identity();
+    session_identity who = login_->identity();
     if (!count_in(who, before)) return;
     login_.reset();
     credentials_ = service_.share(who.site, who.user, std::move(credentials));

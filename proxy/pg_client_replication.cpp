@@ -42,7 +42,7 @@ void pg_client::begin_replication() {
     who.packet = login_->replication_packet();
     who.key_secret = service_.random(login_->secret_bytes());
     server_credentials credentials = login_->credentials();
-    session_identity const as_client = login_->take_identity();
+    session_identity const as_client = login_->identity();
     who.site = as_client.site;
     who.database = as_client.database;
     who.user = as_client.user;

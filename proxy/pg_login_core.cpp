@@ -1,6 +1,5 @@
 #include "proxy/pg_login_core.hpp"
 
-#include "config/ascii.hpp"
 #include "config/in_force.hpp"
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/sqlstate.hpp"
@@ -14,15 +13,8 @@ namespace {
 /// What every TLS connection begins with (RFC 8446, 5.1); as a length it would be far beyond the limit.
 constexpr std::byte tls_handshake_record{0x16};
 
-/// Nothing: PostgreSQL takes no such value either.
-std::optional<replication_kind> replication_of(std::string_view value) {
-    if (value == "database") return replication_kind::of_database;
-    for (std::string_view const off : {"", "false", "off", "no", "0", "f", "n"})
-        if (value == off) return replication_kind::none;
-    for (std::string_view const on : {"true", "on", "yes", "1", "t", "y"})
-        if (value == on) return replication_kind::physical;
-    return std::nullopt;
-}
+/// Of who has not said yet what he wants.
+std::shared_ptr<startup_wish const> const nothing_yet = std::make_shared<startup_wish const>();
 
 /// What the packet stands for where no version of ours stands.
 std::string version_error(pg::bytes packet) {
@@ -36,13 +28,15 @@ std::string version_error(pg::bytes packet) {
 
 pg_login_core::pg_login_core(std::shared_ptr<routing::snapshot const> snapshot, bool migration,
                              login_channel channel, login_entropy const& entropy, verifier_cache& verifiers,
-                             login_guard& guard)
+                             startup_book& startups, login_guard& guard)
     : snapshot_(std::move(snapshot)),
       migration_(migration),
       channel_(std::move(channel)),
       entropy_(entropy),
       verifiers_(verifiers),
-      guard_(guard) {}
+      startups_(startups),
+      guard_(guard),
+      wish_(nothing_yet) {}
 
 std::size_t pg_login_core::on_client(pg::bytes in, std::string& out) {
     std::size_t used = 0;
@@ -60,6 +54,11 @@ std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
         direct_tls_ = true;
         need_ = need::tls;
         return 0;
+    }
+    if (auto known = startups_.find(in)) {
+        wish_ = std::move(known);
+        begin(out);
+        return wish_->packet_bytes;
     }
     pg::startup_result const result = pg::parse_startup(in);
     if (std::holds_alternative<need_more>(result)) return 0;
@@ -107,67 +106,19 @@ std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
         state_ = state::over;
         return cancel->packet_bytes;
     }
-    auto const& startup = std::get<pg::startup_message>(result);
-    begin(startup, out);
-    return startup.packet_bytes;
+    wish_ = startups_.keep(in, std::get<pg::startup_message>(result));
+    begin(out);
+    return wish_->packet_bytes;
 }
 
-void pg_login_core::begin(pg::startup_message const& startup, std::string& out) {
+void pg_login_core::begin(std::string& out) {
     if (turned_away_)
         return refuse(pg::sqlstate::too_many_connections, too_many_clients, out, too_many_clients_hint);
-    std::vector<std::string_view> unsupported;
-    std::string no_setting;
-    bool const replicates = startup.find("replication").has_value();
-    auto add = [&](std::string const& name, std::string_view value) {
-        std::string key = ascii_lower(name);
-        // In a startup packet these would say anew whose session it is, and PostgreSQL takes the last.
-        if (key.empty() || key == "user" || key == "database" || key == "replication" || key == "options" || key.starts_with("_pq_."))
-            no_setting = name;
-        settings_.emplace_back(std::move(key), setting_value(value, {}));
-        if (replicates) parameters_.emplace_back(name, value);
-    };
-    user_ = startup.find("user").value_or("");
-    database_ = startup.find("database").value_or("");
-    if (database_.empty()) database_ = user_;
-    if (user_.empty())
-        return refuse(pg::sqlstate::invalid_authorization_specification,
-                      "no PostgreSQL user name specified in startup packet", out);
-    for (auto const& [name, value] : startup.parameters) {
-        if (name == "user" || name == "database") continue;
-        if (name.starts_with("_pq_.")) {
-            unsupported.push_back(name);
-        } else if (name == "replication") {
-            auto const kind = replication_of(ascii_lower(value));
-            if (!kind)
-                return refuse(pg::sqlstate::invalid_parameter_value,
-                              "invalid value for parameter \"replication\": \"" + value + "\"", out,
-                              "Valid values are: \"false\", 0, \"true\", 1, \"database\".");
-            replication_ = *kind;
-        } else if (name == "options") {
-            auto const options = pg::parse_options(value);
-            auto const* list = std::get_if<pg::parameter_list>(&options);
-            if (!list)
-                return refuse(pg::sqlstate::protocol_violation, message_of(std::get<errc>(options)), out,
-                              "Of the startup parameter options, \"-c name=value\" and \"--name=value\" are "
-                              "supported.");
-            for (auto const& [option, setting] : *list) add(option, setting);
-        }
-    }
-    for (auto const& [name, value] : startup.parameters)
-        if (name != "user" && name != "database" && name != "options" && name != "replication" &&
-            !name.starts_with("_pq_."))
-            add(name, value);
-    sort_settings(settings_);
-    if (replicates && !no_setting.empty())
-        return refuse(pg::sqlstate::undefined_object, "unrecognized configuration parameter \"" + no_setting + "\"", out);
-    // The newest that both speak; a client that asked for just that and no extension is not told.
-    protocol_ = startup.minor >= 2 ? pg::protocol_3_2 : pg::protocol_3_0;
-    if ((pg::protocol_3_0 | startup.minor) != protocol_ || !unsupported.empty())
-        pg::write_negotiate_protocol_version(out, protocol_, unsupported);
-
-    if (auto const at = snapshot_->by_database.find(database_); at != snapshot_->by_database.end())
+    if (auto const& wrong = wish_->wrong) return refuse(wrong->sqlstate, wrong->message, out, wrong->hint);
+    out += wish_->negotiation;
+    if (auto const at = snapshot_->by_database.find(wish_->database); at != snapshot_->by_database.end())
         site_ = at->second;
-    if (!site_ && replication_ == replication_kind::physical) {
+    if (!site_ && wish_->replication == replication_kind::physical) {
         // It is of no database, whatever it names: libpq's programs say "replication". With one cluster its
         // server is known.
         auto const& sites = snapshot_->sites;
@@ -177,22 +128,21 @@ void pg_login_core::begin(pg::startup_message const& startup, std::string& out) 
         if (one_cluster && !sites.empty()) site_ = sites.front().id;
     }
     if (site_) cluster_ = snapshot_->of(*site_).settings->cluster;
-    if (replication_ == replication_kind::none) parameters_.clear();
     authenticate(out);
 }
 
 std::string_view pg_login_core::startup_parameter(std::string_view name) const {
-    auto const at = std::find_if(parameters_.rbegin(), parameters_.rend(),
+    auto const at = std::find_if(wish_->parameters.rbegin(), wish_->parameters.rend(),
                                  [&](auto const& p) { return p.first == name; });
-    return at == parameters_.rend() ? std::string_view() : at->second;
+    return at == wish_->parameters.rend() ? std::string_view() : at->second;
 }
 
 std::string pg_login_core::replication_packet() const {
-    bool const of_database = replication_ == replication_kind::of_database;
-    pg::parameter_list all = parameters_;
-    all.emplace_back("user", user_);
+    bool const of_database = wish_->replication == replication_kind::of_database;
+    pg::parameter_list all = wish_->parameters;
+    all.emplace_back("user", wish_->user);
     all.emplace_back("replication", of_database ? "database" : "true");
-    if (of_database) all.emplace_back("database", database_);
+    if (of_database) all.emplace_back("database", wish_->database);
     std::string packet;
     pg::write_startup(packet, all);
     return packet;
@@ -220,27 +170,27 @@ void pg_login_core::on_timeout(std::string& out) {
         refuse(pg::sqlstate::query_canceled, "canceling authentication due to timeout", out);
 }
 
-session_identity pg_login_core::take_identity() {
+session_identity pg_login_core::identity() const {
     session_identity who;
     who.site = *site_;
     who.pool_mode =
-        config::pool_mode_of(*snapshot_->config, *snapshot_->of(*site_).settings, database_, user_);
-    who.database = std::move(database_);
-    who.user = std::move(user_);
+        config::pool_mode_of(*snapshot_->config, *snapshot_->of(*site_).settings, wish_->database, wish_->user);
+    who.database = wish_->database;
+    who.user = wish_->user;
     who.migration = migration_;
-    who.startup = std::make_unique<setting_map>(std::move(settings_));
+    who.startup = wish_->settings;
     return who;
 }
 
 bool pg_login_core::wants_console() const {
     config::console const& c = snapshot_->config->console;
-    return database_ == c.database && !(c.admins.empty() && c.stats.empty());
+    return wish_->database == c.database && !(c.admins.empty() && c.stats.empty());
 }
 
 std::optional<console_right> pg_login_core::console() const {
     config::console const& c = snapshot_->config->console;
-    if (std::ranges::find(c.admins, user_) != c.admins.end()) return console_right::all;
-    if (std::ranges::find(c.stats, user_) != c.stats.end()) return console_right::show;
+    if (std::ranges::find(c.admins, wish_->user) != c.admins.end()) return console_right::all;
+    if (std::ranges::find(c.stats, wish_->user) != c.stats.end()) return console_right::show;
     return std::nullopt;
 }
 

@@ -8,6 +8,7 @@
 #include "protocol/pg/startup.hpp"
 #include "proxy/console_session_core.hpp"
 #include "proxy/pg_session_core.hpp"
+#include "proxy/startup_wish_core.hpp"
 #include "routing/admission.hpp"
 #include "routing/snapshot.hpp"
 
@@ -39,9 +40,6 @@ struct tls_facts {
     std::string common_name;  // in it
     std::string end_point;    // tls-server-end-point of our own certificate; empty: none
 };
-
-/// What the client asks for with the startup parameter `replication`.
-enum class replication_kind : std::uint8_t { none, physical, of_database };
 
 /// Counts failed logins, of all workers; bounds how fast passwords can be guessed.
 class login_guard {
@@ -83,14 +81,14 @@ class pg_login_core {
     };
 
     pg_login_core(std::shared_ptr<routing::snapshot const> snapshot, bool migration, login_channel channel,
-                  login_entropy const& entropy, verifier_cache& verifiers, login_guard& guard);
+                  login_entropy const& entropy, verifier_cache& verifiers, startup_book& startups, login_guard& guard);
 
     /// Whose connection it really is, told by somebody who is trusted; before on_client().
     void set_address(std::string address) { channel_.address = std::move(address); }
     /// There are too many clients already; before on_client().
+    void turn_away() { turned_away_ = true; }
     /// Why it was refused, for the log; empty: it was not.
     std::string const& refusal() const { return refusal_; }
-    void turn_away() { turned_away_ = true; }
     /// Bytes consumed; what is to be sent is appended to `out`.
     std::size_t on_client(pg::bytes in, std::string& out);
     /// For need::tls: the handshake begins. Bytes of the client that were not consumed belong to it.
@@ -102,21 +100,21 @@ class pg_login_core {
     void on_timeout(std::string& out);
 
     need needs() const { return need_; }
-    std::string const& user() const { return user_; }
-    std::string const& database() const { return database_; }
+    std::string const& user() const { return wish_->user; }
+    std::string const& database() const { return wish_->database; }
     std::string const& cluster() const { return cluster_; }
     std::int32_t cancel_pid() const { return cancel_pid_; }
     /// How long the secret of its cancel key is, in bytes: what its protocol version can have.
-    std::size_t secret_bytes() const { return protocol_ >= pg::protocol_3_2 ? 32 : 4; }
+    std::size_t secret_bytes() const { return wish_->protocol >= pg::protocol_3_2 ? 32 : 4; }
     std::string const& cancel_secret() const { return cancel_secret_; }
     /// For need::session: not none, and the session is not one of ours but the server's walsender's.
-    replication_kind replication() const { return replication_; }
+    replication_kind replication() const { return wish_->replication; }
     /// What the client has set in its startup packet; of replication only.
     std::string_view startup_parameter(std::string_view name) const;
     /// The startup packet that the primary is to see.
     std::string replication_packet() const;
-    /// For need::session, as the last that is asked; key_pid and key_secret are the caller's to fill.
-    session_identity take_identity();
+    /// For need::session; key_pid and key_secret are the caller's to fill.
+    session_identity identity() const;
     server_credentials credentials() const;
     /// What the user may do on the console, if that is what was asked for; nothing: it is not open to this user.
     std::optional<console_right> console() const;
@@ -125,7 +123,7 @@ class pg_login_core {
     enum class state : std::uint8_t { startup, secret, cleartext, md5, sasl_initial, sasl_response, over };
 
     std::size_t on_startup(pg::bytes in, std::string& out);
-    void begin(pg::startup_message const& startup, std::string& out);
+    void begin(std::string& out);
     routing::newcomer newcomer() const;
     bool replication_suffices(std::string& out);
     // pg_auth_core.cpp
@@ -155,21 +153,17 @@ class pg_login_core {
     login_channel channel_;
     std::optional<tls_facts> tls_;
     bool direct_tls_ = false;
-    std::uint32_t protocol_ = pg::protocol_3_0;
     login_entropy entropy_;
     verifier_cache& verifiers_;
+    startup_book& startups_;
     login_guard& guard_;
     state state_ = state::startup;
     need need_ = need::input;
     bool asked_ssl_ = false;
     bool asked_gss_ = false;
-    std::string user_;
-    std::string database_;
+    std::shared_ptr<startup_wish const> wish_;  // never null
     std::string cluster_;
     std::optional<routing::site_id> site_;
-    replication_kind replication_ = replication_kind::none;
-    pg::parameter_list parameters_;  // for replication: as the client has set them
-    setting_map settings_;
     pg::scram_verifier verifier_;
     std::string md5_hash_;   // what is stored in place of a verifier
     std::string cleartext_;  // the password itself, where the method had it sent

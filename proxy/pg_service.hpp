@@ -119,6 +119,7 @@ class pg_service final : private login_guard, private channel_port {
     host_resolver& resolver() { return resolver_; }
     control_port& control() { return control_; }
     verifier_cache& verifiers() { return verifiers_; }
+    startup_book& startups() { return startups_; }
     login_entropy new_login();
     login_guard& guard() { return *this; }
     std::string random(std::size_t bytes);
@@ -225,6 +226,7 @@ class pg_service final : private login_guard, private channel_port {
     routing::sql_classifier classifier_;
     prepared_store statements_;
     setting_interner settings_;
+    startup_book startups_{settings_};
     greeting_book greetings_;
     verifier_cache verifiers_;
     channel_book channels_{*this};

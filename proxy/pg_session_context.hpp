@@ -49,7 +49,7 @@ struct session_identity {
     config::pool_mode pool_mode = config::pool_mode::transaction;
     std::int32_t key_pid = 0;  // BackendKeyData towards the client
     std::string key_secret;
-    std::unique_ptr<setting_map> startup;  // startup parameters, by name; a session takes them
+    session_settings startup;  // parameters of the startup packet, interned; null: none
 };
 
 /// Which server a unit needs.

@@ -19,13 +19,11 @@ pg_session_core::pg_session_core(session_context& context, session_identity iden
     : context_(context),
       identity_(std::move(identity)),
       stats_(context.stats.databases[identity_.database]),
-      startup_(identity_.startup ? context.settings.intern(std::move(*identity_.startup)) : context.settings.none()),
+      startup_(identity_.startup ? std::move(identity_.startup) : context.settings.none()),
       wanted_(startup_),
       reported_(context.settings.none()),
       was_open_(read_write()),
-      sequences_(context.sequences.of(identity_.database, identity_.user)) {
-    identity_.startup.reset();
-}
+      sequences_(context.sequences.of(identity_.database, identity_.user)) {}
 
 std::string pg_session_core::application_name() const {
     std::string const* name = find_setting(reported_, "application_name");

@@ -357,7 +357,7 @@ class pg_session_core {
     session_context& context_;
     session_identity identity_;  // constant; what it began with is in startup_
     database_stats& stats_;
-    session_settings const startup_;  // interned identity_.startup
+    session_settings const startup_;  // of identity_; never null
     session_settings wanted_;         // what this client's sessions are to have
     session_settings reported_;       // what the client was told
     session_settings facts_of_;       // the reported settings that facts_ and superuser_ were made from

@@ -192,7 +192,7 @@ class scene {
     session_identity identity(setting_map startup, config::pool_mode mode) {
         session_identity who = world.identity();
         who.pool_mode = mode;
-        who.startup = std::make_unique<setting_map>(std::move(startup));
+        who.startup = world.context().settings.intern(std::move(startup));
         return who;
     }
     void unanswered() {
