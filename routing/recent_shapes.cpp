@@ -2,6 +2,7 @@
 
 #include "routing/sql_normalizer.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -63,18 +64,21 @@ std::size_t recent_shapes::place_of(std::string_view sql) {
         return word;
     };
     std::uint64_t const word = (load(0) ^ load(8) * 0x9e3779b97f4a7c15) + (load(16) ^ load(24) * 0xd6e8feb86659fd93);
-    return (word * 0x9e3779b97f4a7c15) >> 58;
+    return (word * 0x9e3779b97f4a7c15) >> 59;
 }
 
 void recent_shapes::remember(std::string_view sql, std::string_view key, verdict const& value) {
     if (sql.size() < least_bytes || key.size() > most_key_bytes) return;
-    auto& [one, other] = entries_[place_of(sql)];
-    bool const full = one.value && other.value;
-    if (full && ++turn_ % 8 != 0) return;
+    auto& here = entries_[place_of(sql)];
+    auto at = std::ranges::find_if(here, [](entry const& e) { return !e.value; });
+    if (at == here.end()) {
+        if (++turn_ % 8 != 0) return;
+        at = here.begin() + turn_ / 8 % here.size();
+    }
     if (sql.find("/*") != std::string_view::npos) return;  // a comment is a blank in the key, and not found by comparing
     key_shape shape(key);
     if (!shape.fits(sql)) return;
-    (!one.value || (full && turn_ % 16 == 0) ? one : other) = {std::move(shape), value};
+    *at = {std::move(shape), value};
 }
 
 }  // namespace lull::routing

@@ -52,7 +52,8 @@ class recent_shapes {
     static constexpr std::size_t most_key_bytes = 1024;  // of 128 keys at most
     static std::size_t place_of(std::string_view sql);
 
-    std::array<std::array<entry, 2>, 64> entries_;
+    /// A statement with a number that may be negative is two shapes, and begins as one.
+    std::array<std::array<entry, 4>, 32> entries_;
     std::uint32_t turn_ = 0;
 };
 

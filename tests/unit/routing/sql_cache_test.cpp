@@ -202,6 +202,27 @@ TEST_CASE("a text is found by the shape of a recent one, among those that begin 
     CHECK(classifier.classify(cut + "'")->why == why::syntax_error);
 }
 
+TEST_CASE("of shapes that begin alike four are known at a time, and a new one comes in after a while") {
+    recent_shapes shapes;
+    auto const made = std::make_shared<operation const>();
+    auto const text = [](int columns) {
+        std::string sql = "update accounts set balance = balance + 1";
+        for (int i = 0; i < columns; ++i) sql += ", c = 2";
+        return sql;
+    };
+    auto const remember = [&](std::string const& sql) {
+        std::vector<char> key(4096);
+        scanned const scan = scan_sql(sql, key);
+        REQUIRE(scan.form == key_form::changed);
+        shapes.remember(sql, {key.data(), scan.key_bytes}, made);
+    };
+    for (int i = 0; i < 4; ++i) remember(text(i));
+    for (int i = 0; i < 4; ++i) CHECK(shapes.find(text(i)));
+    CHECK(!shapes.find(text(4)));
+    for (int times = 0; times < 8; ++times) remember(text(4));
+    CHECK(shapes.find(text(4)));
+}
+
 TEST_CASE("where constants decide, nothing is shared") {
     sql_classifier classifier;
     auto set = [&](char const* sql) { return *classifier.classify(sql); };
