@@ -132,6 +132,7 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
         owed.pop();
     }
     if (!owed.empty() && owed.front().kind == owed_kind::segment) fail_front();
+    if (!owed.empty()) owed.front().failed = !again;  // its end is still to come
     if (again) {
         owed.front().ours = owed.front().again = true;
         blocked_ = blocked::barrier;
@@ -160,9 +161,21 @@ void pg_session_core::own_query_failed(pg::bytes body, pg::bytes whole, session_
         auto const fields = pg::parse_error_fields(body);
         return fields && fields->has_sqlstate(pg::sqlstate::query_canceled);
     };
+    // What fails for want of it is told why.
+    auto const tell_next = [&] {
+        for (std::size_t i = 1; i < server_->owed.size(); ++i) {
+            owed_reply& next = server_->owed.at(i);
+            if (next.ours) continue;
+            if (next.text.empty()) next.text = pg::as_text(whole);
+            return;
+        }
+    };
     if (front.forgets_values) {
         server_->values_of = values_of_several;
-        if (!front.opens) return;  // nobody waits for it
+        if (!front.opens) {  // nobody waits for it, but in a block what comes next fails with it
+            if (server_->status != 'I') tell_next();
+            return;
+        }
         // (In a block that is failed by now what asks would only hear of that.)
         bool const again = server_->status == 'I' && sequences_.forgets_again(canceled());
         if (!again) fail_next_ = pg::with_severity(pg::as_text(whole), "ERROR");
@@ -178,15 +191,8 @@ void pg_session_core::own_query_failed(pg::bytes body, pg::bytes whole, session_
         return;
     }
     if (front.parsed) {
-        // A PREPARE for the client's EXECUTE, which is next, fails for want of it, and is told why.
-        server_->statements.remove(front.parsed->id);
-        for (std::size_t i = 1; i < server_->owed.size(); ++i) {
-            owed_reply& next = server_->owed.at(i);
-            if (next.ours) continue;
-            if (next.text.empty()) next.text = pg::as_text(whole);
-            return;
-        }
-        return;
+        server_->statements.remove(front.parsed->id);  // a PREPARE for the client's EXECUTE, which is next
+        return tell_next();
     }
     if (front.settings) {
         server_->actual = context_.settings.none();

@@ -45,11 +45,12 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
     if (discarding_) {
         auto const header = pg::parse_header(in.first<pg::header_bytes>());
         if (header->type != pg::frontend::sync) return drop(in, pg::header_bytes + header->body_bytes);
-        discarding_ = false;
-        if (server_ && segment_open_)
+        if (server_ && segment_open_) {
             forward_sync(step);  // it failed there, and is skipped there too
-        else
+        } else {
+            discarding_ = false;
             ready(step);
+        }
         return pg::header_bytes;
     }
     if (server_ && server_->copy_in) {
@@ -217,6 +218,7 @@ void pg_session_core::forward_sync(session_step& step) {
     owed.aside = aside_under_way_ = std::exchange(aside_, false);
     owed.ends = segment_finished_;
     owed.writes = wrote_behind_;
+    owed.failed = std::exchange(discarding_, false);
     forget_segment();
     guard_ended_ = false;
     if (!wrap_open_) return;

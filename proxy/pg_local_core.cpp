@@ -30,6 +30,8 @@ std::size_t pg_session_core::fail_unit(pg::bytes in, pg::frame_header header, se
         case pg::frontend::query: {
             // A COMMIT that fails ends its block; and a block that has failed is what ROLLBACK is for.
             statement_kind const end = status == 'E' ? end_of_block(in, header) : statement_kind::unknown;
+            bool const ends = end == statement_kind::rollback || end == statement_kind::commit;
+            if (ends && server_ && server_->status != 'I' && server_->owed.empty()) send_own_query("ROLLBACK", step).ends_alone = true;
             if (end == statement_kind::rollback) {
                 step.client.write([](std::string& out) { pg::write_command_complete(out, "ROLLBACK"); });
                 deferred_.reset();

@@ -321,11 +321,11 @@ bool pg_session_core::reply_ready(char status, pg::bytes whole, session_step& st
         } else if (opens) {
             blocked_ = blocked::no;
             step.retry_input = true;
-            if (refused.empty()) return true;
-            (proves ? wrote_nothing_ : temporary_checked_) = !failed;
-            if (!failed) return true;
-            fail_next_ = std::move(refused);
-            if (!wrap_open_) return true;
+            if (!refused.empty()) {
+                (proves ? wrote_nothing_ : temporary_checked_) = !failed;
+                if (failed) fail_next_ = std::move(refused);
+            }
+            if (!failed || !wrap_open_) return true;
             send_own_query("ROLLBACK", step);
             wrap_open_ = false;
         } else if (aborted) {

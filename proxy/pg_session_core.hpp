@@ -139,7 +139,7 @@ class pg_session_core {
     bool sync_settings(session_step& step);
     bool opens_guard_first(routing::begin_options const& options, session_step& step);
     bool waits_for_guard(routing::operation const& op, session_step& step), waits_for_guard(unit_plan const& plan, session_step& step);
-    bool stands_alone(routing::operation const& op) const;
+    bool stands_alone(routing::operation const& op) const, is_in_order() const;
     bool proves_first(routing::operation const& op, session_step& step);
     void prologue(session_step& step);
     void taint_by(routing::operation const& op, std::string_view text, bool whole);

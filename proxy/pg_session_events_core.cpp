@@ -37,11 +37,15 @@ void pg_session_core::after_event(session_step& step) {
     if (server_) answer_local(step);
     if (cancel_due_ && blocked_ != blocked::cancel && (!server_ || server_->owed.empty() || !server_->owed.front().ours)) {
         cancel_due_ = false;
-        bool const comes_next = blocked_ == blocked::no && step.retry_input && began_ != routing::instant{} &&
+        bool const goes_on = (blocked_ == blocked::no && step.retry_input) || is_in_order();
+        // Of a segment that has failed only the end is waited for: it has its error.
+        bool const comes_next = goes_on && !client_gone_ && !discarding_ && began_ != routing::instant{} &&
                                 (!server_ || server_->owed.empty());
-        if (comes_next && (!server_ || server_->status == 'I'))
+        if (comes_next && server_ && segment_open_)
+            fail_extended(canceled_error(), step);  // on the server: its Sync would commit what came before
+        else if (comes_next && (!server_ || server_->status == 'I'))
             fail_next_ = canceled_error();  // it has waited for what was ours
-        else if (comes_next && server_->status == 'T' && !segment_open_)
+        else if (comes_next && server_->status == 'T')
             fail_block(canceled_error(), step);
         else
             on_cancel(step);  // what was held back has gone out, or waits for something else now
@@ -57,16 +61,13 @@ void pg_session_core::after_event(session_step& step) {
     }
     // Before anything more is asked in it: what it has locked may be in the migration's way.
     if (begun_open_ && !read_write() && blocked_ == blocked::no && client_body_left_ == 0 && server_ &&
-        server_->owed.empty())
-        (void)cuts_segment(step);
+        server_->owed.empty() && cuts_segment(step))
+        blocked_ = blocked::no;  // nothing waits for it
     bool const has_room =
         blocked_ == blocked::pipeline && server_ && server_->owed.size() < limits().max_pipeline;
-    // In a block, too: its server is never clean, and what waits belongs to it.
-    bool const in_order = blocked_ == blocked::barrier && server_ && server_->owed.empty() &&
-                          server_->body_left == 0 && !server_->copy_in;
     bool const canceled = blocked_ == blocked::cancel && !(server_ && server_->cancelling);
     if (canceled && server_ && server_->owed.empty()) began_ = {};  // it begins now
-    if (has_room || in_order || canceled) {
+    if (has_room || is_in_order() || canceled) {
         blocked_ = blocked::no;
         step.retry_input = true;
     }
@@ -98,6 +99,11 @@ void pg_session_core::after_event(session_step& step) {
     if (blocked_ != blocked::cancel) return;
     blocked_ = blocked::no;  // what waits for the end of a cancel there gets another server
     step.retry_input = true;
+}
+
+/// What waits for all answers has them. In a block, too: its server is never clean, and what waits belongs to it.
+bool pg_session_core::is_in_order() const {
+    return blocked_ == blocked::barrier && server_ && server_->owed.empty() && server_->body_left == 0 && !server_->copy_in;
 }
 
 /// The unit that comes next fails, and with it its block, on the server first.
@@ -326,7 +332,7 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         bool const by_sql = owed.kind == owed_kind::query || owed.kind == owed_kind::execute;
         if (by_sql && !owed.ours && !owed.name.empty()) restore_name(owed, lost.owed.size());
     }
-    bool told = false;  // the error of this segment or query
+    bool told = false, answered = false;  // the error of this segment or query; one or more of them
     // What was on its way ahead of a block that is answered and not begun fails that block too.
     bool const ahead = deferred_ && (owes || segment_open_);
     if (ahead) fail_deferred();
@@ -334,12 +340,14 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
     for (std::size_t i = 0; i < lost.owed.size() && !client_gone_ && !half_told; ++i) {
         owed_reply const& owed = lost.owed.at(i);
         if (owed.ours) continue;
-        if (!told) step.client.text(error);
+        if (!told && !owed.failed) step.client.text(error);
         told = true;
         if (ends_ready(owed.kind) || owed.ready) {
-            client_status_ = status;
+            bool const in_dead_block = owed.failed && client_status_ == 'E';  // it was not what ends it
+            if (!in_dead_block) client_status_ = status;
             ready(step);
             told = false;
+            answered = true;
         }
     }
     bool const segment = segment_open_;
@@ -355,8 +363,8 @@ void pg_session_core::on_server_lost(std::string_view why, session_step& step) {
         on_no_server(std::move(error), step);
         return;
     }
-    discarding_ = segment;
-    if (owes || segment || in_block || ahead) client_status_ = status;
+    discarding_ = discarding_ || segment;
+    if (!answered && (owes || segment || in_block || ahead)) client_status_ = status;
     if (!owes && !segment && status == 'E') fail_next_ = std::move(error);
     if (blocked_ == blocked::journal) return;  // what is on its way to the disk needs no server
     blocked_ = blocked::no;

@@ -46,7 +46,8 @@ std::size_t pg_session_core::unit(pg::bytes in, session_step& step) {
     }
     judged_text const again = std::exchange(waiting_, {});  // whatever comes now, what waited has had its turn
     passing_ = false;
-    if (!fail_next_.empty()) return fail_unit(in, *header, step);
+    // (A segment that has failed has its error; this is the next one's.)
+    if (!fail_next_.empty() && !discarding_) return fail_unit(in, *header, step);
     if (journal_done_) return finish_journaled(in, step);
     if (server_ && !server_->owed.empty() && is_apart()) {
         blocked_ = blocked::barrier;

@@ -46,9 +46,11 @@ void sim_client::hear(ledger& book, std::vector<std::string>& violations) {
                 done = true;
                 break;
             case 'E':
-                failed = true;
-                if (auto const fields = pg::parse_error_fields(pg::as_bytes(m.body)))
+                if (auto const fields = pg::parse_error_fields(pg::as_bytes(m.body))) {
+                    if (failed && fields->severity != "FATAL") violations.push_back("told twice that it has failed");
                     failure = fields->sqlstate.value_or("");
+                }
+                failed = true;
                 break;
             case 'Z': {
                 char const status = m.body[0];

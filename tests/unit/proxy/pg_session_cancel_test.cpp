@@ -203,3 +203,80 @@ TEST_CASE("what waits for the end of a cancel on a server that is given back get
         CHECK(has(s.told(), "C(INSERT 0 1) Z(I) "));
     });
 }
+
+namespace {
+
+/// What is left to do for the end of a block that was taken for a reader's.
+void reopened_before_commit(scene& s) {
+    s.world.set_replica_healthy(false);
+    s.flip(routing::mode::read_write);
+    s.client(query("begin"));
+    s.client(query("declare c cursor with hold for select 1"));
+    s.link();
+    s.server(complete("BEGIN") + ready('T') + complete("DECLARE CURSOR") + ready('T'));
+    s.flip(routing::mode::draining);
+    s.client(query("select 1"));
+    s.server(complete("SET") + ready('T') + rows({"1"}) + ready('T'));
+    s.flip(routing::mode::read_write);
+    (void)s.told();
+    (void)s.sent(s.primary);
+    s.client(query("commit"));
+}
+
+}  // namespace
+
+TEST_CASE("a cancel of what waits behind a question of ours is not lost") {
+    tell([](scene& s) {
+        s.make_temporary();
+        s.seal();
+        s.client(query("select n from mine"));
+        s.server(complete("BEGIN") + rows({"1"}) + complete("SELECT 1") + ready('T'));
+        s.server(rows({"1"}) + complete("SELECT 1") + ready('T'));
+        (void)s.told();
+        CHECK(has(s.sent(s.primary), "Q(ROLLBACK) "));
+        s.client(query("select n + 1 from mine"));
+        CHECK(lacks(s.sent(s.primary), "n + 1"));
+        s.driver.cancel();
+        CHECK(s.driver.cancels == 0);
+        s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(has(s.told(), "E(57014 canceling statement due to user request) Z(I) "));
+        CHECK(lacks(s.sent(s.primary), "n + 1"));
+    });
+}
+
+TEST_CASE("nor is the end of a segment that has its error taken for what it cancels") {
+    tell([](scene& s) {
+        s.begin_and_write();
+        s.flip(routing::mode::draining);
+        (void)s.told();
+        (void)s.sent(s.primary);
+        s.driver.end_writing(false);
+        CHECK(s.sent(s.primary) == "Q(ROLLBACK) ");
+        s.client(parse("", "select 1") + bind_to("") + execute());
+        CHECK(has(s.told(), "E(57014"));
+        s.client(wire::sync());
+        s.client(query("select 2"));
+        CHECK(s.told() == "");
+        s.driver.cancel();
+        s.server(complete("ROLLBACK") + ready('I'));
+        std::string const told = s.told();
+        CHECK(told.starts_with("Z(E) "));
+        CHECK(told.ends_with("Z(E) "));
+        CHECK(told.find("57014") == std::string::npos);
+    });
+}
+
+TEST_CASE("a COMMIT that is refused for want of a proof leaves no block behind on an open site") {
+    tell([](scene& s) {
+        reopened_before_commit(s);
+        std::string const asked = s.sent(s.primary);
+        CHECK(asked == "Q(SELECT 1 OPERATOR(pg_catalog./) 0) ");
+        s.server(error("22012") + ready('E'));
+        CHECK(has(s.told(), "E(25006"));
+        CHECK(s.sent(s.primary) == "Q(ROLLBACK) ");
+        s.client(query("select 3"));
+        CHECK(s.sent(s.primary) == "");
+        s.server(complete("ROLLBACK") + ready('I'));
+        CHECK(s.driver.core().status() == 'I');
+    });
+}
