@@ -97,8 +97,8 @@ void console_desk::show(std::shared_ptr<job> const& j) {
         if (j->over) return;
         console_facts facts;
         facts.now = std::chrono::system_clock::now();
-        facts.paused = paused_;
-        facts.paused_all = paused_all_;
+        facts.paused = paused_.by_name();
+        facts.paused_all = paused_.all();
         if (!samples_.empty()) {
             facts.before = samples_.front().databases;
             facts.before_age = std::chrono::steady_clock::now() - samples_.front().at;
@@ -117,24 +117,23 @@ void console_desk::show(std::shared_ptr<job> const& j) {
 
 void console_desk::resume(job& j) {
     if (j.what.name.empty()) {
-        if (!paused_all_ && paused_.empty())
+        if (!paused_.resume({}))
             return fail(j, sqlstate::object_not_in_prerequisite_state, "nothing is paused");
-        paused_all_ = false;
-        paused_.clear();
     } else {
         if (!known(j)) return;
-        if (paused_.erase(j.what.name) == 0)
+        if (!paused_.resume(j.what.name))
             return fail(j, sqlstate::object_not_in_prerequisite_state,
                         "database " + in_quotes(j.what.name) + " is not paused",
-                        paused_all_ ? "All are: RESUME without a name ends that." : "");
+                        paused_.all() ? "All are: RESUME without a name ends that." : "");
     }
     tell_workers(pool_order::resume, j.what.name);
+    end_pauses(j);
     complete(j, "RESUME");
 }
 
 void console_desk::kill(job& j) {
     if (!known(j)) return;
-    paused_.insert(j.what.name);
+    paused_.keep(j.what.name);
     tell_workers(pool_order::pause, j.what.name);
     tell_workers(pool_order::kill, j.what.name);
     say(j, "NOTICE", "database " + in_quotes(j.what.name) + " is paused until RESUME " + j.what.name);

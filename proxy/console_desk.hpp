@@ -2,13 +2,14 @@
 // neither it nor a worker ever waits.
 //
 // PAUSE has an end: where open transactions outlast its time-out, or whoever asked for it goes away, it is
-// undone, and who was in the way is named. KILL cancels what runs on servers and then ends the sessions, so
+// undone, unless another has asked for it, too, and who was in the way is named. KILL cancels what runs on servers and then ends the sessions, so
 // that no statement goes on unseen.
 #pragma once
 
 #include "proxy/console_command_core.hpp"
 #include "proxy/console_show.hpp"
 #include "proxy/overview.hpp"
+#include "proxy/pause_book_core.hpp"
 #include "proxy/ports.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -17,7 +18,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +43,7 @@ class console_desk {
     void watch_pause(std::shared_ptr<job> const& j);
     void look_at_pause(std::shared_ptr<job> const& j, overview const& all);
     void undo_pause(job& j);
+    void end_pauses(job const& resume);
     void resume(job& j);
     void kill(job& j);
     void reconnect(job& j);
@@ -64,8 +65,7 @@ class console_desk {
     observer& all_;
     std::vector<std::unique_ptr<worker_port>>& workers_;
     std::map<key, std::shared_ptr<job>> jobs_;
-    std::set<std::string> paused_;
-    bool paused_all_ = false;
+    pause_book paused_;
     struct sample {
         std::chrono::steady_clock::time_point at;
         std::map<std::string, database_stats> databases;

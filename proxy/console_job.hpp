@@ -17,7 +17,6 @@ struct console_desk::job {
     std::chrono::steady_clock::time_point const since = std::chrono::steady_clock::now();
     std::chrono::steady_clock::time_point next_word = since + std::chrono::seconds(1);
     std::chrono::milliseconds patience{};
-    bool was_paused = false;
     bool over = false;  // answered, or nobody waits
 };
 

@@ -18,6 +18,21 @@ constexpr std::chrono::milliseconds look_again{50};
 constexpr std::chrono::seconds word_interval{5};
 constexpr std::size_t most_named = 20;
 
+struct open_servers {
+    open_servers(overview const& all, std::string const& database) {
+        for (pool_row const& p : all.workers.pools()) {
+            if (!database.empty() && p.database != database) continue;
+            active += p.servers_active;
+            idle += p.servers_idle;
+            login += p.servers_login;
+            cancelling += p.servers_cancelling;
+        }
+    }
+    std::size_t sum() const { return active + idle + login + cancelling; }
+
+    std::size_t active = 0, idle = 0, login = 0, cancelling = 0;
+};
+
 /// Who keeps servers of what is to be paused, longest first.
 std::string blockers(overview const& all, std::string const& database) {
     std::vector<client_row const*> found;
@@ -39,16 +54,16 @@ std::string blockers(overview const& all, std::string const& database) {
                            c.statement);
     }
     if (found.size() > most_named) out += fmt::format("\nand {} more", found.size() - most_named);
-    if (out.empty()) out = "server connections that are being opened or cancelled, or are kept until their site is open";
+    auto const more = [&](std::size_t count, std::string_view what) {
+        if (count > 0) out += fmt::format("{}{} {}", out.empty() ? "" : "\n", count, what);
+    };
+    open_servers const open(all, database);
+    more(open.login, "being opened");
+    more(open.cancelling, "being cancelled");
+    more(open.idle, "without a client: being closed, or kept until their site is open");
+    for (std::size_t worker : all.workers.silent)
+        out += fmt::format("{}worker {} does not answer", out.empty() ? "" : "\n", worker);
     return out;
-}
-
-std::size_t open_servers(overview const& all, std::string const& database) {
-    std::size_t open = 0;
-    for (pool_row const& p : all.workers.pools())
-        if (database.empty() || p.database == database)
-            open += p.servers_active + p.servers_idle + p.servers_login + p.servers_cancelling;
-    return open;
 }
 
 }  // namespace
@@ -57,11 +72,7 @@ void console_desk::pause(std::shared_ptr<job> const& j) {
     std::string const& database = j->what.name;
     if (!database.empty() && !known(*j)) return;
     j->patience = j->what.timeout.value_or(all_.snapshot()->config->console.pause_timeout);
-    j->was_paused = paused_all_ || (!database.empty() && paused_.contains(database));
-    if (database.empty())
-        paused_all_ = true;
-    else
-        paused_.insert(database);
+    paused_.ask(database);
     tell_workers(pool_order::pause, database);
     watch_pause(j);
 }
@@ -77,15 +88,18 @@ void console_desk::watch_pause(std::shared_ptr<job> const& j) {
 
 void console_desk::look_at_pause(std::shared_ptr<job> const& j, overview const& all) {
     std::string const& database = j->what.name;
-    std::size_t const open = open_servers(all, database);
-    if (open == 0 && all.workers.silent.empty()) return complete(*j, "PAUSE");
+    std::size_t const open = open_servers(all, database).sum();
+    if (open == 0 && all.workers.silent.empty()) {
+        paused_.settle(database);
+        return complete(*j, "PAUSE");
+    }
     auto const now = clock::now();
     bool const listed =
         std::ranges::any_of(all.workers.workers, [](worker_survey const& w) { return !w.clients.empty(); });
     if (now - j->since >= j->patience && (listed || open == 0)) {
         undo_pause(*j);
         return fail(*j, pg::sqlstate::lock_not_available,
-                    fmt::format("PAUSE was given up after {}: {} server connection{} still in use",
+                    fmt::format("PAUSE was given up after {}: {} server connection{} still open",
                                 config::format_duration(j->patience), open, open == 1 ? " is" : "s are"),
                     "End these sessions, or wait longer: PAUSE " + database + (database.empty() ? "" : " ") +
                         "TIMEOUT '5min'.",
@@ -103,14 +117,19 @@ void console_desk::look_at_pause(std::shared_ptr<job> const& j, overview const& 
 }
 
 void console_desk::undo_pause(job& j) {
-    if (j.was_paused) return;
-    if (j.what.name.empty())
-        paused_all_ = false;
-    else
-        paused_.erase(j.what.name);
-    tell_workers(pool_order::resume, j.what.name);
-    // A RESUME of all has also ended what was paused by name before.
-    for (std::string const& database : paused_) tell_workers(pool_order::pause, database);
+    if (!paused_.give_up(j.what.name)) return;
+    tell_workers(j.what.name.empty() ? pool_order::resume_rest : pool_order::resume, j.what.name);
+}
+
+/// Those that still wait for what a RESUME has just ended.
+void console_desk::end_pauses(job const& resume) {
+    std::vector<std::shared_ptr<job>> ended;
+    for (auto const& [key, j] : jobs_)
+        if (j->what.verb == console_verb::pause && (resume.what.name.empty() || j->what.name == resume.what.name))
+            ended.push_back(j);
+    for (auto const& j : ended)
+        fail(*j, pg::sqlstate::object_not_in_prerequisite_state, "PAUSE was ended by a RESUME of " + resume.user,
+             "Nothing is paused by it any more.");
 }
 
 void console_desk::maintain(std::shared_ptr<job> const& j) {

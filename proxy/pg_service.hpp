@@ -60,6 +60,8 @@ class pg_service final : private login_guard, private channel_port {
     /// Empty: every database. Servers of a paused one go as they become free, and nobody gets one.
     void pause(std::string const& database);
     void resume(std::string const& database);
+    /// All but those that are paused by their names.
+    void resume_rest();
     /// Its server connections are not used again once they are free.
     void reconnect(std::string const& database);
     void kill(std::string const& database);

@@ -75,6 +75,12 @@ void pg_service::resume(std::string const& database) {
     for (auto const& [key, pool] : pools_) pool->tick();  // opens what is waited for
 }
 
+void pg_service::resume_rest() {
+    touch_clock();
+    paused_all_ = false;
+    for (auto const& [key, pool] : pools_) pool->tick();
+}
+
 void pg_service::reconnect(std::string const& database) {
     touch_clock();
     for (auto const& [key, pool] : pools_)

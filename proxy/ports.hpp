@@ -77,6 +77,7 @@ enum class end_writers_how : std::uint8_t {
 enum class pool_order : std::uint8_t {
     pause,      // servers go as they become free, and nobody gets one
     resume,
+    resume_rest,  // all but what is paused by its name
     reconnect,  // servers go as they become free, and others are opened
     kill,       // sessions end, what runs is cancelled
 };

@@ -133,6 +133,8 @@ class worker final : public worker_port {
                     return pg_->pause(database);
                 case pool_order::resume:
                     return pg_->resume(database);
+                case pool_order::resume_rest:
+                    return pg_->resume_rest();
                 case pool_order::reconnect:
                     return pg_->reconnect(database);
                 case pool_order::kill:

@@ -1,0 +1,86 @@
+"""The console when several operators use it at the same time; test_observe.py has the rest."""
+import threading
+import time
+
+import psycopg2
+import pytest
+from harness.wait import wait_for
+from test_observe import console, run, seen, watched  # noqa: F401 (fixtures)
+
+
+def asking(connection, command):
+    """Runs it in a thread: (thread, what it came to)."""
+    came_to = []
+
+    def ask():
+        try:
+            run(connection, command)
+            came_to.append("done")
+        except psycopg2.Error as e:
+            came_to.append(e)
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread, came_to
+
+
+def paused(connection, database="shop"):
+    return next(row for row in run(connection, "SHOW DATABASES") if row["name"] == database)["paused"] == 1
+
+
+def write_and_wait(db, n):
+    db.execute("BEGIN")
+    db.execute("UPDATE items SET n = %s WHERE id = %s", (n, n))
+
+
+@pytest.mark.parametrize("name", ["", " shop"])
+def test_a_resume_ends_a_pause_that_waits_and_says_so(seen, name):
+    with seen.connect() as db, console(seen) as a, console(seen) as b:
+        write_and_wait(db, 1)
+        waiting, came_to = asking(a, f"PAUSE{name} TIMEOUT '1min'")
+        wait_for(lambda: paused(b), "it is paused")
+        run(b, f"RESUME{name}")
+        waiting.join(5)
+        assert not waiting.is_alive()
+        assert came_to[0].pgcode == "55000" and "PAUSE was ended by a RESUME of ops" in str(came_to[0])
+        assert not paused(b)
+        db.execute("COMMIT")
+
+
+def test_a_pause_that_gives_up_undoes_no_other(seen):
+    with seen.connect() as db, console(seen) as a, console(seen) as b, console(seen) as c:
+        write_and_wait(db, 2)
+        short, gave_up = asking(a, "PAUSE shop TIMEOUT '500ms'")
+        wait_for(lambda: paused(c), "it is paused")
+        long, done = asking(b, "PAUSE shop TIMEOUT '1min'")
+        short.join(5)
+        assert gave_up[0].pgcode == "55P03"
+        time.sleep(0.3)
+        assert paused(c) and long.is_alive()
+        db.execute("COMMIT")
+        long.join(5)
+        assert done == ["done"] and paused(c)
+        run(c, "RESUME shop")
+
+
+def test_the_last_pause_that_gives_up_undoes_it(seen):
+    with seen.connect() as db, console(seen) as a, console(seen) as b, console(seen) as c:
+        write_and_wait(db, 3)
+        first, _ = asking(a, "PAUSE shop TIMEOUT '500ms'")
+        wait_for(lambda: paused(c), "it is paused")
+        second, came_to = asking(b, "PAUSE shop TIMEOUT '1s'")
+        first.join(5)
+        second.join(5)
+        assert came_to[0].pgcode == "55P03" and "1 server connection is still open" in str(came_to[0])
+        assert not paused(c)
+        db.execute("COMMIT")
+
+
+def test_a_pause_of_all_that_gives_up_leaves_what_is_paused_by_name(seen):
+    with seen.connect() as db, seen.connect("held") as other, console(seen) as a:
+        other.execute("SELECT 1")
+        run(a, "PAUSE held")
+        write_and_wait(db, 4)
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            run(a, "PAUSE TIMEOUT '300ms'")
+        assert paused(a, "held") and not paused(a)
+        db.execute("COMMIT")
