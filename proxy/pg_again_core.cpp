@@ -85,7 +85,7 @@ bool pg_session_core::gives_back(pg::error_fields const& failed) {
     prepared const stale = statements_.find(std::string(known_name(name)));
     if (!stale || !server_->statements.has(stale->id)) return false;
     if (rest && !means_the_same(body, *rest, *stale)) return false;
-    context_.statements.forget(stale);
+    context_.statements.forget({stale});
     server_->statements.remove(stale->id);
     server_->doubtful.add(stale);
     // As in doubt_names(): change by change they would become more.

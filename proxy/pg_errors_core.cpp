@@ -56,13 +56,15 @@ void pg_session_core::undo_names() {
 }
 
 /// "cached plan must not change result type": who prepares the text once more, as drivers then do, must not get what
-/// servers have. Which statement it was is not asked: preparing others anew, too, costs little.
+/// servers have. Which statement it was is not asked (it may have failed as it was described): preparing others anew, too,
+/// costs little.
 void pg_session_core::forget_stale_plans(owed_reply const& failed) {
+    std::vector<prepared> stale;
     if (auto const* portal = portals_.find(failed.portal ? failed.portal->name : std::string_view()))
-        context_.statements.forget(portal->statement);
-    statements_.each([this](std::string const&, prepared const& statement) {
-        if (statement->by_sql) context_.statements.forget(statement);
-    });
+        stale.push_back(portal->statement);
+    if (unnamed_) stale.push_back(unnamed_);
+    statements_.each([&](std::string const&, prepared const& statement) { stale.push_back(statement); });
+    context_.statements.forget(std::move(stale));
 }
 
 void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step& step) {

@@ -93,8 +93,9 @@ prepared prepared_store::keep(std::weak_ptr<prepared_text const>& entry, prepare
     return made;
 }
 
-void prepared_store::forget(prepared const& what) {
-    std::erase_if(known_, [&](auto const& e) { return e.second.expired() || e.second.lock() == what; });
+void prepared_store::forget(std::vector<prepared> what) {
+    std::ranges::sort(what);
+    std::erase_if(known_, [&](auto const& e) { return e.second.expired() || std::ranges::binary_search(what, e.second.lock()); });
 }
 
 prepared server_prepared::named(std::string_view name) const {

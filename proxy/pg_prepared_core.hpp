@@ -11,6 +11,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace lull {
 
@@ -47,7 +48,7 @@ class prepared_store {
     prepared make_alone(std::string_view text, std::string_view types, std::shared_ptr<routing::operation const> operation);
     prepared make_alone_sql(std::string_view name, std::string_view sql, std::shared_ptr<routing::operation const> operation);
     /// Who prepares this text from now gets another statement: servers have to read it anew.
-    void forget(prepared const& what);
+    void forget(std::vector<prepared> what);
     std::size_t size() const { return known_.size(); }
     /// visit(text, how many have it)
     template <class Visit>

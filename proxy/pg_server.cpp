@@ -26,6 +26,12 @@ namespace {
 constexpr int blocks_a_turn = 16;
 constexpr int most_asks_to_stay = 5;
 
+/// Where that is a part of a row that looks like it, an end behind it is heard of when the rest does not come.
+bool ends_ready_for_query(std::span<std::byte const> bytes) {
+    constexpr std::string_view head{"Z\0\0\0\5", 5};
+    return bytes.size() > head.size() && pg::as_text(bytes.last(head.size() + 1)).starts_with(head);
+}
+
 bool answers_a_query(char type) {
     return type == pg::backend::row_description || type == pg::backend::data_row || type == pg::backend::command_complete ||
            type == pg::backend::empty_query_response || type == pg::backend::error_response ||
@@ -183,9 +189,9 @@ void pg_server::read() {
         if (alive.expired() || !socket_ || stage_ == stage::closed) return;
         if (tls_ && tls_->where() == tls_filter::state::closed)
             return lose("the server closed the connection");
-        // A short read has emptied the socket, but an end that came with these bytes makes no edge of its
-        // own: where the server has said that it ends, it is looked for.
-        if (static_cast<std::size_t>(n) < block.size() && !state_.ending) break;
+        // A short read has emptied the socket, but an end that came with these bytes makes no edge of its own. It is looked
+        // for where the server has not just said that it is ready, and may have said farewell.
+        if (static_cast<std::size_t>(n) < block.size() && !state_.ending && ends_ready_for_query(fresh)) break;
     }
     if (paused_) return;
     reading_ = true;

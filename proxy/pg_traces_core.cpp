@@ -61,7 +61,7 @@ void pg_session_core::taint_by(routing::operation const& op, std::string_view te
         if (s.kind == utility && s.command == "DO")
             taint_by_code(s, text, whole);
         else if (s.kind == unknown && may_have(leaves_state, text, whole))
-            server_->tainted = true;
+            taint_by_unread(text, whole);
     }
     if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
 }
@@ -80,7 +80,13 @@ void pg_session_core::taint_by_code(routing::statement const& s, std::string_vie
     pin_by(left);
     if (!may_have(leaves_state, code, whole)) return;
     server_->tainted = true;
-    if (left || !may_have(keeps_something, code, whole)) return;
+    if (!left) taint_by_unread(code, whole);
+}
+
+/// What it has set is lost with its server connection; what it may have made keeps that for its client.
+void pg_session_core::taint_by_unread(std::string_view text, bool whole) {
+    server_->tainted = true;
+    if (!may_have(keeps_something, text, whole)) return;
     pins_.add(pin::code);
     made_state_ = true;
 }

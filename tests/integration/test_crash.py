@@ -10,8 +10,9 @@ import threading
 
 import pytest
 
+from harness.cluster import Cluster
 from harness.fingerprint import changes, fingerprint
-from harness.lull import binary
+from harness.lull import Lull, binary
 from harness.wait import stays, wait_for
 from harness.wire import errors, query, rows, tags
 
@@ -662,6 +663,28 @@ def test_primary_is_away_when_entering(make_lull, primary):
         primary.start()
     wait_for(lambda: lull.admin("DELETE", "/sites/shop/maintenance?wait_ms=5000")[0] == 200, "it is open")
     wait_for(lambda: writes(lull), "writes go on")
+
+
+def test_clients_hear_of_a_crash_of_the_server_at_once():
+    """PostgreSQL warns every session and closes: the bytes and the end of the connection come together."""
+    cluster = Cluster(alone=True)
+    try:
+        cluster.start()
+        cluster.reset("shop")
+        lull = Lull(cluster, {"workers": 2}, replicas=False).start()
+        try:
+            sleepers = [lull.wire() for _ in range(8)]
+            for client in sleepers:
+                client.send(query("SELECT pg_sleep(60)"))
+            wait_for(lambda: cluster.primary.one("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'") == 8, "they sleep")
+            os.kill(cluster.primary.one("SELECT pg_backend_pid()"), signal.SIGKILL)
+            for client in sleepers:
+                client.socket.settimeout(10)
+                assert errors(client.until("Z"))[0]["C"] == "08006"
+        finally:
+            lull.remove()
+    finally:
+        cluster.remove()
 
 
 def test_stop_lets_transactions_end(make_lull):

@@ -24,6 +24,18 @@ def test_temporary_tables_pin(make_lull):
                 assert errors(c.query("SELECT * FROM mine FOR SHARE"))[0]["C"] == "42P01", "it went with its client"
 
 
+@pytest.mark.parametrize("sql, use", [
+    ("CREATE TEMP TABLE kept AS SELECT 1 AS x WHERE 1 IN ({long})", "SELECT x FROM kept"),
+    ("SELECT pg_try_advisory_lock(4711) WHERE 1 IN ({long})", "SELECT pg_advisory_unlock(4711)"),
+])
+def test_a_text_that_is_too_long_to_be_read_keeps_what_it_makes(make_lull, sql, use):
+    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}})
+    with lull.wire() as a, lull.wire() as b:
+        assert not errors(a.query(sql.format(long=",".join(["1"] * 20_000))))
+        b.query("UPDATE items SET n = 1 WHERE id = 1")
+        assert rows(a.query(use))[0][0] in ("1", "t")
+
+
 def test_discard_all_unpins(one):
     with one.wire() as a, one.wire() as b:
         a.query("CREATE TEMP TABLE mine (x int)")

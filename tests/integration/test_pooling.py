@@ -616,6 +616,21 @@ def test_who_does_not_or_is_in_a_block_is_told(shared_one, primary):
         assert set(columns(a.ask(parse("", "SELECT * FROM log"), bind(), describe("P"), execute(), sync()))) == {4}
 
 
+def test_who_prepares_what_others_have_is_told_of_a_schema_change_once_at_most(shared_one, primary):
+    """What servers have of that text is not used again, whoever has had it prepared."""
+    look = "SELECT * FROM log"
+    with shared_one.wire() as a:
+        a.ask(parse("s", look), describe("S", "s"), sync())
+        a.query("INSERT INTO log (who) VALUES ('a row')")
+        shared_one.cluster.catch_up()
+        primary.sql("ALTER TABLE log ADD COLUMN more int", db="shop")
+        shared_one.cluster.catch_up()
+        with shared_one.wire() as b:
+            refused = [bool(errors(b.ask(parse(f"p{turn}", look), describe("S", f"p{turn}"), sync()))) for turn in range(4)]
+            assert refused.count(True) <= 1 and not refused[-1], refused
+            assert set(columns(b.ask(bind("", "p3"), execute(), sync()))) == {4}
+
+
 def test_psycopg_prepares_on_many_clients(make_lull):
     lull = make_lull({"clusters": {"main": {"pool_size": 2}}})
     connections = [lull.connect(prepare_threshold=0) for _ in range(8)]
