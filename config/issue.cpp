@@ -8,7 +8,7 @@ namespace {
 constexpr char hex[] = "0123456789abcdef";
 
 template <class Finding>
-std::string told(Finding const& f, std::string_view kind) {
+std::string told(Finding const& f, std::string_view kind, std::string_view before_fix, std::string_view end) {
     std::string out = f.file;
     if (f.line > 0) out += ":" + std::to_string(f.line) + ":" + std::to_string(f.column);
     if (!out.empty()) out += ": ";
@@ -16,7 +16,7 @@ std::string told(Finding const& f, std::string_view kind) {
     out += ": ";
     if (!f.path.empty()) out += f.path + ": ";
     out += f.message;
-    if (!f.fix.empty()) out += "\n    fix: " + f.fix;
+    if (!f.fix.empty()) out.append(before_fix).append(f.fix).append(end);
     return out;
 }
 
@@ -67,10 +67,16 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string to_string(issue const& i) {
-    return told(i, "error");
+    return told(i, "error", "\n    fix: ", "");
 }
 std::string to_string(warning const& w) {
-    return told(w, "warning");
+    return told(w, "warning", "\n    fix: ", "");
+}
+std::string in_one_line(issue const& i) {
+    return told(i, "error", " (fix: ", ")");
+}
+std::string in_one_line(warning const& w) {
+    return told(w, "warning", " (fix: ", ")");
 }
 
 std::string join_path(std::string_view parent, std::string_view segment) {

@@ -34,6 +34,9 @@ struct warning {
 /// "lull.yaml:3:5: error: sites.shop.hold.max_age: message\n    fix: ...", without a newline at the end.
 [[nodiscard]] std::string to_string(issue const&);
 [[nodiscard]] std::string to_string(warning const&);
+/// The same for a log: "...: message (fix: ...)".
+[[nodiscard]] std::string in_one_line(issue const&);
+[[nodiscard]] std::string in_one_line(warning const&);
 
 /// `parent` and one more segment, quoted where it would be ambiguous: ("users", "a.b") -> users."a.b"
 [[nodiscard]] std::string join_path(std::string_view parent, std::string_view segment);

@@ -103,7 +103,7 @@ admin_answer control::reload() {
         nlohmann::json list = nlohmann::json::array();
         std::string all;
         for (config::issue const& i : issues) {
-            log::error("reload: {}", config::to_string(i));
+            log::error("reload: {}", config::in_one_line(i));
             list.push_back(config::to_string(i));
             all += (all.empty() ? "" : "\n") + config::to_string(i);
         }

@@ -32,7 +32,7 @@ namespace {
 std::optional<configured> load(std::string const& file) {
     std::vector<config::warning> warnings;
     auto loaded = load_configured(file, warnings);
-    for (config::warning const& w : warnings) log::warning("{}", config::to_string(w));
+    for (config::warning const& w : warnings) log::warning("{}", config::in_one_line(w));
     if (auto* found = std::get_if<configured>(&loaded)) return std::move(*found);
     for (config::issue const& i : std::get<std::vector<config::issue>>(loaded)) fmt::print(stderr, "{}\n", config::to_string(i));
     return std::nullopt;

@@ -368,3 +368,8 @@ TEST_CASE("secrets that others can read are warned of") {
     REQUIRE(warnings.size() == 1);
     CHECK(warnings[0].path == "users.app.password_file");
 }
+
+TEST_CASE("what is wrong with a configuration is one line in the log") {
+    issue const wrong{"lull.yaml", 3, 5, "bogus", "there is no such key", "remove it"};
+    CHECK(in_one_line(wrong) == "lull.yaml:3:5: error: bogus: there is no such key (fix: remove it)");
+}
