@@ -4,25 +4,50 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
+#include <fmt/format.h>
+
+#include <optional>
+#include <sys/un.h>
 
 namespace lull {
 
+namespace {
+
 namespace http = boost::beast::http;
+namespace asio = boost::asio;
+using clock = std::chrono::steady_clock;
 
-admin_reply admin_client::call(std::string const& method, std::string const& target,
-                               nlohmann::json const& body) const {
-    boost::asio::io_context io;
-    boost::asio::local::stream_protocol::socket socket(io);
-    boost::system::error_code error;
-    socket.connect(path_, error);
-    if (error == boost::system::errc::permission_denied)
-        throw admin_unreachable("permission denied on the admin socket " + path_,
-                                "run this as the user that runs `lull serve`, or as root");
-    if (error)
-        throw admin_unreachable(
-            "no lull answers on " + path_ + ": " + error.message(),
-            "start it with `lull serve`, or name its socket with --socket or LULL_SOCKET");
+constexpr std::size_t longest_path = sizeof(sockaddr_un::sun_path) - 1;  // and a NUL
 
+/// Runs one operation at a time to its end, or until the caller's patience is at its own.
+class waiter {
+  public:
+    explicit waiter(admin_client::patience const& goes_on) : goes_on_(goes_on) {}
+
+    asio::io_context io;
+
+    /// `start` is given the handler. Nothing: the caller no longer waits, and the operation is still there.
+    template <class Start>
+    std::optional<boost::system::error_code> run(Start&& start) {
+        constexpr std::chrono::milliseconds look_again{100};
+        std::optional<boost::system::error_code> result;
+        start([&result](boost::system::error_code error, std::size_t = 0) { result = error; });
+        auto const since = clock::now();
+        for (io.restart(); !result;) {
+            io.run_one_for(look_again);
+            if (!result &&
+                !goes_on_(std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - since)))
+                return std::nullopt;
+        }
+        return result;
+    }
+
+  private:
+    admin_client::patience const& goes_on_;
+};
+
+http::request<http::string_body> request_of(std::string const& method, std::string const& target,
+                                            nlohmann::json const& body) {
     http::request<http::string_body> request{http::string_to_verb(method), target, 11};
     request.set(http::field::host, "lull");
     request.set(http::field::accept, "application/json");
@@ -32,18 +57,57 @@ admin_reply admin_client::call(std::string const& method, std::string const& tar
     }
     request.keep_alive(false);
     request.prepare_payload();
-    http::write(socket, request, error);
-    http::response<http::string_body> response;
-    boost::beast::flat_buffer buffer;
-    if (!error) http::read(socket, buffer, response, error);
-    if (error)
+    return request;
+}
+
+}  // namespace
+
+admin_reply admin_client::call(std::string const& method, std::string const& target,
+                               nlohmann::json const& body, patience const& waits) const {
+    if (path_.size() > longest_path)
         throw admin_unreachable(
-            "the admin socket " + path_ + " was closed before it answered: " + error.message(),
+            fmt::format("the path of the admin socket has {} bytes, the system allows {}: {}", path_.size(),
+                        longest_path, path_),
+            "name a shorter one with --socket or LULL_SOCKET, as admin_socket in the configuration does");
+    bool sent = false;
+    auto const silent = [&] {
+        return admin_silent(
+            "the server does not answer on " + path_,
+            std::string("it is stopped, or very busy: see its log and its process") +
+                (sent && method != "GET" ? "; it may still do what it was asked for: then see `lull status`"
+                                         : ""));
+    };
+    boost::beast::flat_buffer buffer;
+    http::request<http::string_body> const request = request_of(method, target, body);
+    http::response_parser<http::string_body> answer;
+    answer.body_limit(boost::none);  // journals can be long
+    waiter until(waits);             // what is given up goes with it, before what it works on
+    asio::local::stream_protocol::socket socket(until.io);
+
+    auto error = until.run([&](auto done) { socket.async_connect(path_, std::move(done)); });
+    // The system's word for a queue of connections that nobody takes.
+    if (!error || *error == asio::error::no_buffer_space) throw silent();
+    if (*error == boost::system::errc::permission_denied)
+        throw admin_unreachable("permission denied on the admin socket " + path_,
+                                "run this as the user that runs `lull serve`, or as root");
+    if (*error)
+        throw admin_unreachable(
+            "no lull answers on " + path_ + ": " + error->message(),
+            "start it with `lull serve`, or name its socket with --socket or LULL_SOCKET");
+
+    sent = true;
+    error = until.run([&](auto done) { http::async_write(socket, request, std::move(done)); });
+    while (error && !*error && !answer.is_done())
+        error = until.run([&](auto done) { http::async_read_some(socket, buffer, answer, std::move(done)); });
+    if (!error) throw silent();
+    if (*error)
+        throw admin_unreachable(
+            "the admin socket " + path_ + " was closed before it answered: " + error->message(),
             "see the log of `lull serve`, then run `lull status`");
     admin_reply reply;
-    reply.status = static_cast<int>(response.result_int());
-    reply.body = nlohmann::json::parse(response.body(), nullptr, false);
-    if (reply.body.is_discarded()) reply.body = {{"detail", response.body()}};
+    reply.status = static_cast<int>(answer.get().result_int());
+    reply.body = nlohmann::json::parse(answer.get().body(), nullptr, false);
+    if (reply.body.is_discarded()) reply.body = {{"detail", answer.get().body()}};
     return reply;
 }
 

@@ -1,6 +1,6 @@
 // The verbs of the command line. Each returns the exit status:
 //   0 done; 1 refused or failed, and said why; 2 bad usage; 3 no lull answers; 4 not proved;
-//   130 interrupted.
+//   5 verify has no verdict; 6 open, but journaled writes were not done; 130 interrupted.
 // `lull upgrade` returns the status of the command that it ran, where that was not 0.
 #pragma once
 
@@ -17,6 +17,8 @@ namespace lull::cli {
 inline constexpr int failed = 1;
 inline constexpr int unreachable = 3;
 inline constexpr int not_proved = 4;
+inline constexpr int no_verdict = 5;
+inline constexpr int writes_not_done = 6;
 inline constexpr int interrupted = 130;
 
 struct window_options {
@@ -42,11 +44,13 @@ struct end_options {
     bool all = false;
     bool no_wait = false;
 };
+/// writes_not_done: the site is open, and some of what was journaled in this window has failed.
 int maintenance_off(admin_client const& admin, end_options const& options);
 int maintenance_renew(admin_client const& admin, std::string const& site, std::string const& as);
 int upgrade(admin_client const& admin, window_options const& options,
             std::vector<std::string> const& command);
-/// 0: proved; failed: somebody else committed; not_proved: the server cannot tell.
+/// 0: proved; failed: somebody else committed; not_proved: the server cannot tell; no_verdict: no such site,
+/// or no window yet.
 int verify(admin_client const& admin, std::string const& site, bool json);
 int reload(admin_client const& admin);
 int check(std::string const& file, bool explain);

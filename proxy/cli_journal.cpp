@@ -1,6 +1,6 @@
 // `lull journal`.
 #include "proxy/cli.hpp"
-#include "proxy/cli_progress.hpp"
+#include "proxy/cli_output.hpp"
 
 #include <fmt/format.h>
 
@@ -11,25 +11,23 @@ namespace {
 using nlohmann::json;
 
 std::string text(json const& object, char const* key) {
-    return printable(object.value(key, ""));
+    return object.value(key, "");
 }
 
 void print_entries(json const& in) {
     for (json const& e : in["entries"]) {
-        fmt::print("  {:>6}  {}  {}  {}@{} {}\n          {}\n", e.value("number", 0), text(e, "received"),
-                   text(e, "state"), text(e, "user"), text(e, "database"), text(e, "application_name"),
-                   text(e, "statement"));
-        for (json const& sql : e["settings"]) fmt::print("          after {}\n", printable(sql.get<std::string>()));
+        say("  {:>6}  {}  {}  {}@{} {}\n          {}\n", e.value("number", 0), text(e, "received"),
+            text(e, "state"), text(e, "user"), text(e, "database"), text(e, "application_name"),
+            text(e, "statement"));
+        for (json const& sql : e["settings"]) say("          after {}\n", sql.get<std::string>());
         auto const parameters = e.find("parameters");
         if (parameters != e.end() && !parameters->empty())
-            fmt::print("          with {}\n",
-                       printable(parameters->dump(-1, ' ', false, json::error_handler_t::replace)));
-        if (e.contains("error")) fmt::print("          {} {}\n", text(e, "sqlstate"), text(e, "error"));
+            say("          with {}\n", parameters->dump(-1, ' ', false, json::error_handler_t::replace));
+        if (e.contains("error")) say("          {} {}\n", text(e, "sqlstate"), text(e, "error"));
     }
-    if (int const more = in.value("more", 0); more > 0)
-        fmt::print("  and {} more: --json shows all\n", more);
+    if (int const more = in.value("more", 0); more > 0) say("  and {} more: --json shows all\n", more);
     if (auto const damage = text(in, "damage"); !damage.empty())
-        fmt::print("  and what cannot be read: {}\n", damage);
+        say("  and what cannot be read: {}\n", damage);
 }
 
 }  // namespace
@@ -37,8 +35,8 @@ void print_entries(json const& in) {
 int run_journal(admin_client const& admin, std::string const& site) {
     admin_reply const reply = admin.call("POST", "/sites/" + site + "/journal");
     if (!reply.ok()) return print_problem(reply);
-    fmt::print("{}: {} writes of {} are being run; `lull journal {}` shows what becomes of them\n", site,
-               reply.body.value("pending", 0), text(reply.body, "file"), site);
+    say("{}: running {} of {}; `lull journal {}` shows what comes of it\n", site,
+        counted(reply.body.value("pending", 0LL), "write"), text(reply.body, "file"), site);
     return 0;
 }
 
@@ -47,31 +45,28 @@ int journal(admin_client const& admin, std::string const& site, bool as_json) {
     if (!reply.ok()) return print_problem(reply);
     json const& j = reply.body;
     if (as_json) {
-        fmt::print("{}\n", j.dump(2));
+        put(stdout, json_text(j) + "\n");
         return 0;
     }
     if (j.value("replaying", false))
-        fmt::print("{}: the journal is being replayed, {} writes are left\n", site, j.value("pending", 0));
+        say("{}: the journal is being replayed, {} left\n", site, counted(j.value("pending", 0LL), "write"));
     else
-        fmt::print("{}: {} writes are in the journal ({} bytes)\n", site, j.value("pending", 0),
-                   j.value("bytes", 0));
-    if (auto const problem = j.value("problem", ""); !problem.empty())
-        fmt::print("  problem: {}\n", printable(problem));
+        say("{}: {} in the journal ({})\n", site, counted(j.value("pending", 0LL), "write"),
+            counted(j.value("bytes", 0LL), "byte"));
+    if (auto const problem = j.value("problem", ""); !problem.empty()) say("  problem: {}\n", problem);
     print_entries(j);
     for (json const& cut : j["cut"])
-        fmt::print("  an end that a crash left half written, and was never answered, is kept in {}\n",
-                   printable(cut.get<std::string>()));
+        say("  an end that a crash left half written, and was never answered, is kept in {}\n",
+            cut.get<std::string>());
     if (auto const& last = j["last"]; last.is_object())
-        fmt::print(
-            "last replay: {} done ({} with another number of rows than was answered), {} failed, "
+        say("last replay: {} done ({} with another number of rows than was answered), {} failed, "
             "{} unknown, {} not run; ended {}\n",
             last.value("done", 0), last.value("differs", 0), last.value("failed", 0),
             last.value("unknown", 0), last.value("left", 0), last.value("ended", ""));
     for (json const& kept : j["not_done"]) {
         bool const whole = kept.value("more", 0) == 0 && text(kept, "damage").empty();
-        fmt::print("not done, kept in {} (`lull journal {} --run` runs what failed or was not run{}):\n",
-                   text(kept, "file"), site,
-                   whole ? "; or put right by hand, then delete the file" : "");
+        say("not done, kept in {} (`lull journal {} --run` runs what failed or was not run{}):\n",
+            text(kept, "file"), site, whole ? "; or put right by hand, then delete the file" : "");
         print_entries(kept);
     }
     return 0;

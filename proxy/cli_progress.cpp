@@ -1,9 +1,12 @@
 #include "proxy/cli_progress.hpp"
 
+#include "proxy/cli.hpp"
+#include "proxy/cli_output.hpp"
+
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdio>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace lull::cli {
@@ -11,6 +14,7 @@ namespace lull::cli {
 namespace {
 
 constexpr std::size_t most_writers = 3;
+constexpr std::chrono::seconds after_interrupt{1};
 
 /// Others than Lull's clients: what is waited for, and what is not.
 std::string others_of(nlohmann::json const& site) {
@@ -18,14 +22,14 @@ std::string others_of(nlohmann::json const& site) {
     auto const add = [&](char const* key, char const* text) {
         auto const list = site.find(key);
         if (list == site.end() || !list->is_array() || list->empty()) return;
-        out += fmt::format(", {}: [{}]", text, text_of(list->front()).substr(0, 120));
+        out += fmt::format(", {}: [{}]", text, cut(text_of(list->front()), 120));
         if (list->size() > 1) out += fmt::format(" and {} more", list->size() - 1);
     };
     // Without writers they are among what is waited for, which is shown then.
     if (site.contains("writers") && !site["writers"].empty())
         add("suspects", "waiting for the server to end");
     add("outsiders", "writing past Lull");
-    return printable(out);
+    return out;
 }
 
 std::string writers_of(nlohmann::json const& site) {
@@ -41,9 +45,9 @@ std::string writers_of(nlohmann::json const& site) {
         }
         auto get = [&](char const* key) { return w.contains(key) ? text_of(w[key]) : std::string("?"); };
         out += fmt::format(" [pid {} {} {} since {}: {}]", get("pid"), get("user"), get("application_name"),
-                           get("since"), get("statement").substr(0, 60));
+                           get("since"), cut(get("statement"), 60));
     }
-    return printable(out);
+    return out;
 }
 
 std::string waits_of(nlohmann::json const& site) {
@@ -51,26 +55,17 @@ std::string waits_of(nlohmann::json const& site) {
     if (waits == site.end() || !waits->is_array() || waits->empty()) return {};
     std::string out = ", waiting for:";
     for (auto const& w : *waits) out += " [" + text_of(w) + "]";
-    return printable(out);
+    return out;
+}
+
+/// One less than there are: some terminals are in the next row behind the last one.
+std::size_t terminal_columns() {
+    winsize size{};
+    if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 79;
+    return size.ws_col - 1U;
 }
 
 }  // namespace
-
-std::string printable(std::string text) {
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        auto const c = static_cast<unsigned char>(text[i]);
-        if (c < 0x20 || c == 0x7f) text[i] = ' ';
-        // U+0080 to U+009F, which terminals take for escape sequences.
-        bool const c1 = c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-        if (c1) text[i] = text[i + 1] = ' ';
-    }
-    return text;
-}
-
-std::string text_of(nlohmann::json const& value) {
-    if (value.is_null()) return "";
-    return value.is_string() ? value.get<std::string>() : value.dump();
-}
 
 progress::progress() : terminal_(::isatty(STDERR_FILENO) == 1) {}
 
@@ -82,16 +77,38 @@ void progress::show(std::string const& site, nlohmann::json const& status) {
     if (line == last_) return;
     last_ = line;
     if (terminal_)
-        fmt::print(stderr, "\r\033[K{}", line.substr(0, 200));
+        put(stderr, "\r\033[K" + cut(printable(line), terminal_columns()));
     else
-        fmt::print(stderr, "{}\n", line);
+        complain("{}\n", line);
     std::fflush(stderr);
 }
 
 void progress::end() {
-    if (terminal_ && !last_.empty()) fmt::print(stderr, "\r\033[K");
+    if (terminal_ && !last_.empty()) put(stderr, "\r\033[K");
     last_.clear();
     std::fflush(stderr);
+}
+
+std::optional<admin_reply> progress::ask(admin_client const& admin, std::string const& method,
+                                         std::string const& target, nlohmann::json const& body) {
+    bool said = false;
+    auto const go_on = [&](std::chrono::milliseconds quiet) {
+        // What a server that lives is about to answer is not given up, so that it is known.
+        if (interrupt_guard::interrupted() && quiet >= after_interrupt) return false;
+        if (!said && quiet >= admin_client::usual_patience) {
+            said = true;
+            end();
+            complain("lull: no answer for {} s, still waiting; Ctrl-C ends the waiting\n",
+                     std::chrono::duration_cast<std::chrono::seconds>(quiet).count());
+        }
+        return true;
+    };
+    try {
+        return admin.call(method, target, body, go_on);
+    } catch (admin_silent const&) {
+        if (interrupt_guard::interrupted()) return std::nullopt;
+        throw;
+    }
 }
 
 }  // namespace lull::cli

@@ -1,17 +1,14 @@
 // What a waiting command shows: one line that changes on a terminal, a line a change elsewhere.
 #pragma once
 
+#include "proxy/admin_client.hpp"
+
 #include <nlohmann/json.hpp>
 
+#include <optional>
 #include <string>
 
 namespace lull::cli {
-
-/// A JSON value as text, strings without quotes.
-std::string text_of(nlohmann::json const& value);
-
-/// What clients have said, without what a terminal would obey.
-std::string printable(std::string text);
 
 class progress {
   public:
@@ -20,6 +17,10 @@ class progress {
     void show(std::string const& site, nlohmann::json const& site_status);
     /// The line is over; to be called before anything else is printed.
     void end();
+    /// Asks, and waits for as long as it takes, or until Ctrl-C: nothing then. Says so when no answer has
+    /// come for a while. Throws admin_unreachable.
+    std::optional<admin_reply> ask(admin_client const& admin, std::string const& method,
+                                   std::string const& target, nlohmann::json const& body = nullptr);
 
   private:
     bool const terminal_;

@@ -1,7 +1,7 @@
 // `lull status`, `lull check`, `lull reload`.
 #include "config/print.hpp"
 #include "proxy/cli.hpp"
-#include "proxy/cli_progress.hpp"
+#include "proxy/cli_output.hpp"
 #include "proxy/configured.hpp"
 
 #include <fmt/format.h>
@@ -18,7 +18,11 @@ std::string text(json const& object, char const* key, std::string const& otherwi
     if (!object.is_object()) return otherwise;
     auto const at = object.find(key);
     if (at == object.end() || at->is_null()) return otherwise;
-    return at->is_string() ? printable(at->get<std::string>()) : at->dump();
+    return at->is_string() ? at->get<std::string>() : at->dump();
+}
+
+std::string writes(json const& object, char const* key) {
+    return counted(object.value(key, 0LL), "write");
 }
 
 std::string in_words(std::string const& state) {
@@ -39,7 +43,7 @@ void print_catalogs(json const& site) {
     if (catalogs == site.end() || !catalogs->is_array()) return;
     for (json const& c : *catalogs) {
         if (auto const trouble = text(c, "trouble"); !trouble.empty()) {
-            fmt::print("  catalog of {} cannot be read: {}\n", text(c, "database"), trouble);
+            say("  catalog of {} cannot be read: {}\n", text(c, "database"), trouble);
             continue;
         }
         std::string leaves;
@@ -47,13 +51,11 @@ void print_catalogs(json const& site) {
             for (char const* way : {"dblink", "postgres_fdw", "file_fdw"})
                 if (e == way) leaves += (leaves.empty() ? "" : ", ") + std::string(way);
         if (!leaves.empty())
-            fmt::print("  {} has {}: sessions of their own, which Lull does not see\n", text(c, "database"),
-                       leaves);
+            say("  {} has {}: sessions of their own, which Lull does not see\n", text(c, "database"), leaves);
         if (c.value("unlisted_relations", 0) > 0) {
-            fmt::print("  {} of {}'s relations reach functions that nobody knows to only read:\n",
-                       text(c, "unlisted_relations"), text(c, "database"));
-            for (json const& e : c.value("examples", json::array()))
-                fmt::print("    {}\n", e.get<std::string>());
+            say("  {} of {}'s relations reach functions that nobody knows to only read:\n",
+                text(c, "unlisted_relations"), text(c, "database"));
+            for (json const& e : c.value("examples", json::array())) say("    {}\n", e.get<std::string>());
         }
     }
 }
@@ -65,7 +67,7 @@ void print_reasons(json const& site) {
     bool const leased = std::any_of(reasons->begin(), reasons->end(),
                                     [](json const& r) { return !text(r, "lease_ms").empty(); });
     if (reasons->size() < 2 && !leased) return;
-    fmt::print("  reasons:\n");
+    say("  reasons:\n");
     for (json const& r : *reasons) {
         std::string lease;
         if (r.value("lapsed", false))
@@ -73,8 +75,8 @@ void print_reasons(json const& site) {
         else if (!text(r, "lease_left_ms").empty())
             lease = fmt::format(", lease for {} s more, then {}", r["lease_left_ms"].get<long long>() / 1000,
                                 text(r, "on_lease_end"));
-        fmt::print("    {} since {} by {}: {}{}\n", text(r, "as"), text(r, "since"), text(r, "owner", "-"),
-                   text(r, "reason", "-"), lease);
+        say("    {} since {} by {}: {}{}\n", text(r, "as"), text(r, "since"), text(r, "owner", "-"),
+            text(r, "reason", "-"), lease);
     }
 }
 
@@ -82,8 +84,8 @@ void print_hooks(json const& site) {
     auto const hooks = site.find("hooks");
     if (hooks == site.end() || !hooks->is_array()) return;
     for (json const& h : *hooks)
-        fmt::print("  hook {:<8}{} {}, {}{}\n", text(h, "hook"), text(h, "program"), text(h, "text"),
-                   text(h, "at"), h.value("ok", false) ? "" : "  FAILED");
+        say("  hook {:<8}{} {}, {}{}\n", text(h, "hook"), text(h, "program"), text(h, "text"), text(h, "at"),
+            h.value("ok", false) ? "" : "  FAILED");
 }
 
 /// Where it matters: while the site is closed, or where something of it is still to be put back.
@@ -106,22 +108,23 @@ void print_last_window(json const& site, json const& last) {
     std::string const why = text(last, "reason").empty() ? "" : ": " + text(last, "reason");
     std::string const proof = text(last, "proof");
     std::string const end = text(last, "finish_lsn").empty() ? "" : " at " + text(last, "finish_lsn");
-    fmt::print("  last window  epoch {}{}{}\n", text(last, "epoch"), who, why);
-    fmt::print("               sealed {} at {}, reopened {}{}\n", text(last, "sealed_at"), text(last, "sealed_lsn", "?"),
-               text(last, "reopened_at"), end);
-    fmt::print("               {}\n",
-               proof == "proved"     ? std::string("PROVED: nobody but the migration committed anything in it")
-               : proof == "violated" ? "VIOLATED: SOMEBODY ELSE COMMITTED IN IT: see `lull verify " + text(site, "site") + "`"
-               : proof == "not_proved"
-                   ? "not proved: see `lull verify " + text(site, "site") + "` for what could and could not be"
-                   : "`lull verify " + text(site, "site") + "` says who committed in it");
+    say("  last window  epoch {}{}{}\n", text(last, "epoch"), who, why);
+    say("               sealed {} at {}, reopened {}{}\n", text(last, "sealed_at"),
+        text(last, "sealed_lsn", "?"), text(last, "reopened_at"), end);
+    say("               {}\n",
+        proof == "proved" ? std::string("PROVED: nobody but the migration committed anything in it")
+        : proof == "violated"
+            ? "VIOLATED: SOMEBODY ELSE COMMITTED IN IT: see `lull verify " + text(site, "site") + "`"
+        : proof == "not_proved"
+            ? "not proved: see `lull verify " + text(site, "site") + "` for what could and could not be"
+            : "`lull verify " + text(site, "site") + "` says who committed in it");
 }
 
 void print_site(json const& site) {
     std::string const state = text(site, "state");
-    fmt::print("{}: {}\n", text(site, "site"), in_words(state));
+    say("{}: {}\n", text(site, "site"), in_words(state));
     auto line = [](char const* name, std::string const& value) {
-        if (!value.empty()) fmt::print("  {:<13}{}\n", name, value);
+        if (!value.empty()) say("  {:<13}{}\n", name, value);
     };
     line("since", text(site, "since"));
     if (state != "read_write") {
@@ -141,27 +144,29 @@ void print_site(json const& site) {
         line("held writes", text(*held, "count") + " of at most " + text(*held, "max_count") + " (" +
                                 text(*held, "bytes") + " bytes of " + text(*held, "max_bytes") + ")");
     if (text(site, "refused", "0") != "0")
-        line("refused", text(site, "refused") + " writes" +
-                            (text(site, "over_limit", "0") == "0"
-                                 ? std::string()
-                                 : ", " + text(site, "over_limit") + " of them by the limits of hold and journal"));
+        line("refused", writes(site, "refused") + (text(site, "over_limit", "0") == "0"
+                                                       ? std::string()
+                                                       : ", " + text(site, "over_limit") +
+                                                             " of them by the limits of hold and journal"));
     if (text(site, "unknown", "0") != "0")
-        line("unknown", text(site, "unknown") + " writes MAY BE RUN OR NOT: the disk of the journal failed");
-    if (text(site, "discarded", "0") != "0") line("discarded", text(site, "discarded") + " writes");
-    if (text(site, "journaled", "0") != "0") line("journaled", text(site, "journaled") + " writes");
+        line("unknown", writes(site, "unknown") + " MAY BE RUN OR NOT: the disk of the journal failed");
+    if (text(site, "discarded", "0") != "0") line("discarded", writes(site, "discarded"));
+    if (text(site, "journaled", "0") != "0") line("journaled", writes(site, "journaled"));
     if (text(site, "passed", "0") != "0") line("passed", text(site, "passed") + " NOTIFY and LISTEN, as write_rules say");
     if (auto const journal = site.find("journal"); journal != site.end() && journal->is_object()) {
         if (journal->value("pending", 0) > 0)
-            line("journal", text(*journal, "pending") + " writes to run, of at most " + text(*journal, "max_count") +
-                                " (" + text(*journal, "bytes") + " bytes of " + text(*journal, "max_bytes") + ")");
+            line("journal", writes(*journal, "pending") + " to run, of at most " +
+                                text(*journal, "max_count") + " (" + text(*journal, "bytes") + " bytes of " +
+                                text(*journal, "max_bytes") + ")");
         line("journal", text(*journal, "problem"));
         for (json const& refused : journal->value("refused", json::array())) line("NOT journaled", refused.get<std::string>());
         if (auto const cut = journal->find("cut"); cut != journal->end() && !cut->empty())
-            line("journal", std::to_string(cut->size()) + " cut-off end(s) of it are kept: see `lull journal " +
-                                text(site, "site") + "`");
+            line("journal", "kept of it: " + counted(static_cast<long long>(cut->size()), "cut-off end") +
+                                ", see `lull journal " + text(site, "site") + "`");
         if (journal->value("kept", 0) > 0)
-            line("journal", text(*journal, "kept") + " file(s) with writes that were not done: see `lull journal " +
-                                text(site, "site") + "`");
+            line("journal", counted(journal->value("kept", 0LL), "file") +
+                                " with writes that were not done: see `lull journal " + text(site, "site") +
+                                "`");
     }
     if (auto const error = site.find("error"); error != site.end() && !error->is_null()) {
         line("last error", error->is_object() ? text(*error, "text") : text(site, "error"));
@@ -169,17 +174,17 @@ void print_site(json const& site) {
     }
     auto const writers = site.find("writers");
     if (writers != site.end() && writers->is_array() && !writers->empty() && state != "read_write") {
-        fmt::print("  still writing:\n");
+        say("  still writing:\n");
         for (json const& w : *writers)
-            fmt::print("    pid {} {}@{} {} {} since {}: {}\n", text(w, "pid", "-"), text(w, "user"),
-                       text(w, "database"), text(w, "application_name"), text(w, "state"), text(w, "since"),
-                       text(w, "statement"));
+            say("    pid {} {}@{} {} {} since {}: {}\n", text(w, "pid", "-"), text(w, "user"),
+                text(w, "database"), text(w, "application_name"), text(w, "state"), text(w, "since"),
+                text(w, "statement"));
     }
     auto list = [](json const& in, char const* key, char const* title) {
         auto const lines = in.find(key);
         if (lines == in.end() || !lines->is_array() || lines->empty()) return;
-        fmt::print("  {}:\n", title);
-        for (json const& l : *lines) fmt::print("    {}\n", l.is_string() ? l.get<std::string>() : l.dump());
+        say("  {}:\n", title);
+        for (json const& l : *lines) say("    {}\n", l.is_string() ? l.get<std::string>() : l.dump());
     };
     if (state != "read_write") list(site, "waited_for", "sealing waited for");
     list(site, "suspects", "nobody is connected to them any more, the server may go on");
@@ -191,24 +196,36 @@ void print_site(json const& site) {
     print_hooks(site);
     auto const backends = site.find("backends");
     if (backends != site.end() && backends->is_array()) {
-        fmt::print("  {:<24}{:<10}{:<12}{:<10}{}\n", "server", "role", "health", "lag", "replay");
+        say("  {:<24}{:<10}{:<12}{:<10}{}\n", "server", "role", "health", "lag", "replay");
         for (json const& b : *backends)
-            fmt::print("  {:<24}{:<10}{:<12}{:<10}{}{}\n", text(b, "address"), text(b, "role"),
-                       b.value("healthy", false) ? "healthy" : "UNHEALTHY",
-                       text(b, "lag_ms").empty() ? "" : text(b, "lag_ms") + " ms", text(b, "replay_lsn"),
-                       b.value("frozen", false) ? " (frozen)" : "");
+            say("  {:<24}{:<10}{:<12}{:<10}{}{}\n", text(b, "address"), text(b, "role"),
+                b.value("healthy", false) ? "healthy" : "UNHEALTHY",
+                text(b, "lag_ms").empty() ? "" : text(b, "lag_ms") + " ms", text(b, "replay_lsn"),
+                b.value("frozen", false) ? " (frozen)" : "");
     }
     print_catalogs(site);
     if (auto const last = site.find("last_window"); last != site.end() && last->is_object() && !last->empty())
         print_last_window(site, *last);
 }
 
+void complain_lines(std::string_view indent, std::string_view lines) {
+    while (!lines.empty()) {
+        std::string_view const line = lines.substr(0, lines.find('\n'));
+        complain("{}{}\n", indent, line);
+        lines.remove_prefix(std::min(line.size() + 1, lines.size()));
+    }
+}
+
 }  // namespace
 
 int print_problem(admin_reply const& reply) {
-    fmt::print(stderr, "lull: {}\n", text(reply.body, "title", "the request was refused"));
-    if (auto const detail = text(reply.body, "detail"); !detail.empty()) fmt::print(stderr, "  {}\n", detail);
-    if (auto const fix = text(reply.body, "fix"); !fix.empty()) fmt::print(stderr, "  to do: {}\n", fix);
+    complain("lull: {}\n", text(reply.body, "title", "the request was refused"));
+    // The lines of an error are Lull's; elsewhere a new line is somebody's text.
+    if (auto const errors = reply.body.find("errors"); errors != reply.body.end() && errors->is_array())
+        for (json const& e : *errors) complain_lines("  ", text_of(e));
+    else if (auto const detail = text(reply.body, "detail"); !detail.empty())
+        complain("  {}\n", detail);
+    if (auto const fix = text(reply.body, "fix"); !fix.empty()) complain("  to do: {}\n", fix);
     return failed;
 }
 
@@ -216,7 +233,7 @@ int status(admin_client const& admin, std::string const& site, bool as_json) {
     admin_reply const reply = admin.call("GET", site.empty() ? "/status" : "/sites/" + site);
     if (!reply.ok()) return print_problem(reply);
     if (as_json) {
-        fmt::print("{}\n", reply.body.dump(2));
+        put(stdout, json_text(reply.body) + "\n");
         return 0;
     }
     if (!site.empty()) {
@@ -224,10 +241,11 @@ int status(admin_client const& admin, std::string const& site, bool as_json) {
         return 0;
     }
     for (json const& s : reply.body.value("stray_journals", json::array()))
-        fmt::print("JOURNALED WRITES THAT NOBODY RUNS: {} of site {}, which is not configured, in {}\n"
-                   "  configure it again, then `lull journal {} --run`; or see `lull journal {}`, put them right by hand "
-                   "and delete the file\n",
-                   text(s, "writes"), text(s, "site"), text(s, "file"), text(s, "site"), text(s, "site"));
+        say("JOURNALED WRITES THAT NOBODY RUNS: {} of site {}, which is not configured, in {}\n"
+            "  configure it again, then `lull journal {} --run`; or see `lull journal {}`, put them right by "
+            "hand "
+            "and delete the file\n",
+            text(s, "writes"), text(s, "site"), text(s, "file"), text(s, "site"), text(s, "site"));
     auto const sites = reply.body.find("sites");
     if (sites != reply.body.end() && sites->is_array())
         for (json const& s : *sites) print_site(s);
@@ -239,33 +257,33 @@ int reload(admin_client const& admin) {
     if (!reply.ok()) return print_problem(reply);
     auto const changes = reply.body.find("changes");
     if (changes == reply.body.end() || changes->empty()) {
-        fmt::print("reloaded, nothing has changed\n");
+        say("reloaded, nothing has changed\n");
         return 0;
     }
     for (json const& c : *changes)
-        fmt::print("{}{}\n", c.is_string() ? c.get<std::string>() : text(c, "what"),
-                   c.is_object() && !c.value("reloadable", true)
-                       ? "  NOT applied, needs a restart: " + text(c, "note")
-                       : "");
+        say("{}{}\n", c.is_string() ? c.get<std::string>() : text(c, "what"),
+            c.is_object() && !c.value("reloadable", true)
+                ? "  NOT applied, needs a restart: " + text(c, "note")
+                : "");
     return 0;
 }
 
 int check(std::string const& file, bool explain) {
     if (explain) {
         for (auto const& key : config::describe_keys())
-            fmt::print("{}  ({}, default {}{})\n    {}\n", key.path, key.type,
-                       key.default_value.empty() ? "none" : key.default_value,
-                       key.reloadable ? "" : ", needs a restart", key.about);
+            say("{}  ({}, default {}{})\n    {}\n", key.path, key.type,
+                key.default_value.empty() ? "none" : key.default_value,
+                key.reloadable ? "" : ", needs a restart", key.about);
         return 0;
     }
     std::vector<config::warning> warnings;
     auto const loaded = load_configured(file, warnings);
-    for (auto const& w : warnings) fmt::print(stderr, "{}\n", config::to_string(w));
+    for (auto const& w : warnings) complain_lines("", config::to_string(w));
     if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded)) {
-        for (auto const& i : *issues) fmt::print(stderr, "{}\n", config::to_string(i));
+        for (auto const& i : *issues) complain_lines("", config::to_string(i));
         return failed;
     }
-    fmt::print("{}", config::print_effective(*std::get<configured>(loaded).config));
+    put(stdout, config::print_effective(*std::get<configured>(loaded).config));
     return 0;
 }
 

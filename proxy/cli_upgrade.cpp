@@ -1,6 +1,6 @@
 // `lull upgrade SITE -- COMMAND`: enter, run the migration against the migration port, leave if it succeeded.
 #include "proxy/cli.hpp"
-#include "proxy/cli_progress.hpp"
+#include "proxy/cli_output.hpp"
 
 #include <fmt/format.h>
 
@@ -97,8 +97,7 @@ int wait_and_renew(admin_client const& admin, window_options const& options, hel
                     lease.ends = asked + lease.length;
                 } else if (reply.status == 404 || reply.status == 409) {
                     lease.lost = true;
-                    fmt::print(
-                        stderr,
+                    complain(
                         "lull: {} is no longer closed on this command's lease ({}). The command still runs, "
                         "and writes may be open: lull status {}\n",
                         options.site, in_words(reply), options.site);
@@ -150,8 +149,7 @@ std::string what_becomes_of_it(admin_client const& admin, window_options const& 
                    "up (" +
                    why + ")";
         if (!said)
-            fmt::print(
-                stderr,
+            complain(
                 "lull: the command failed; {} MAY REOPEN in {} s: its lease could not be given up ({}). "
                 "Trying again.\n",
                 options.site, left.count(), why);
@@ -166,15 +164,16 @@ int run(admin_client const& admin, window_options const& options, std::vector<st
     std::vector<char*> arguments;
     for (std::string const& a : command) arguments.push_back(const_cast<char*>(a.c_str()));
     arguments.push_back(nullptr);
+    std::fflush(stdout);  // before anything that the command says, and not twice
     child = ::fork();
     if (child < 0) {
-        fmt::print(stderr, "lull: cannot fork: {}\n", std::strerror(errno));
+        complain("lull: cannot fork: {}\n", std::strerror(errno));
         return 127;
     }
     if (child == 0) {
         set_environment(target);
         ::execvp(arguments[0], arguments.data());
-        fmt::print(stderr, "lull: cannot run {}: {}\n", command[0], std::strerror(errno));
+        complain("lull: cannot run {}: {}\n", command[0], std::strerror(errno));
         std::_Exit(127);
     }
     // A Ctrl-C at the terminal reaches the command by itself; others' signals are handed on. We stay to the
@@ -208,7 +207,7 @@ int upgrade(admin_client const& admin, window_options const& options,
     // Not on stdout: that belongs to the command.
     std::string shown;
     for (std::string const& word : command) shown += (shown.empty() ? "" : " ") + shell_quoted(word);
-    fmt::print(stderr, "running: {}\n", shown);
+    put(stderr, "running: " + shown + "\n");  // what the caller has written may have lines
     held_lease lease;
     lease.length = std::chrono::milliseconds(milliseconds_of("--lease", options.lease).value_or(0));
     lease.ends = clock::now() + lease.length;
@@ -216,13 +215,14 @@ int upgrade(admin_client const& admin, window_options const& options,
     if (status == 0) return maintenance_off(admin, {.site = options.site, .as = options.as});
     // Whoever repairs it holds no lease: from now on it is closed until somebody opens it.
     std::string const becomes = what_becomes_of_it(admin, options, lease);
-    fmt::print(
-        stderr,
+    complain(
         "lull: the command failed with status {}; {} {}.\n"
-        "  look:       lull status {}\n"
-        "  try again:  lull upgrade {} -- {}\n"
+        "  look:       lull status {}\n",
+        status, options.site, becomes, options.site);
+    put(stderr, fmt::format("  try again:  lull upgrade {} -- {}\n", options.site, shown));
+    complain(
         "  give up:    lull maintenance off {}   (only when the database is as the site's code expects it)\n",
-        status, options.site, becomes, options.site, options.site, shown, options.site);
+        options.site);
     return status;
 }
 

@@ -1,10 +1,10 @@
 // The one binary: `lull serve` is the proxy, every other verb a client of its admin socket.
 #include "proxy/cli.hpp"
+#include "proxy/cli_output.hpp"
 #include "proxy/serve.hpp"
 #include "proxy/version.hpp"
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -51,7 +51,9 @@ int main(int argc, char** argv) {
         "  lull status                                   where things stand\n"};
     app.require_subcommand(1);
     app.set_version_flag("--version", "lull " + std::string(lull::version));
-    app.footer("Exit status: 0 done, 1 refused or failed, 2 bad usage, 3 no lull answers, 4 not proved, 130 interrupted.");
+    app.footer(
+        "Exit status: 0 done, 1 refused or failed, 2 bad usage, 3 no lull answers, 4 not proved,\n"
+        "5 verify has no verdict, 6 open, but journaled writes were not done, 130 interrupted.");
 
     // Not CLI11's envname(): it would be applied for the verbs that were not given, too, and win.
     std::string socket = from_environment("LULL_SOCKET", "/run/lull/admin.sock");
@@ -101,7 +103,10 @@ int main(int argc, char** argv) {
     on->add_flag("--no-wait,!--wait", window.no_wait,
                  "Return at once; --wait, the default, returns when it is sealed");
     add_socket(on);
-    auto* off = maintenance->add_subcommand("off", "Reopen: replicas go on and catch up, then writes open");
+    auto* off = maintenance->add_subcommand("off",
+                                            "Reopen: replicas go on and catch up, then writes open.\n"
+                                            "Exit status: 0 open, 6 open, but journaled writes that clients "
+                                            "were told had run were not done: lull journal SITE");
     cli::end_options ending;
     off->add_option("SITE", ending.site)->required();
     off->add_option("--as", ending.as, "Which reason to clear; else the only one, or the operator's");
@@ -137,8 +142,10 @@ int main(int argc, char** argv) {
 
     auto* verify = app.add_subcommand(
         "verify",
-        "Hold the window that is open, or the last one, against the server's transactions: what committed in it?\n"
-        "Exit status: 0 nobody but the migration, 1 somebody else, 4 the server cannot tell");
+        "Hold the window that is open, or the last one, against the server's transactions: what committed in "
+        "it?\n"
+        "Exit status: 0 nobody but the migration, 1 somebody else, 4 the server cannot tell,\n"
+        "5 no verdict: no such site, no window yet");
     verify->add_option("SITE", site)->required();
     verify->add_flag("--json", json, "As the admin socket gives it");
     add_socket(verify);
@@ -152,12 +159,21 @@ int main(int argc, char** argv) {
             throw CLI::ValidationError("--", upgrade->parsed() ? "upgrade needs a command behind --"
                                                                : "only upgrade takes a command behind --");
     } catch (CLI::ParseError const& error) {
+        // The parser only says that a command is missing where it does not know the one that was given.
+        bool const none = app.get_subcommands().empty() ||
+                          (maintenance->parsed() && maintenance->get_subcommands().empty());
+        if (error.get_name() == "RequiredError" && none && !app.remaining(true).empty()) {
+            cli::complain(
+                "lull: there is no command or option \"{}\" here; `{} --help` says which there are\n",
+                app.remaining(true).front(), maintenance->parsed() ? "lull maintenance" : "lull");
+            return 2;
+        }
         int const code = app.exit(error);
-        return code == 0 ? 0 : 2;
+        return cli::ended(code == 0 ? 0 : 2, cli::failed);
     }
 
     admin_client const admin(socket);
-    try {
+    auto const perform = [&]() -> int {
         if (serve->parsed()) return lull::serve(config);
         if (check->parsed()) return cli::check(config, explain);
         if (status->parsed()) return cli::status(admin, site, json);
@@ -168,9 +184,13 @@ int main(int argc, char** argv) {
         if (upgrade->parsed()) return cli::upgrade(admin, work, command);
         if (verify->parsed()) return cli::verify(admin, site, json);
         if (reload->parsed()) return cli::reload(admin);
+        return 2;
+    };
+    int const unwritten = verify->parsed() ? cli::no_verdict : cli::failed;
+    try {
+        return cli::ended(perform(), unwritten);
     } catch (admin_unreachable const& error) {
-        fmt::print(stderr, "lull: {}\n  to do: {}\n", error.what(), error.fix);
-        return cli::unreachable;
+        cli::complain("lull: {}\n  to do: {}\n", error.what(), error.fix);
+        return cli::ended(cli::unreachable, unwritten);
     }
-    return 2;
 }

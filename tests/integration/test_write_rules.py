@@ -80,7 +80,7 @@ def test_journaled_writes_run_in_order_after_the_window(make, primary):
     assert lull.site()["journal"]["pending"] == 3
     wait_for(lambda: lull.site()["journaled"] == 3, "they are counted")
     text = lull.cli("journal", "shop").stdout
-    assert "3 writes are in the journal" in text and "(who) VALUES ($1)" in text and 'with ["2"]' in text
+    assert "3 writes in the journal" in text and "(who) VALUES ($1)" in text and 'with ["2"]' in text
     assert "          after " in text and "other_schema" in text, "what a text means depends on its settings"
     lull.off()
     assert sorted(log(primary)) == ["1!", "2"]
