@@ -190,8 +190,9 @@ void pg_server::read() {
         if (tls_ && tls_->where() == tls_filter::state::closed)
             return lose("the server closed the connection");
         // A short read has emptied the socket, but an end that came with these bytes makes no edge of its own. It is looked
-        // for where the server has not just said that it is ready, and may have said farewell.
-        if (static_cast<std::size_t>(n) < block.size() && !state_.ending && ends_ready_for_query(fresh)) break;
+        // for where the server has not just said that it is ready, and may have said farewell; amid a bulk the timer does so.
+        bool const in_bulk = bulk_ && bulk_->on();
+        if (static_cast<std::size_t>(n) < block.size() && !state_.ending && (in_bulk || ends_ready_for_query(fresh))) break;
     }
     if (paused_) return;
     reading_ = true;
