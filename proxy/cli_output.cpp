@@ -1,5 +1,7 @@
 #include "proxy/cli_output.hpp"
 
+#include "protocol/utf8.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -19,18 +21,11 @@ struct character {
 
 /// The first of `text`, which is not empty.
 character first_of(std::string_view text) {
+    std::size_t const bytes = utf8_length(text);
+    if (bytes == 0) return {};
     auto const lead = static_cast<unsigned char>(text[0]);
-    if (lead < 0x80) return {lead, 1};
-    std::size_t const bytes = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-    if (lead < 0xC2 || lead > 0xF4 || text.size() < bytes) return {};
-    char32_t code = lead & (0xFFU >> (bytes + 1));
-    for (std::size_t i = 1; i < bytes; ++i) {
-        auto const next = static_cast<unsigned char>(text[i]);
-        if ((next & 0xC0) != 0x80) return {};
-        code = code << 6 | (next & 0x3FU);
-    }
-    bool const longer_than_needed = (bytes == 3 && code < 0x800) || (bytes == 4 && code < 0x10000);
-    if (longer_than_needed || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return {};
+    char32_t code = bytes == 1 ? lead : lead & (0xFFU >> (bytes + 1));
+    for (std::size_t i = 1; i < bytes; ++i) code = code << 6 | (static_cast<unsigned char>(text[i]) & 0x3FU);
     return {code, bytes};
 }
 

@@ -60,8 +60,8 @@ void pg_session_core::taint_by(routing::operation const& op, std::string_view te
         makes = makes || s.kind == set || s.kind == reset || s.kind == discard;
         if (s.kind == utility && s.command == "DO")
             taint_by_code(s, text, whole);
-        else if (s.kind == unknown && may_have(leaves_state, text, whole))
-            taint_by_unread(text, whole);
+        else if (s.kind == unknown)
+            taint_by_unread(text, whole, false);
     }
     if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
 }
@@ -78,15 +78,15 @@ void pg_session_core::taint_by_code(routing::statement const& s, std::string_vie
     };
     if (whole) left.add(routing::source_leaves(code, called));
     pin_by(left);
-    if (!may_have(leaves_state, code, whole)) return;
-    server_->tainted = true;
-    if (!left) taint_by_unread(code, whole);
+    taint_by_unread(code, whole, static_cast<bool>(left));
 }
 
-/// What it has set is lost with its server connection; what it may have made keeps that for its client.
-void pg_session_core::taint_by_unread(std::string_view text, bool whole) {
+/// What it has set is lost with its server connection; what it may have made keeps that for its client. `pinned`: what it makes
+/// is known, and does so already.
+void pg_session_core::taint_by_unread(std::string_view text, bool whole, bool pinned) {
+    if (!may_have(leaves_state, text, whole)) return;
     server_->tainted = true;
-    if (!may_have(keeps_something, text, whole)) return;
+    if (pinned || !may_have(keeps_something, text, whole)) return;
     pins_.add(pin::code);
     made_state_ = true;
 }

@@ -2,6 +2,7 @@
 
 #include "protocol/http/chars.hpp"
 #include "protocol/http/writer.hpp"
+#include "protocol/utf8.hpp"
 
 #include <cstdio>
 
@@ -23,24 +24,6 @@ unsigned quality(std::string_view element) {
         scale /= 10;
     }
     return value > 1000 ? 1000 : value;
-}
-
-/// Bytes of the well-formed UTF-8 sequence at the front; 0: there is none (Unicode table 3-7).
-std::size_t utf8_length(std::string_view text) {
-    auto const at = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-    auto const tail = [&](std::size_t i) { return (at(i) & 0xc0u) == 0x80u; };
-    unsigned const a = at(0);
-    if (a < 0x80) return 1;
-    if (a >= 0xc2 && a <= 0xdf) return tail(1) ? 2 : 0;
-    if (a >= 0xe0 && a <= 0xef) {
-        bool const second = a == 0xe0 ? at(1) >= 0xa0 : a == 0xed ? at(1) <= 0x9f : true;
-        return second && tail(1) && tail(2) ? 3 : 0;
-    }
-    if (a >= 0xf0 && a <= 0xf4) {
-        bool const second = a == 0xf0 ? at(1) >= 0x90 : a == 0xf4 ? at(1) <= 0x8f : true;
-        return second && tail(1) && tail(2) && tail(3) ? 4 : 0;
-    }
-    return 0;
 }
 
 void append_html(std::string& out, std::string_view text) {

@@ -1,4 +1,5 @@
 """The console when several operators use it at the same time; test_observe.py has the rest."""
+import contextlib
 import threading
 import time
 
@@ -32,6 +33,18 @@ def write_and_wait(db, n):
     db.execute("UPDATE items SET n = %s WHERE id = %s", (n, n))
 
 
+@contextlib.contextmanager
+def two_pauses(seen, n, patience):
+    """One that gives up soon, and another behind it: (who is in the way, who looks, what the first came to, the second as asking())."""
+    with seen.connect() as db, console(seen) as a, console(seen) as b, console(seen) as c:
+        write_and_wait(db, n)
+        first, gave_up = asking(a, "PAUSE shop TIMEOUT '500ms'")
+        wait_for(lambda: paused(c), "it is paused")
+        second = asking(b, f"PAUSE shop TIMEOUT '{patience}'")
+        first.join(5)
+        yield db, c, gave_up, second
+
+
 @pytest.mark.parametrize("name", ["", " shop"])
 def test_a_resume_ends_a_pause_that_waits_and_says_so(seen, name):
     with seen.connect() as db, console(seen) as a, console(seen) as b:
@@ -47,12 +60,7 @@ def test_a_resume_ends_a_pause_that_waits_and_says_so(seen, name):
 
 
 def test_a_pause_that_gives_up_undoes_no_other(seen):
-    with seen.connect() as db, console(seen) as a, console(seen) as b, console(seen) as c:
-        write_and_wait(db, 2)
-        short, gave_up = asking(a, "PAUSE shop TIMEOUT '500ms'")
-        wait_for(lambda: paused(c), "it is paused")
-        long, done = asking(b, "PAUSE shop TIMEOUT '1min'")
-        short.join(5)
+    with two_pauses(seen, 2, "1min") as (db, c, gave_up, (long, done)):
         assert gave_up[0].pgcode == "55P03"
         time.sleep(0.3)
         assert paused(c) and long.is_alive()
@@ -63,12 +71,7 @@ def test_a_pause_that_gives_up_undoes_no_other(seen):
 
 
 def test_the_last_pause_that_gives_up_undoes_it(seen):
-    with seen.connect() as db, console(seen) as a, console(seen) as b, console(seen) as c:
-        write_and_wait(db, 3)
-        first, _ = asking(a, "PAUSE shop TIMEOUT '500ms'")
-        wait_for(lambda: paused(c), "it is paused")
-        second, came_to = asking(b, "PAUSE shop TIMEOUT '1s'")
-        first.join(5)
+    with two_pauses(seen, 3, "1s") as (db, c, _, (second, came_to)):
         second.join(5)
         assert came_to[0].pgcode == "55P03" and "1 server connection is still open" in str(came_to[0])
         assert not paused(c)
