@@ -214,7 +214,7 @@ void pg_client::read() {
         if (finished_ || !socket_) return;
         if (tls_ && tls_->where() == tls_filter::state::closed) return gone();
         // An end that came with these bytes makes no edge of its own: behind a part of a message it is looked for.
-        if (!in_.empty()) drained = false;
+        if (!in_.empty() && wants_input()) drained = false;
     }
     if (!drained) {
         readable_ = true;
