@@ -86,6 +86,8 @@ std::optional<plain_segment> pg_session_core::find_plain(pg::bytes in) {
     else
         found.statement = found.named ? statements_.find(std::string(known_name(names->statement))) : unnamed_;
     if (!found.statement || found.statement->by_sql) return std::nullopt;
+    // What it is told of its columns is to be looked into, once.
+    if (found.named && found.describes && !found.statement->told.known) return std::nullopt;
     routing::operation const& op = *judge(found.statement->operation);
     if (!op.is_query() || op.asks_sequences) return std::nullopt;
     found.operation = &op;
@@ -98,17 +100,19 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, plain_segment const& se
     sequences_.note_unit(false);
     if (!place(segment.verdict, step)) return 0;
     prepared const& statement = segment.statement;
+    bool const unnamed_here = segment.parses || (!segment.named && server_->unnamed == statement);
+    bool const missing = !unnamed_here && !server_->statements.use(*statement);
+    if (missing && statement->told.columns) return this->segment(in, step);  // it is looked at first
     note_statement(statement->text);
     forget_refusal();
     routing::statement const& only = segment.operation->statements.front();
     if (only.pins) pin_by(only);
     bool const writes = began_writing(segment.operation->access, step);
-    bool const unnamed_here = segment.parses || (!segment.named && server_->unnamed == statement);
     pg::bytes const whole = in.first(segment.size);
     if (unnamed_here) {
         step.server.view(whole);
     } else {
-        ensure_prepared(statement, step);
+        if (missing) ensure_prepared(statement, step);
         step.server.write([&](std::string& out) {
             pg::write_bind_renamed_header(out, segment.rest, {}, statement->server_name);
         });

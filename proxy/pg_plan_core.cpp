@@ -59,13 +59,13 @@ prepared pg_session_core::find_portal(std::string_view name, unit_plan const& so
     return portal ? portal->statement : nullptr;
 }
 
-/// The settings by which PostgreSQL reads the literals of a statement when it is parsed, and finds its names: the types of
-/// its parameters and of its result stay what they were then.
+/// What decides how PostgreSQL reads the literals of a statement when it is parsed, and finds its names: the types of its
+/// parameters and of its result stay what they were then.
 std::string_view pg_session_core::reading_context() {
     if (wanted_ == context_of_ && facts_ == context_facts_ && !reads_differently_) return reading_context_.view();
     context_of_ = reads_differently_ ? nullptr : wanted_;
     context_facts_ = facts_;
-    std::string made;
+    std::string made = identity_.database + '\0' + identity_.user + '\0';
     for (auto const& [name, value] : *wanted_)
         if (decides_literals(name) || decides_names(name)) made.append(name).append("=").append(value).append(";");
     // Also what no client has set, but a role.

@@ -99,29 +99,36 @@ void prepared_store::forget(std::vector<prepared> what) {
 }
 
 prepared server_prepared::named(std::string_view name) const {
-    for (prepared const& p : order_)
-        if (p->by_sql && p->server_name == name) return p;
+    for (entry const& e : order_)
+        if (e.what->by_sql && e.what->server_name == name) return e.what;
     return nullptr;
 }
 
-void server_prepared::use(std::uint64_t id) {
-    if (auto at = by_id_.find(id); at != by_id_.end()) order_.splice(order_.begin(), order_, at->second);
+bool server_prepared::use(prepared_text const& what) {
+    auto const at = by_id_.find(what.id);
+    if (at == by_id_.end()) return false;
+    order_.splice(order_.begin(), order_, at->second);
+    return at->second->confirmed || !what.told.known;
 }
 
 void server_prepared::add(prepared const& what) {
     if (by_id_.contains(what->id)) return;
     bytes_ += bytes_of(*what);
-    order_.push_front(what);
+    order_.push_front({.what = what});
     by_id_[what->id] = order_.begin();
 }
 
+void server_prepared::confirm(std::uint64_t id) {
+    if (auto at = by_id_.find(id); at != by_id_.end()) at->second->confirmed = true;
+}
+
 void server_prepared::add_all(server_prepared const& others) {
-    for (prepared const& what : others.order_) add(what);
+    for (entry const& e : others.order_) add(e.what);
 }
 
 void server_prepared::remove(std::uint64_t id) {
     if (auto at = by_id_.find(id); at != by_id_.end()) {
-        bytes_ -= bytes_of(**at->second);
+        bytes_ -= bytes_of(*at->second->what);
         order_.erase(at->second);
         by_id_.erase(at);
     }

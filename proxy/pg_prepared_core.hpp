@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -15,6 +16,14 @@
 
 namespace lull {
 
+/// What servers have said of a statement when it was described. A session of PostgreSQL holds to that, whatever becomes of
+/// its tables: parameters keep their types, and other columns are an error, "cached plan must not change result type".
+struct told_shape {
+    bool known = false;
+    std::string types;  // of its parameters; empty: not told, or there are none
+    std::optional<std::uint64_t> columns;  // pg::parse_row_shape(); none: it has no result
+};
+
 struct prepared_text {
     std::uint64_t id = 0;
     std::string text;
@@ -22,10 +31,14 @@ struct prepared_text {
     std::string server_name;  // what servers know it by
     std::shared_ptr<routing::operation const> operation;  // what it is to execute it
     bool alone = false;   // of one Parse or PREPARE: it has literals that are of that moment
+    mutable told_shape told;  // by the first that was asked; the same for all who have the statement
     bool by_sql = false;  // `text` is a PREPARE, which makes it under the name that it says: server_name
 };
 
 using prepared = std::shared_ptr<prepared_text const>;
+
+/// What a server is told of its parameters.
+inline std::string_view types_of(prepared_text const& what) { return what.told.types.empty() ? what.types : what.told.types; }
 
 /// What limits count of it.
 inline std::size_t bytes_of(prepared_text const& what) { return what.text.size() + what.types.size(); }
@@ -78,22 +91,29 @@ std::string context_within(prepared_text const& statement, std::string_view cont
 class server_prepared {
   public:
     bool has(std::uint64_t id) const { return by_id_.contains(id); }
-    void use(std::uint64_t id);
+    /// False: it is not there, or nobody knows whether it is there as clients have been told.
+    bool use(prepared_text const& what);
     void add(prepared const& what);
+    /// It has just been described there, as it was told.
+    void confirm(std::uint64_t id);
     void add_all(server_prepared const& others);
     void remove(std::uint64_t id);
     void clear();
     std::size_t size() const { return by_id_.size(); }
     /// As bytes_of().
     std::size_t bytes() const { return bytes_; }
-    prepared const& oldest() const { return order_.back(); }
+    prepared const& oldest() const { return order_.back().what; }
     /// What SQL's PREPARE has made under this name, or null. Looks through all.
     prepared named(std::string_view name) const;
 
   private:
-    std::list<prepared> order_;
+    struct entry {
+        prepared what;
+        bool confirmed = false;
+    };
+    std::list<entry> order_;
     std::size_t bytes_ = 0;
-    std::unordered_map<std::uint64_t, std::list<prepared>::iterator> by_id_;
+    std::unordered_map<std::uint64_t, std::list<entry>::iterator> by_id_;
 };
 
 }  // namespace lull

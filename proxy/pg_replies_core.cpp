@@ -22,6 +22,7 @@ bool must_be_read(char type) {
         case pg::backend::error_response:
         case pg::backend::notice_response:
         case pg::backend::notification_response:
+        case pg::backend::parameter_description:
         case pg::backend::parameter_status:
         case pg::backend::row_description:
         case pg::backend::ready_for_query:
@@ -157,8 +158,16 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
         case pg::backend::row_description:
         case pg::backend::no_data:
             if (kind != owed_kind::describe) return !ours;
-            step.client.view(whole);
+            if (owed.front().before) note_shape(type, body);
+            tell_described(step);
+            if (!ours) step.client.view(whole);
             pop_owed(step);
+            return false;
+        case pg::backend::parameter_description:
+            if (kind != owed_kind::describe) return !ours;
+            if (owed.front().before) note_shape(type, body);
+            if (!owed.front().again) return !ours;
+            server_->described = pg::as_text(whole);
             return false;
         case pg::backend::empty_query_response:
         case pg::backend::portal_suspended:

@@ -75,7 +75,8 @@ struct owed_marks {
 
 struct owed_reply : owed_marks {
     prepared parsed;              // for parse: what the server then has; for close: what it then has not
-    prepared before;              // of the client's: what its name meant until then, if the server skips this; none: the unnamed one
+    prepared before;              // of the client's: what its name meant until then, if the server skips this; none: the unnamed one;
+                                  // of a Describe: what it is about, where that is known to the server by name
     std::unique_ptr<portal_change> portal;  // likewise, of a portal
     std::string
         text;  // local: the reply itself. Otherwise, if not empty: goes out in place of the ErrorResponse
@@ -172,6 +173,7 @@ struct pg_server_state {
     server_prepared statements;
     prepared unnamed;  // what its unnamed statement is
     std::optional<routing::epoch> certain_in;  // the window in which `statements` are certain
+    prepared differs;          // has been found to be there with other columns than clients were told
     server_prepared doubtful;  // their names are taken; it may have made others of them
     bool names_open = false;   // something unknown has run in this window, and may have made another statement of a name
     bool begun_closed = false;  // in a window
@@ -181,6 +183,7 @@ struct pg_server_state {
 
     owed_queue owed;
     std::string unit;  // of its client: what it owes first is its answer, if that says so
+    std::string described;  // ParameterDescription, until it is known that this unit does not come again
     std::size_t body_left = 0;  // of a message that is being streamed
     bool body_swallowed = false;
     bool copy_in = false;  // it waits for CopyData

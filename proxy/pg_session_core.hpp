@@ -211,8 +211,7 @@ class pg_session_core {
     std::uint16_t record_settings(routing::operation const& op, std::string_view text, listener of);
     std::optional<std::string> carried_value(routing::statement const& s, std::string_view text) const;
     std::size_t function_call(pg::bytes in, pg::frame_header header, session_step& step);
-    std::size_t copy_data(pg::bytes in, pg::frame_header header, session_step& step);
-    std::size_t drop(pg::bytes in, std::size_t size);
+    std::size_t copy_data(pg::bytes in, pg::frame_header header, session_step& step), drop(pg::bytes in, std::size_t size);
     std::string refusal(routing::operation const* op, routing::statement const* offender) const;
     std::string_view refusal_code() const;
     bool checks_temporary_first(routing::operation const& op, session_step& step);
@@ -237,7 +236,7 @@ class pg_session_core {
     std::size_t extended_locally(unit_plan const& plan, session_step& step);
 
     // pg_extended_core.cpp
-    std::size_t extended(pg::bytes in, session_step& step);
+    std::size_t extended(pg::bytes in, session_step& step), segment(pg::bytes in, session_step& step);
     unit_plan plan(pg::bytes in);
     std::string_view reading_context();
     prepared statement_of(std::string_view text, std::string_view types);
@@ -252,8 +251,7 @@ class pg_session_core {
     std::size_t forward_plain(pg::bytes in, std::size_t size, std::string_view text,
                               std::shared_ptr<routing::operation const> const& op, session_step& step);
     bool forward_extended(pg::bytes in, unit_message const& message, session_step& step);
-    void forward_parse(pg::bytes in, unit_message const& message, session_step& step);
-    void forward_bind(pg::bytes in, unit_message const& message, session_step& step);
+    bool forward_parse(pg::bytes in, unit_message const& message, session_step& step), forward_bind(pg::bytes in, unit_message const& message, session_step& step);
     void forward_execute(pg::bytes in, unit_message const& message, session_step& step);
     std::string kept_from_server(prepared const& statement, routing::operation const& op, bool breaks_guard, bool heard);
     bool prepares_aside(unit_plan const& plan) const;
@@ -284,7 +282,11 @@ class pg_session_core {
     void undo_portals(std::size_t end);
     void forget_stale_plans(owed_reply const& failed);
     void keep_unit(pg::bytes unit, unit_plan const& plan), keep_unit(pg::bytes unit);  // pg_again_core.cpp
-    bool gives_back(pg::error_fields const& failed);
+    bool gives_back(pg::error_fields const& failed), looks_first(prepared const& statement, session_step& step);
+    bool takes_new_shape(pg::bytes in, unit_plan const& plan), renews(std::string_view name, prepared const& stale);
+    bool differs(prepared const& statement, session_step& step);
+    void tell_described(session_step& step);
+    void doubt(prepared const& statement), note_shape(char type, pg::bytes body);
     void pop_owed(session_step& step);
     void answer_local(session_step& step) {
         if (!server_->owed.empty() && server_->owed.front().kind == owed_kind::local) answer_locals(step);
@@ -309,8 +311,7 @@ class pg_session_core {
     void clear_name(std::string_view name, session_step& step);
     void make_by_sql(prepared const& statement, session_step& step);
     void put_in_place(routing::statement const& s, session_step& step);
-    void begin_prepare(prepared const& what, session_step& step);
-    void note_names(routing::operation const& op, session_step& step);
+    void begin_prepare(prepared const& what, session_step& step), note_names(routing::operation const& op, session_step& step);
 
     // pg_channels_core.cpp
     enum class joining : std::uint8_t { done, waits };
@@ -400,8 +401,7 @@ class pg_session_core {
     bool in_flight_ = false;  // what it had begun before the flip, taken for a read, is not over yet
     bool block_seen_ = false;  // this transaction is, or was, a block
     bool error_seen_ = false, commit_sent_ = false;
-    // Of the READ ONLY transaction of ours that is around a client that may have temporary tables:
-    bool called_unknown_ = false;      // something has run in it that nobody knows
+    bool called_unknown_ = false;      // something that nobody knows has run in our READ ONLY transaction around it
     bool temporary_checked_ = false;   // those tables cannot run code of the user's
     bool temporary_written_ = false;   // and it has written to them: it ends with COMMIT
     bool wiping_ = false;  // DEALLOCATE ALL or DISCARD ALL is under way: which statements it has is open

@@ -69,6 +69,7 @@ void write_fields(std::string& out, char type, error_fields_out const& fields) {
     message.byte('M').text(fields.message);
     if (!fields.detail.empty()) message.byte('D').text(fields.detail);
     if (!fields.hint.empty()) message.byte('H').text(fields.hint);
+    if (!fields.routine.empty()) message.byte('R').text(fields.routine);
     message.byte('\0');
 }
 
@@ -159,6 +160,32 @@ std::optional<std::string_view> parse_command_complete(bytes body) noexcept {
     std::string_view const tag = in.text();
     if (!in.finished()) return std::nullopt;
     return tag;
+}
+
+std::optional<std::string_view> parse_parameter_description(bytes body) noexcept {
+    reader in(body);
+    std::size_t const count = in.uint16();
+    bytes const types = in.take(4 * count);
+    if (!in.finished()) return std::nullopt;
+    return as_text(types);
+}
+
+std::optional<std::uint64_t> parse_row_shape(bytes body) noexcept {
+    reader in(body);
+    std::uint64_t shape = 14695981039346656037ULL;  // FNV-1a
+    auto const mix = [&](bytes part) {
+        for (std::byte const b : part) shape = (shape ^ std::to_integer<std::uint64_t>(b)) * 1099511628211ULL;
+    };
+    for (std::size_t columns = in.uint16(); columns > 0 && in.good(); --columns) {
+        std::string_view const name = in.text();
+        mix(as_bytes(name));
+        mix(as_bytes(std::string_view("\0", 1)));
+        in.take(6);       // OID of the table, number of the column
+        mix(in.take(10));  // type: OID, size, modifier
+        in.take(2);       // format
+    }
+    if (!in.finished()) return std::nullopt;
+    return shape;
 }
 
 std::optional<error_fields> parse_error_fields(bytes body) noexcept {

@@ -101,6 +101,11 @@ struct negotiate_protocol_version {
 [[nodiscard]] std::optional<char> parse_ready_for_query(bytes body) noexcept;
 /// The tag.
 [[nodiscard]] std::optional<std::string_view> parse_command_complete(bytes body) noexcept;
+/// ParameterDescription: the type OIDs, four bytes each.
+[[nodiscard]] std::optional<std::string_view> parse_parameter_description(bytes body) noexcept;
+/// RowDescription: a number for what PostgreSQL compares of two results (equalTupleDescs), which is names and types, and
+/// neither the formats nor which table a column is of. Two that differ have the same by chance only.
+[[nodiscard]] std::optional<std::uint64_t> parse_row_shape(bytes body) noexcept;
 /// ErrorResponse and NoticeResponse. Fields of unknown type are skipped, as the manual asks; of a repeated
 /// one the last counts.
 [[nodiscard]] std::optional<error_fields> parse_error_fields(bytes body) noexcept;
@@ -136,13 +141,14 @@ std::string with_severity(std::string_view error, std::string_view severity);
 std::string with_hint(std::string_view error, std::string_view hint);
 
 /// What our own errors and notices say; written in PostgreSQL's order, severity as both S and V.
-/// Empty detail or hint is left out.
+/// What is empty is left out.
 struct error_fields_out {
     std::string_view severity = "ERROR";  // ERROR FATAL PANIC; WARNING NOTICE DEBUG INFO LOG
     std::string_view sqlstate = "XX000";
     std::string_view message;
     std::string_view detail;
     std::string_view hint;
+    std::string_view routine;  // where drivers go by it
 };
 
 void write_error_response(std::string& out, error_fields_out const& fields);

@@ -572,65 +572,6 @@ def test_describe_of_a_statement_made_on_another_server(shared_one):
         wait_for(lambda: a.ask(describe("S", "s"), sync()) == first, "described as before")
 
 
-def columns(answer):
-    """How many each RowDescription and DataRow has."""
-    return [int.from_bytes(m.body[:2], "big") for m in answer if m.type in "TD"]
-
-
-def test_who_asks_for_its_columns_does_not_notice_a_schema_change(shared_one, primary):
-    look = "SELECT * FROM log"
-    write = "INSERT INTO log (who) VALUES ('once') RETURNING *"
-    primary.sql("INSERT INTO log (who) VALUES ('a row')", db="shop")
-    shared_one.cluster.catch_up()
-    with shared_one.wire() as a, shared_one.wire() as other, shared_one.connect(prepare_threshold=0) as psycopg3:
-        a.ask(parse("s", look), parse("w", write), sync())
-        for turn in range(3):
-            for name in "sw":
-                answer = a.ask(bind("", name), describe("P"), execute(), sync())
-                assert not errors(answer) and set(columns(answer)) == {3 + turn}, (turn, name, answer)
-                assert statuses(answer) == "I"
-            assert len(psycopg3.execute(look).fetchone()) == 3 + turn
-            primary.sql(f"ALTER TABLE log ADD COLUMN more{turn} int", db="shop")
-            shared_one.cluster.catch_up()
-        assert columns(a.ask(describe("S", "s"), sync())) == [6]
-        assert other.one("SELECT count(*) FROM log WHERE who = 'once'") == "3", "each ran once"
-
-
-def test_who_does_not_or_is_in_a_block_is_told(shared_one, primary):
-    """The rows would be misread by who knows the columns of before. Behind the error a client prepares anew."""
-    with shared_one.wire() as a:
-        a.ask(parse("s", "SELECT * FROM log"), sync())
-        a.query("INSERT INTO log (who) VALUES ('a row')")
-        assert not errors(a.ask(bind("", "s"), execute(), sync()))
-        shared_one.cluster.catch_up()
-        primary.sql("ALTER TABLE log ADD COLUMN more int", db="shop")
-        shared_one.cluster.catch_up()
-        answer = a.ask(bind("", "s"), execute(), sync())
-        assert errors(answer)[0]["C"] == "0A000" and statuses(answer) == "I"
-        assert errors(a.ask(bind("", "s", (), (0, 0, 0)), describe("P"), execute(), sync()))[0]["C"] == "0A000"
-        a.query("BEGIN READ ONLY")
-        a.query("SELECT 1")
-        answer = a.ask(bind("", "s"), describe("P"), execute(), sync())
-        assert errors(answer)[0]["C"] == "0A000" and statuses(answer) == "E"
-        a.query("ROLLBACK")
-        assert set(columns(a.ask(parse("", "SELECT * FROM log"), bind(), describe("P"), execute(), sync()))) == {4}
-
-
-def test_who_prepares_what_others_have_is_told_of_a_schema_change_once_at_most(shared_one, primary):
-    """What servers have of that text is not used again, whoever has had it prepared."""
-    look = "SELECT * FROM log"
-    with shared_one.wire() as a:
-        a.ask(parse("s", look), describe("S", "s"), sync())
-        a.query("INSERT INTO log (who) VALUES ('a row')")
-        shared_one.cluster.catch_up()
-        primary.sql("ALTER TABLE log ADD COLUMN more int", db="shop")
-        shared_one.cluster.catch_up()
-        with shared_one.wire() as b:
-            refused = [bool(errors(b.ask(parse(f"p{turn}", look), describe("S", f"p{turn}"), sync()))) for turn in range(4)]
-            assert refused.count(True) <= 1 and not refused[-1], refused
-            assert set(columns(b.ask(bind("", "p3"), execute(), sync()))) == {4}
-
-
 def test_psycopg_prepares_on_many_clients(make_lull):
     lull = make_lull({"clusters": {"main": {"pool_size": 2}}})
     connections = [lull.connect(prepare_threshold=0) for _ in range(8)]

@@ -41,31 +41,36 @@ TEST_CASE("a statement whose result has changed is prepared anew, and its client
         s.server(ready('I'));
         CHECK(s.told() == "");
         std::string const again = s.sent(reader);
-        CHECK(again.substr(0, 7) == "C(Slull");
+        CHECK(again.substr(0, 7) == "P(lull_");
         CHECK(has(again, "select a from t"));
-        CHECK(again.ends_with(first));
-        s.server(message('3') + message('1') + message('2') + rows({"x"}) + ready('I'));
+        CHECK(again.ends_with("D(P) E() S "));
+        s.server(message('1') + message('2') + rows({"x"}) + ready('I'));
         CHECK(s.told() == "2 T D(x) C(SELECT 1) Z(I) ");
         CHECK_FALSE(s.driver.linked());
         s.client(whole);
         s.link();
-        CHECK(s.sent(reader) == first);
+        CHECK(again.ends_with(s.sent(reader)));
         s.server(message('2') + rows({"x"}) + ready('I'));
         CHECK(s.told() == "2 T D(x) C(SELECT 1) Z(I) ");
     });
 }
 
-TEST_CASE("also where it is only described") {
+TEST_CASE("also where it is only described: its parameters are told once") {
     tell([](scene& s) {
         test_server& reader = prepare(s);
         s.client(describe('S', "q") + wire::sync());
         s.link();
         (void)s.sent(reader);
-        s.server(stale_plan() + ready('I'));
+        s.server(no_parameters() + stale_plan() + ready('I'));
         CHECK(s.told() == "");
         CHECK(has(s.sent(reader), "P(lull"));
-        s.server(message('3') + message('1') + message('t', std::string_view("\0\0", 2)) + row_description() + ready('I'));
+        s.server(message('1') + no_parameters() + row_description() + ready('I'));
         CHECK(s.told() == "t T Z(I) ");
+        (void)s.sent(reader);
+        s.client(describe('S', "q") + wire::sync());
+        s.link();
+        s.server(no_parameters() + error("42P01") + ready('I'));
+        CHECK(s.told() == "t E(42P01 it failed) Z(I) ");
     });
 }
 
@@ -79,7 +84,7 @@ TEST_CASE("also where it writes: nothing of it has run") {
         CHECK(s.told() == "");
         CHECK(has(s.sent(s.primary), "insert into t"));
         CHECK(s.driver.core().writes());
-        s.server(message('3') + message('1') + message('2') + rows({"y"}) + ready('I'));
+        s.server(message('1') + message('2') + rows({"y"}) + ready('I'));
         CHECK(s.told() == "2 T D(y) C(SELECT 1) Z(I) ");
     });
 }
@@ -104,7 +109,7 @@ TEST_CASE("only once") {
         s.link();
         s.server(stale_plan() + ready('I'));
         CHECK(s.told() == "");
-        s.server(message('3') + message('1') + stale_plan() + ready('I'));
+        s.server(message('1') + stale_plan() + ready('I'));
         CHECK(s.told() == "E(0A000 cached plan must not change result type) Z(I) ");
     });
 }
@@ -171,7 +176,7 @@ TEST_CASE("nothing that has been sent behind it is overtaken") {
         s.server(ready('I'));
         std::string const again = s.sent(reader);
         CHECK(again.find("select a from t") < again.find("behind"));
-        s.server(message('3') + message('1') + message('2') + rows({"x"}) + ready('I'));
+        s.server(message('1') + message('2') + rows({"x"}) + ready('I'));
         CHECK(s.told().starts_with("2 T D(x) C(SELECT 1) Z(I) "));
         if (s.driver.wish()) s.link();
         s.server(rows({"behind"}) + ready('I'));
@@ -228,4 +233,123 @@ TEST_CASE("what a cancel is on its way to does not run again") {
     s.server(stale_plan() + ready('I'));
     CHECK(s.told() == "E(0A000 cached plan must not change result type) Z(I) ");
     CHECK(s.sent(reader) == "");
+}
+
+namespace {
+
+std::string const runs = bind_to("q") + execute() + wire::sync();
+
+bool is_look(std::string const& sent) {
+    return has(sent, "P(lull_") && has(sent, ",select a from t) D(Slull_") && sent.ends_with(" H ");
+}
+bool is_run(std::string const& sent) {
+    return sent.starts_with("B(,lull_") && sent.ends_with(") E() S ");
+}
+
+/// The client knows the columns of `q` from a reader, and is with the primary now, which does not have it.
+void describe_and_move(scene& s, std::string const& parameters = no_parameters()) {
+    s.client(parse("q", "select a from t") + describe('S', "q") + wire::sync());
+    s.link();
+    s.server(message('1') + parameters + row_description() + ready('I'));
+    CHECK(s.told() == "1 t T Z(I) ");
+    s.client(query("begin"));
+    s.client(query("insert into t values (1)"));
+    s.link();
+    s.server(complete("BEGIN") + ready('T') + complete("INSERT 0 1") + ready('T'));
+    (void)s.told();
+    (void)s.sent(s.primary);
+}
+
+}  // namespace
+
+TEST_CASE("where another server comes to prepare what a client knows the columns of, it is asked for them first") {
+    tell([](scene& s) {
+        describe_and_move(s);
+        s.client(runs);
+        CHECK(is_look(s.sent(s.primary)));
+        s.server(message('1') + no_parameters() + row_description());
+        CHECK(s.told() == "");
+        CHECK(is_run(s.sent(s.primary)));
+        s.server(message('2') + data_row("x") + complete("SELECT 1") + ready('T'));
+        CHECK(s.told() == "2 D(x) C(SELECT 1) Z(T) ");
+        s.client(runs);  // and it is known from now
+        CHECK(is_run(s.sent(s.primary)));
+        s.server(message('2') + data_row("x") + complete("SELECT 1") + ready('T'));
+    });
+}
+
+TEST_CASE("where these are others it fails as in the session that told them, and nothing has run") {
+    tell([](scene& s) {
+        describe_and_move(s);
+        s.client(runs);
+        s.server(message('1') + no_parameters() + row_description("other"));
+        CHECK(lacks(s.sent(s.primary), "B(,lull"));
+        s.server(message('1') + error("42601") + ready('E'));
+        CHECK(s.told() == "E(0A000 cached plan must not change result type) Z(E) ");
+        s.client(query("rollback"));
+        s.server(complete("ROLLBACK") + ready('I'));
+        (void)s.told();
+        // Who prepares it once more has a new one, by the text as it is read now.
+        s.client(parse("r", "select a from t") + describe('S', "r") + wire::sync());
+        CHECK(has(s.sent(s.link()), ",select a from t)"));
+        s.server(message('1') + no_parameters() + row_description("other") + ready('I'));
+        CHECK(has(s.told(), "1 t T Z(I) "));
+    });
+}
+
+TEST_CASE("and where it asks for the columns, it gets those of now") {
+    tell([](scene& s) {
+        describe_and_move(s);
+        s.client(whole);
+        s.server(message('1') + no_parameters() + row_description("other"));
+        CHECK(has(s.sent(s.primary), ",select a from t)"));
+        s.server(message('1') + message('2') + rows({"x"}) + ready('T'));
+        CHECK(s.told() == "2 T D(x) C(SELECT 1) Z(T) ");
+    });
+    tell([](scene& s) {
+        describe_and_move(s);
+        s.client(parse("again", "select a from t") + bind_to("again") + execute() + wire::sync());
+        s.server(message('1') + no_parameters() + row_description("other"));
+        CHECK(has(s.sent(s.primary), ",select a from t)"));
+        s.server(message('1') + message('2') + data_row("x") + complete("SELECT 1") + ready('T'));
+        CHECK(s.told() == "1 2 D(x) C(SELECT 1) Z(T) ");
+    });
+}
+
+TEST_CASE("what a look meets is told: the table is gone") {
+    tell([](scene& s) {
+        describe_and_move(s);
+        s.client(runs);
+        s.server(error("42P01") + ready('E'));
+        CHECK(s.told() == "E(42P01 it failed) Z(E) ");
+    });
+}
+
+TEST_CASE("parameters keep the types that they were described with") {
+    tell([](scene& s) {
+        std::string int8;
+        pg::writer(int8, 't').int16(1).int32(20);
+        describe_and_move(s, int8);
+        s.client(runs);
+        CHECK(has(s.primary.received, std::string("\0\1\0\0\0\x14", 6)));
+        s.server(message('1') + int8 + row_description());
+        (void)s.told();
+        s.server(message('2') + complete("SELECT 0") + ready('T'));
+        CHECK(s.told() == "2 C(SELECT 0) Z(T) ");
+    });
+}
+
+TEST_CASE("a client that goes while a server is looked at leaves it clean") {
+    scene s(cutter{});
+    s.client(parse("q", "select a from t") + describe('S', "q") + wire::sync());
+    test_server& reader = s.link();
+    s.server(message('1') + no_parameters() + row_description() + ready('I'));
+    reader.state.statements.clear();  // as another one
+    s.client(runs);
+    s.link();
+    CHECK(is_look(s.sent(reader)));
+    s.driver.gone();
+    s.server(message('1') + no_parameters() + row_description());
+    if (!s.driver.core().finished()) s.server(ready('I'));
+    CHECK(s.driver.core().finished());
 }

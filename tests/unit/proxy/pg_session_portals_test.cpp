@@ -244,10 +244,11 @@ TEST_CASE("a segment in which nothing has run yet ends at the flip, and the clie
         CHECK(!s.driver.core().writes());
         CHECK(s.sent(s.primary) == "Q(BEGIN READ ONLY;SELECT 1) ");
         s.server(guard_opens);
-        std::string const sent = s.sent(s.primary);
-        CHECK(has(sent, "C(Slull_"));  // and what it has by that name is made anew
-        CHECK(has(sent, "E() S Q(ROLLBACK)"));
-        s.server(message('3') + message('1') + message('2') + complete("SELECT 1") + ready('T') +
+        CHECK(has(s.sent(s.primary), "C(Slull_"));  // and what it has by that name is made anew, and looked at
+        s.server(message('3') + message('1') + no_parameters() + row_description());
+        CHECK(s.told() == "");
+        CHECK(has(s.sent(s.primary), "E() S Q(ROLLBACK)"));
+        s.server(message('2') + complete("SELECT 1") + ready('T') +
                  complete("ROLLBACK") + ready('I'));
         CHECK(s.told() == "2 C(SELECT 1) Z(I) ");
     });

@@ -114,10 +114,15 @@ inline std::string parameter(std::string_view name, std::string_view value) {
     pg::write_parameter_status(out, name, value);
     return out;
 }
-/// One column of text.
-inline std::string row_description() {
+inline std::string no_parameters() {
     std::string out;
-    pg::writer(out, 'T').int16(1).text("column").int32(0).int16(0).int32(25).int16(0xffff).int32(0).int16(0);
+    pg::write_parameter_description(out);
+    return out;
+}
+/// One column of text.
+inline std::string row_description(std::string_view name = "column") {
+    std::string out;
+    pg::writer(out, 'T').int16(1).text(name).int32(0).int16(0).int32(25).int16(0xffff).int32(0).int16(0);
     return out;
 }
 inline std::string data_row(std::string_view value) {

@@ -1,0 +1,124 @@
+"""A schema change while clients have prepared statements: whoever has been told the columns of one never gets others for
+them without a word, on whichever server it runs ("cached plan must not change result type")."""
+import pytest
+
+from harness.wire import bind, describe, errors, execute, message, parse, rows, statuses, sync
+
+
+def columns(answer):
+    """How many each RowDescription and DataRow has."""
+    return [int.from_bytes(m.body[:2], "big") for m in answer if m.type in "TD"]
+
+
+def test_who_asks_for_its_columns_does_not_notice_a_schema_change(one, primary):
+    look = "SELECT * FROM log"
+    write = "INSERT INTO log (who) VALUES ('once') RETURNING *"
+    primary.sql("INSERT INTO log (who) VALUES ('a row')", db="shop")
+    one.cluster.catch_up()
+    with one.wire() as a, one.wire() as other, one.connect(prepare_threshold=0) as psycopg3:
+        a.ask(parse("s", look), parse("w", write), sync())
+        for turn in range(3):
+            for name in "sw":
+                answer = a.ask(bind("", name), describe("P"), execute(), sync())
+                assert not errors(answer) and set(columns(answer)) == {3 + turn}, (turn, name, answer)
+                assert statuses(answer) == "I"
+            assert len(psycopg3.execute(look).fetchone()) == 3 + turn
+            primary.sql(f"ALTER TABLE log ADD COLUMN more{turn} int", db="shop")
+            one.cluster.catch_up()
+        assert columns(a.ask(describe("S", "s"), sync())) == [6]
+        assert other.one("SELECT count(*) FROM log WHERE who = 'once'") == "3", "each ran once"
+
+
+def test_who_does_not_or_is_in_a_block_is_told(one, primary):
+    """The rows would be misread by who knows the columns of before. Behind the error a client prepares anew."""
+    with one.wire() as a:
+        a.ask(parse("s", "SELECT * FROM log"), sync())
+        a.query("INSERT INTO log (who) VALUES ('a row')")
+        assert not errors(a.ask(bind("", "s"), execute(), sync()))
+        one.cluster.catch_up()
+        primary.sql("ALTER TABLE log ADD COLUMN more int", db="shop")
+        one.cluster.catch_up()
+        answer = a.ask(bind("", "s"), execute(), sync())
+        assert errors(answer)[0]["C"] == "0A000" and statuses(answer) == "I"
+        assert errors(a.ask(bind("", "s", (), (0, 0, 0)), describe("P"), execute(), sync()))[0]["C"] == "0A000"
+        a.query("BEGIN READ ONLY")
+        a.query("SELECT 1")
+        answer = a.ask(bind("", "s"), describe("P"), execute(), sync())
+        assert errors(answer)[0]["C"] == "0A000" and statuses(answer) == "E"
+        a.query("ROLLBACK")
+        assert set(columns(a.ask(parse("", "SELECT * FROM log"), bind(), describe("P"), execute(), sync()))) == {4}
+
+
+def test_who_prepares_what_others_have_is_told_of_a_schema_change_once_at_most(one, primary):
+    """What servers have of that text is not used again, whoever has had it prepared."""
+    look = "SELECT * FROM log"
+    with one.wire() as a:
+        a.ask(parse("s", look), describe("S", "s"), sync())
+        a.query("INSERT INTO log (who) VALUES ('a row')")
+        one.cluster.catch_up()
+        primary.sql("ALTER TABLE log ADD COLUMN more int", db="shop")
+        one.cluster.catch_up()
+        with one.wire() as b:
+            refused = [bool(errors(b.ask(parse(f"p{turn}", look), describe("S", f"p{turn}"), sync()))) for turn in range(4)]
+            assert refused.count(True) <= 1 and not refused[-1], refused
+            assert set(columns(b.ask(bind("", "p3"), execute(), sync()))) == {4}
+
+
+ADDED = "ALTER TABLE log ADD COLUMN more int"
+OTHER_TYPE = "ALTER TABLE log DROP COLUMN what; ALTER TABLE log ADD COLUMN what int DEFAULT 7"
+OTHER_NAME = "ALTER TABLE log RENAME COLUMN what TO was; ALTER TABLE log ADD COLUMN what text DEFAULT 'another'"
+
+
+@pytest.mark.parametrize("change", [ADDED, OTHER_TYPE, OTHER_NAME])
+@pytest.mark.parametrize("by", ["statement", "portal"])
+def test_who_was_told_the_columns_on_another_server_is_told(make_lull, primary, change, by):
+    """As asyncpg, postgres.js and JDBC do: they ask for the columns once, and then only execute."""
+    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 3}}}, replicas=False)
+    primary.sql("INSERT INTO log (who, what) VALUES ('a row', 'of before')", db="shop")
+    with lull.wire() as a, lull.wire() as other:
+        if by == "statement":
+            a.ask(parse("s", "SELECT * FROM log"), describe("S", "s"), sync())
+        else:
+            a.ask(parse("s", "SELECT * FROM log"), bind("", "s"), describe("P"), execute(), sync())
+        run = [bind("", "s"), execute(), sync()]
+        before = rows(a.ask(*run))
+        other.query("BEGIN")
+        other.query("SELECT 1")  # and has the server that the client has had so far
+        assert rows(a.ask(*run)) == before, "from another server, as before"
+        primary.sql(change, db="shop")
+        with lull.wire() as third:
+            third.query("BEGIN")
+            third.query("SELECT 1")
+            for _ in range(2):
+                answer = a.ask(*run)
+                assert errors(answer)[0]["C"] == "0A000" and errors(answer)[0]["R"] == "RevalidateCachedQuery", answer
+                assert rows(answer) == [] and statuses(answer) == "I"
+            answer = a.ask(parse("again", "SELECT * FROM log"), describe("S", "again"), bind("", "again"), execute(), sync())
+            assert not errors(answer) and rows(answer) != []
+
+
+def test_what_writes_has_not_run_where_its_columns_have_changed(make_lull, primary):
+    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}}, replicas=False)
+    with lull.wire() as a, lull.wire() as other:
+        a.ask(parse("w", "INSERT INTO log (who) VALUES ('returned') RETURNING *"), describe("S", "w"), sync())
+        other.query("BEGIN")
+        other.query("SELECT 1")
+        primary.sql("ALTER TABLE log ADD COLUMN more int", db="shop")
+        assert errors(a.ask(bind("", "w"), execute(), sync()))[0]["C"] == "0A000"
+        assert other.one("SELECT count(*) FROM log") == "0"
+        assert not errors(a.ask(bind("", "w"), describe("P"), execute(), sync())), "who asks for them gets those of now"
+        assert other.one("SELECT count(*) FROM log") == "1"
+
+
+def test_a_parameter_keeps_the_type_that_it_was_told_with(make_lull, primary):
+    """Binary values of eight bytes would be read as other numbers."""
+    primary.sql("CREATE TABLE measured (n int8); GRANT ALL ON measured TO app", db="shop")
+    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}}, replicas=False)
+    with lull.wire() as a, lull.wire() as other:
+        a.ask(parse("w", "INSERT INTO measured VALUES ($1)"), describe("S", "w"), sync())
+        other.query("BEGIN")
+        other.query("SELECT 1")
+        primary.sql("ALTER TABLE measured ALTER COLUMN n TYPE float8", db="shop")
+        binary = b"\0w\0" + b"\0\1\0\1" + b"\0\1" + b"\0\0\0\x08" + (7).to_bytes(8, "big") + b"\0\0"
+        assert not errors(a.ask(message("B", binary), execute(), sync()))
+        assert other.one("SELECT n FROM measured") == "7"
