@@ -10,12 +10,15 @@ namespace lull {
 struct pending_setting {
     enum class what : std::uint8_t {
         make, reset, reset_all, discard_all, deallocate_all, savepoint, release, rollback_to,
-        hear, listen, unlisten  // hear: LISTEN that the listener has done
+        hear, listen, unlisten,  // hear: LISTEN that the listener has done
+        end, nothing  // of a text that has the end of its transaction among others: that; and a statement that does none of this
     };
     what kind;
     std::string name;
     std::string value;
     bool confirmed = false;  // the server has done it
+    bool last = false;       // of its statement, in such a text
+    bool chain = false;      // of an end: AND CHAIN
 };
 
 }  // namespace lull

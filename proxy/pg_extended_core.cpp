@@ -56,7 +56,7 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
             forward_execute(in, m, step);
             return true;
         case pg::frontend::describe:
-            if (m.of_statement && !m.statement) {
+            if (m.of_statement && (!m.statement || is_wiped(m.name))) {
                 fail_extended(unknown_statement(pg::parse_describe(whole.subspan(pg::header_bytes))->name), step);
                 return true;
             }
@@ -185,9 +185,7 @@ bool pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
         client_body_dropped_ = true;
         return true;
     };
-    if (!m.statement) {
-        return refuse(unknown_statement(names.statement));
-    }
+    if (!m.statement || is_wiped(known_name(names.statement))) return refuse(unknown_statement(names.statement));
     auto const judged = judge(m.statement->operation);
     routing::operation const& op = *judged;
     note_statement(m.statement->text);
@@ -336,6 +334,7 @@ void pg_session_core::forward_execute(pg::bytes in, unit_message const& m, sessi
         owed.ends_alone = only->kind == statement_kind::commit || only->kind == statement_kind::rollback;
     owed.settings = made > 0;
     owed.settings_count = made;
+    owed.wipes = made > 0 && only && (only->kind == statement_kind::discard || only->kind == statement_kind::deallocate);
 }
 
 }  // namespace lull

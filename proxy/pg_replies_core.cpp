@@ -234,6 +234,27 @@ void pg_session_core::settle_front(bool failed) {
     if (front.unparsed || (front.kind == owed_kind::parse && !front.parsed)) server_->unnamed = nullptr;
 }
 
+/// One of the statements of a text has been done.
+void pg_session_core::settle_statement(std::string_view tag) {
+    owed_reply& front = server_->owed.front();
+    for (pending_setting& p : pending_) {
+        if (p.confirmed) continue;
+        p.confirmed = true;
+        --front.settings_count;
+        if (p.kind == pending_setting::what::deallocate_all) forget_statements();
+        if (!p.last) continue;
+        if (p.kind != pending_setting::what::end) return;
+        // What comes behind it is another transaction.
+        bool const chain = p.chain;
+        if (tag != "ROLLBACK") apply_settings(true);
+        std::erase_if(pending_, [](pending_setting const& done) { return done.confirmed; });
+        block_seen_ = chain;
+        error_seen_ = false;
+        last_transaction_tag_ = 0;
+        return;
+    }
+}
+
 void pg_session_core::pop_owed(session_step& step) {
     server_->owed.pop();
     answer_local(step);
@@ -259,7 +280,9 @@ void pg_session_core::reply_complete(pg::bytes body, pg::bytes whole, session_st
         if (*tag == "COMMIT" || *tag == "PREPARE TRANSACTION") last_transaction_tag_ = 'C';
         if (*tag == "ROLLBACK") last_transaction_tag_ = front.retag ? 'C' : 'R';
         if (is_begin_tag(*tag)) block_seen_ = true;
-        if (*tag == "COMMIT" && !front.retag && !block_guarded_) {
+        if (front.apart) {
+            settle_statement(*tag);
+        } else if (*tag == "COMMIT" && !front.retag && !block_guarded_) {
             apply_settings(true);  // here, for AND CHAIN goes on in the next transaction
             std::erase_if(pending_, [](pending_setting const& p) { return p.confirmed; });
         }

@@ -61,6 +61,8 @@ struct owed_marks {
     bool forgets_values : 1 = false;  // ours: what nextval() has said to others
     bool asks_values : 1 = false;     // ours: whether they are the client's
     bool hints_values : 1 = false;    // the client asks for what its server does not know any more
+    bool apart : 1 = false;     // of several statements, each of which settles what was recorded for it
+    bool wipes : 1 = false;     // DEALLOCATE ALL or DISCARD ALL of the extended protocol
     bool plain : 1 = false;     // of one query: nothing that comes before its end, or an error, has to be looked into
     bool unparsed : 1 = false;  // of a segment: it has a Parse, which has not been answered
     bool writes = false;          // may write, with the right of its session to do so

@@ -208,6 +208,7 @@ class pg_session_core {
     void forward_query(pg::bytes in, std::size_t size, std::string_view text, routing::operation const& op, session_step& step);
     void send_message(pg::bytes in, std::size_t size, session_step& step);
     enum class listener : std::uint8_t { own_server, shared };
+    bool is_told_apart(routing::operation const& op) const;
     std::uint16_t record_settings(routing::operation const& op, std::string_view text, listener of);
     std::optional<std::string> carried_value(routing::statement const& s, std::string_view text) const;
     std::size_t function_call(pg::bytes in, pg::frame_header header, session_step& step);
@@ -276,7 +277,7 @@ class pg_session_core {
     void reply_error(pg::bytes body, pg::bytes whole, session_step& step);
     void reply_complete(pg::bytes body, pg::bytes whole, session_step& step);
     void reply_parameter(pg::bytes body, session_step& step);
-    void settle_front(bool failed);
+    void settle_front(bool failed), settle_statement(std::string_view tag);
     void begin_copy(), undo_names(), end_portals();
     void restore_name(owed_reply const& of, std::size_t behind);
     void undo_portals(std::size_t end);
@@ -286,8 +287,7 @@ class pg_session_core {
     bool takes_new_shape(pg::bytes in, unit_plan const& plan), renews(std::string_view name, prepared const& stale);
     bool differs(prepared const& statement, session_step& step);
     void tell_described(session_step& step);
-    void doubt(prepared const& statement), note_shape(char type, pg::bytes body);
-    void pop_owed(session_step& step);
+    void doubt(prepared const& statement), note_shape(char type, pg::bytes body), pop_owed(session_step& step);
     void answer_local(session_step& step) {
         if (!server_->owed.empty() && server_->owed.front().kind == owed_kind::local) answer_locals(step);
     }
@@ -299,7 +299,7 @@ class pg_session_core {
     static bool uses_name(routing::statement const& s) { return !s.name.empty() && uses_name(s.kind); }
     static bool uses_name(routing::statement_kind kind);
     bool names_are_open() const;
-    bool is_open(std::string_view name) const;
+    bool is_open(std::string_view name) const, is_wiped(std::string_view name) const;
     bool frees_names() const;
     std::shared_ptr<routing::operation const> execution_of(std::shared_ptr<routing::operation const> const& op);
     std::shared_ptr<routing::operation const> execution_of(routing::operation const& prepare) const;

@@ -372,6 +372,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         begin_prepare(making, step);
     else if (!only || !only->name.empty())
         note_names(op, step);
+    bool const apart = is_told_apart(op);
     std::uint16_t const made = record_settings(op, text, listener::own_server);
     bool commits = false;
     for (routing::statement const& s : op.statements) {
@@ -398,6 +399,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     owed.ends_alone = only && (only->kind == statement_kind::commit || only->kind == statement_kind::rollback);
     owed.settings = made > 0;
     owed.settings_count = made;
+    owed.apart = apart;
     owed.idle_after = wrap;
     if (only && only->kind == statement_kind::reset && only->name.empty() && is_kept_over()) {
         // It has undone what keeps the session: again, before the server waits for anything else.

@@ -95,6 +95,16 @@ bool pg_session_core::frees_names() const {
            });
 }
 
+/// The same of a name that was the client's until then. (What has been prepared behind it is owed.)
+bool pg_session_core::is_wiped(std::string_view name) const {
+    if (name.empty() || !frees_names()) return false;
+    for (std::size_t i = server_->owed.size(); i-- > 0;) {
+        owed_reply const& owed = server_->owed.at(i);
+        if (owed.wipes || owed.name == name) return owed.wipes;
+    }
+    return false;
+}
+
 /// What executing it is: EXECUTE with no more than constants is what was prepared. Of others nobody knows.
 std::shared_ptr<routing::operation const> pg_session_core::execution_of(
     std::shared_ptr<routing::operation const> const& op) {

@@ -101,6 +101,19 @@ std::optional<std::string> pg_session_core::carried_value(routing::statement con
     return value;
 }
 
+/// What stands before the end of a transaction is settled there, and what stands behind it is not: each statement of such a text
+/// is told apart by its CommandComplete.
+bool pg_session_core::is_told_apart(routing::operation const& op) const {
+    if (op.statements.size() < 2 || !op.transaction_control) return false;
+    auto const sets = [](routing::statement const& s) {
+        return s.kind == statement_kind::set || s.kind == statement_kind::reset || s.kind == statement_kind::discard ||
+               s.kind == statement_kind::deallocate || s.kind == statement_kind::listen || s.kind == statement_kind::unlisten;
+    };
+    if (pending_.empty() && std::ranges::none_of(op.statements, sets)) return false;
+    constexpr std::size_t most_of_one = 3;
+    return pending_.size() + most_of_one * op.statements.size() < most_pending;
+}
+
 /// What a text does to settings, to be applied if its transaction commits. How many were recorded.
 std::uint16_t pg_session_core::record_settings(routing::operation const& op, std::string_view text, listener of) {
     using what = pending_setting::what;
@@ -128,7 +141,9 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
         else if (channels_->joined.contains(name))
             channels_->active.insert(name);
     };
+    bool const apart = is_told_apart(op);
     for (routing::statement const& s : op.statements) {
+        std::uint16_t const before = count;
         bool const makes = s.kind == statement_kind::set || s.kind == statement_kind::reset ||
                            s.kind == statement_kind::discard;
         if (makes && (s.name.empty() || s.name == "ALL" || decides_literals(s.name)))
@@ -187,6 +202,12 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
             default:
                 break;
         }
+        if (!apart) continue;
+        bool const ends = s.kind == statement_kind::commit || s.kind == statement_kind::rollback ||
+                          s.kind == statement_kind::prepare_transaction;
+        if (count == before) record(ends ? what::end : what::nothing, {});
+        pending_.back().last = true;
+        pending_.back().chain = s.chain;
     }
     return count;
 }

@@ -67,6 +67,10 @@ void pg_session_core::apply_settings(bool to_server) {
     if (pending_.empty()) return;
     std::vector<pending_setting const*> kept;
     std::vector<std::pair<std::string, std::size_t>> savepoints;
+    // Whoever begins to be another, or the first one again, has no role (SetSessionAuthorization).
+    auto const without_role = [&](session_settings const& of, pending_setting const& p) {
+        return p.name == "session_authorization" ? context_.settings.without(of, "role") : of;
+    };
     for (pending_setting const& p : pending_) {
         using what = pending_setting::what;
         if (!p.confirmed) continue;
@@ -75,6 +79,9 @@ void pg_session_core::apply_settings(bool to_server) {
                                 [&](auto const& s) { return s.first == p.name; });
         };
         switch (p.kind) {
+            case what::end:
+            case what::nothing:
+                break;
             case what::savepoint:
                 savepoints.emplace_back(p.name, kept.size());
                 break;
@@ -104,15 +111,15 @@ void pg_session_core::apply_settings(bool to_server) {
     for (pending_setting const* p : kept) {
         switch (p->kind) {
             case pending_setting::what::make:
-                wanted_ = context_.settings.with(wanted_, p->name, p->value);
-                actual = context_.settings.with(actual, p->name, p->value);
+                wanted_ = context_.settings.with(without_role(wanted_, *p), p->name, p->value);
+                actual = context_.settings.with(without_role(actual, *p), p->name, p->value);
                 break;
             case pending_setting::what::reset: {
                 // To the client its startup parameters are the defaults; to the server they are settings.
                 std::string const* initial = find_setting(startup_, p->name);
-                wanted_ = initial ? context_.settings.with(wanted_, p->name, *initial)
-                                  : context_.settings.without(wanted_, p->name);
-                actual = context_.settings.without(actual, p->name);
+                wanted_ = without_role(initial ? context_.settings.with(wanted_, p->name, *initial)
+                                               : context_.settings.without(wanted_, p->name), *p);
+                actual = without_role(context_.settings.without(actual, p->name), *p);
                 break;
             }
             case pending_setting::what::deallocate_all:  // has been done, see settle_front
@@ -157,6 +164,8 @@ void pg_session_core::apply_settings(bool to_server) {
             case pending_setting::what::savepoint:
             case pending_setting::what::release:
             case pending_setting::what::rollback_to:
+            case pending_setting::what::end:
+            case pending_setting::what::nothing:
                 break;
         }
     }

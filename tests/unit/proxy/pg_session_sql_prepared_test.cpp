@@ -149,6 +149,23 @@ TEST_CASE("PREPARE and DEALLOCATE wait for what is under way with their name") {
     }
 }
 
+TEST_CASE("behind DEALLOCATE ALL in its segment nothing has the names of before") {
+    for (std::string const& use : {describe('S', "s"), bind_to("s") + execute()})
+        tell([&](scene& s) {
+            prepare_by_parse(s, "s", "select a from t");
+            prepare_by_parse(s, "later", "select b from t");
+            s.client(parse("", "deallocate all") + bind_to("") + execute() + parse("later", "select c from t") +
+                     describe('S', "later") + use + wire::sync());
+            test_server& at = s.link();
+            std::string const sent = s.sent(at);
+            CHECK(lacks(sent, "select a from t"));
+            CHECK(has(sent, "select c from t"));
+            s.server(message('1') + message('2') + complete("DEALLOCATE ALL") + message('1') + no_parameters() +
+                     row_description() + message('1') + error("3B001", "fails on purpose") + ready('I'));
+            CHECK(s.told() == "1 2 C(DEALLOCATE ALL) 1 t T E(26000 prepared statement \"s\" does not exist) Z(I) ");
+        });
+}
+
 TEST_CASE("behind DEALLOCATE ALL in its segment all names are free, once") {
     tell([](scene& s) {
         prepare_by_parse(s, "s", "update t set a = 1");
