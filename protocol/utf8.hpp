@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace lull {
@@ -22,6 +23,29 @@ inline std::size_t utf8_length(std::string_view text) {
         return second && tail(1) && tail(2) && tail(3) ? 4 : 0;
     }
     return 0;
+}
+
+/// The same with U+FFFD for each byte that is of no sequence.
+inline std::string as_utf8(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+        std::size_t const n = utf8_length(text);
+        out += n ? text.substr(0, n) : std::string_view("\xef\xbf\xbd");
+        text.remove_prefix(n ? n : 1);
+    }
+    return out;
+}
+
+/// A text that may have been cut anywhere, without the piece of a sequence at its end.
+inline std::string_view whole_characters(std::string_view cut) {
+    constexpr std::size_t longest = 4;
+    for (std::size_t n = 1; n < longest && n <= cut.size(); ++n) {
+        auto const c = static_cast<unsigned char>(cut[cut.size() - n]);
+        if ((c & 0xc0u) == 0x80u) continue;
+        bool const piece = (c >= 0xc2 && n < 2) || (c >= 0xe0 && n < 3) || (c >= 0xf0 && n < 4);
+        return piece ? cut.substr(0, cut.size() - n) : cut;
+    }
+    return cut;
 }
 
 }  // namespace lull

@@ -3,6 +3,7 @@
 #include "config/ascii.hpp"
 #include "config/duration.hpp"
 #include "protocol/pg/sqlstate.hpp"
+#include "protocol/utf8.hpp"
 
 #include <array>
 #include <cstdint>
@@ -28,6 +29,11 @@ bool is_space(char c) {
 
 bool ends_word(char c) {
     return is_space(c) || c == ';' || c == '"' || c == '\'' || c == '\0';
+}
+
+/// What of it is told back.
+std::string echo(std::string_view text) {
+    return std::string(whole_characters(text.substr(0, 100)));
 }
 
 constexpr std::pair<std::string_view, console_topic> topics[] = {
@@ -73,6 +79,13 @@ class parser {
     std::variant<console_command, console_mistake> run() {
         if (text_.size() > longest_console_command)
             return console_mistake{sqlstate::program_limit_exceeded, "the command is too long", {}};
+        for (std::string_view rest = text_; !rest.empty();) {
+            std::size_t const n = utf8_length(rest);
+            if (n == 0)
+                return console_mistake{sqlstate::character_not_in_repertoire,
+                                       "the command is not valid in encoding \"UTF8\"", {}};
+            rest.remove_prefix(n);
+        }
         if (!tokenise()) return wrong("there is a quote without its end");
         while (!tokens_.empty() && tokens_.back().kind == token_kind::semicolon) tokens_.pop_back();
         for (token const& t : tokens_)
@@ -90,7 +103,7 @@ class parser {
         if (verb == "set")
             return console_mistake{sqlstate::feature_not_supported, "SET is not supported here",
                                    "Change the configuration file, then RELOAD."};
-        return wrong("invalid command '" + std::string(text_.substr(0, 100)) + "'");
+        return wrong("invalid command '" + echo(text_) + "'");
     }
 
   private:
@@ -149,7 +162,7 @@ class parser {
     }
 
     std::variant<console_command, console_mistake> finish(console_command made) {
-        if (more()) return wrong("'" + tokens_[next_].value.substr(0, 100) + "' is too much");
+        if (more()) return wrong("'" + echo(tokens_[next_].value) + "' is too much");
         return made;
     }
 
@@ -162,7 +175,7 @@ class parser {
                 return finish(std::move(made));
             }
         if (console_parameter(what).empty())
-            return wrong(what.empty() ? "SHOW what?" : "there is no SHOW " + what.substr(0, 100));
+            return wrong(what.empty() ? "SHOW what?" : "there is no SHOW " + echo(what));
         made.topic = console_topic::parameter;
         made.name = what;
         return finish(std::move(made));

@@ -3,7 +3,9 @@
 #include "config/duration.hpp"
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/sqlstate.hpp"
+#include "protocol/utf8.hpp"
 #include "proxy/console_job.hpp"
+#include "proxy/console_session_core.hpp"
 #include "proxy/log.hpp"
 
 #include <algorithm>
@@ -99,6 +101,7 @@ void console_desk::show(std::shared_ptr<job> const& j) {
         facts.now = std::chrono::system_clock::now();
         facts.paused = paused_.by_name();
         facts.paused_all = paused_.all();
+        facts.whole_statements = console_right_of(all.now->config->console, j->user) == console_right::all;
         if (!samples_.empty()) {
             facts.before = samples_.front().databases;
             facts.before_age = std::chrono::steady_clock::now() - samples_.front().at;
@@ -180,7 +183,7 @@ void console_desk::say(job& j, std::string_view severity, std::string_view messa
         out, {.severity = severity,
               .sqlstate = severity == "NOTICE" ? sqlstate::successful_completion : sqlstate::warning,
               .message = message,
-              .detail = detail});
+              .detail = as_utf8(detail)});
     answer(j, std::move(out), false);
 }
 
@@ -193,7 +196,8 @@ void console_desk::complete(job& j, std::string_view tag) {
 void console_desk::fail(job& j, std::string_view sqlstate, std::string_view message, std::string_view hint,
                         std::string_view detail) {
     std::string out;
-    pg::write_error_response(out, {.sqlstate = sqlstate, .message = message, .detail = detail, .hint = hint});
+    pg::write_error_response(
+        out, {.sqlstate = sqlstate, .message = message, .detail = as_utf8(detail), .hint = hint});
     answer(j, std::move(out), true);
 }
 

@@ -5,6 +5,7 @@
 #include "protocol/pg/sqlstate.hpp"
 #include "protocol/pg/types.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace lull {
@@ -19,6 +20,12 @@ void error(std::string& out, std::string_view sqlstate, std::string_view message
 }
 
 }  // namespace
+
+std::optional<console_right> console_right_of(config::console const& settings, std::string const& user) {
+    if (std::ranges::find(settings.admins, user) != settings.admins.end()) return console_right::all;
+    if (std::ranges::find(settings.stats, user) != settings.stats.end()) return console_right::show;
+    return std::nullopt;
+}
 
 void console_session_core::start(std::int32_t key_pid, std::string_view key_secret, std::string& out) {
     for (std::string_view name : {"server_version", "server_encoding", "client_encoding", "DateStyle",

@@ -3,6 +3,7 @@
 // pg_client; its worker's thread.
 #pragma once
 
+#include "config/model.hpp"
 #include "protocol/pg/bytes.hpp"
 #include "protocol/pg/frame.hpp"
 #include "proxy/console_command_core.hpp"
@@ -16,6 +17,9 @@
 namespace lull {
 
 enum class console_right : std::uint8_t { show, all };
+
+/// What this user may do on the console; nothing: it is not open to it.
+std::optional<console_right> console_right_of(config::console const& settings, std::string const& user);
 
 class console_session_core {
   public:

@@ -3,10 +3,8 @@
 #include "config/endpoint.hpp"
 #include "config/in_force.hpp"
 #include "config/print.hpp"
+#include "proxy/console_cells.hpp"
 #include "proxy/version.hpp"
-
-#include <fmt/chrono.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -18,149 +16,11 @@ using column_type::int4;
 using column_type::int8;
 using nlohmann::json;
 
-template <class Number>
-std::string number(Number n) {
-    return std::to_string(n);
-}
-
-std::string flag(bool b) {
-    return b ? "1" : "0";
-}
-
-std::string time(routing::wall_time t) {
-    return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(std::chrono::system_clock::to_time_t(t)));
-}
-
-/// "1.2.3.4:5" and "[::1]:5": address and port.
-std::pair<std::string, std::string> split(std::string const& address) {
-    std::size_t const colon = address.rfind(':');
-    if (colon == std::string::npos) return {address, "0"};
-    std::string host = address.substr(0, colon);
-    if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-    return {host, address.substr(colon + 1)};
-}
-
 /// A member of an answer of `lull status` as text; NULL where it is null or not there.
 console_table::value member(json const& of, char const* key) {
     auto const at = of.find(key);
     if (at == of.end() || at->is_null()) return std::nullopt;
     return at->is_string() ? at->get<std::string>() : at->dump();
-}
-
-console_table clients(overview const& all) {
-    console_table t;
-    t.columns = {{"type"},
-                 {"user"},
-                 {"database"},
-                 {"state"},
-                 {"addr"},
-                 {"port", int4},
-                 {"local_addr"},
-                 {"local_port", int4},
-                 {"connect_time"},
-                 {"request_time"},
-                 {"wait", int4},
-                 {"wait_us", int4},
-                 {"close_needed", int4},
-                 {"ptr"},
-                 {"link"},
-                 {"remote_pid", int4},
-                 {"tls"},
-                 {"application_name"},
-                 {"site"},
-                 {"transaction"},
-                 {"pinned", int4},
-                 {"writes", int4},
-                 {"server_pid", int4},
-                 {"statement"},
-                 {"listens", int4}, {"pinned_by"}};
-    auto const& listen = all.now->config->listen;
-    for (worker_survey const& w : all.workers.workers)
-        for (client_row const& c : w.clients) {
-            auto const [address, port] = split(c.address);
-            auto const local =
-                (c.migration ? listen.migration : listen.postgres).value_or(config::endpoint{});
-            t.rows.push_back({"C",
-                              c.user,
-                              c.database,
-                              c.state,
-                              address,
-                              port,
-                              local.host,
-                              number(local.port),
-                              time(c.connected),
-                              time(c.asked),
-                              number(c.waiting.count() / 1'000'000),
-                              number(c.waiting.count() % 1'000'000),
-                              "0",
-                              fmt::format("{:#x}", c.id),
-                              c.server ? fmt::format("{:#x}", c.server) : "",
-                              "0",
-                              c.tls ? "TLS" : "",
-                              c.application_name,
-                              c.site,
-                              c.transaction,
-                              flag(c.pinned),
-                              flag(c.writes),
-                              number(c.server_pid),
-                              c.statement,
-                              number(c.channels), c.pinned_by});
-        }
-    return t;
-}
-
-console_table servers(overview const& all) {
-    console_table t;
-    t.columns = {{"type"},
-                 {"user"},
-                 {"database"},
-                 {"state"},
-                 {"addr"},
-                 {"port", int4},
-                 {"local_addr"},
-                 {"local_port", int4},
-                 {"connect_time"},
-                 {"request_time"},
-                 {"wait", int4},
-                 {"wait_us", int4},
-                 {"close_needed", int4},
-                 {"ptr"},
-                 {"link"},
-                 {"remote_pid", int4},
-                 {"tls"},
-                 {"application_name"},
-                 {"role"},
-                 {"use"},
-                 {"prepared_statements", int4}};
-    std::set<std::pair<routing::backend_id, std::uint32_t>> listeners;
-    for (worker_survey const& w : all.workers.workers)
-        for (server_row const& s : w.servers) {
-            // One of these is shared by all workers.
-            if (s.use == "listener" && !listeners.emplace(s.backend, s.pid).second) continue;
-            routing::backend const& b = all.now->of(s.backend);
-            t.rows.push_back({"S",
-                              s.user,
-                              s.database,
-                              s.state,
-                              b.address.host,
-                              number(b.address.port),
-                              "",
-                              "0",
-                              time(s.connected),
-                              time(s.connected),
-                              "0",
-                              "0",
-                              flag(s.outdated),
-                              fmt::format("{:#x}", s.id),
-                              s.client ? fmt::format("{:#x}", s.client) : "",
-                              number(s.pid),
-                              s.tls ? "TLS" : "",
-                              s.application_name,
-                              b.role == routing::role::replica ? "replica" : "primary",
-                              s.use,
-                              number(s.prepared)});
-        }
-    return t;
 }
 
 console_table pools(overview const& all) {
@@ -341,39 +201,6 @@ console_table backends(overview const& all) {
     return t;
 }
 
-/// Who keeps a server connection: what PAUSE and sealing would have to wait for, longest first.
-console_table locks(overview const& all) {
-    console_table t;
-    t.columns = {{"database"},         {"user"},          {"client"}, {"addr"},     {"application_name"},
-                 {"server_pid", int4}, {"seconds", int8}, {"why"},    {"statement"}};
-    std::vector<client_row const*> holders;
-    for (worker_survey const& w : all.workers.workers)
-        for (client_row const& c : w.clients)
-            if (c.server != 0) holders.push_back(&c);
-    std::sort(holders.begin(), holders.end(),
-              [](client_row const* a, client_row const* b) { return a->has_server > b->has_server; });
-    for (client_row const* c : holders) {
-        std::string why = c->migration               ? "migration"
-                          : c->pinned                ? c->pinned_by
-                          : c->transaction == "idle" ? "query"
-                                                     : "transaction";
-        if (c->writes) why += ", may write";
-        t.rows.push_back({c->database, c->user, fmt::format("{:#x}", c->id), c->address, c->application_name,
-                          number(c->server_pid), number(c->has_server.count() / 1'000'000), why,
-                          c->statement});
-    }
-    return t;
-}
-
-console_table prepared_statements(overview const& all) {
-    console_table t;
-    t.columns = {{"name"}, {"worker", int4}, {"uses", int4}, {"statement"}};
-    for (worker_survey const& w : all.workers.workers)
-        for (prepared_row const& p : w.prepared)
-            t.rows.push_back({p.name, number(w.worker), number(p.uses), p.statement});
-    return t;
-}
-
 console_table configuration(overview const& all) {
     console_table t;
     t.columns = {{"key"}, {"value"}, {"default"}, {"changeable"}};
@@ -408,9 +235,9 @@ console_table show(console_command const& what, overview const& all, console_fac
         case console_topic::help:
             return {};
         case console_topic::clients:
-            return clients(all);
+            return show_clients(all, facts);
         case console_topic::servers:
-            return servers(all);
+            return show_servers(all);
         case console_topic::pools:
             return pools(all);
         case console_topic::databases:
@@ -434,11 +261,11 @@ console_table show(console_command const& what, overview const& all, console_fac
         case console_topic::backends:
             return backends(all);
         case console_topic::prepared:
-            return prepared_statements(all);
+            return show_prepared(all, facts);
         case console_topic::config:
             return configuration(all);
         case console_topic::locks:
-            return locks(all);
+            return show_locks(all, facts);
         case console_topic::version:
             return {{{"version"}}, {{"Lull " + std::string(version)}}};
         case console_topic::parameter:

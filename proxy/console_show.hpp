@@ -16,6 +16,7 @@ struct console_facts {
     routing::wall_time now;
     std::set<std::string> paused;  // databases
     bool paused_all = false;
+    bool whole_statements = false;  // with their constants: who asks is an admin
     /// Totals of about a minute ago, for averages, and how long ago that was. 0: not known yet.
     std::map<std::string, database_stats> before;
     std::chrono::duration<double> before_age{};
@@ -27,6 +28,11 @@ survey_wish wish_for(console_topic topic);
 enum class stats_part : std::uint8_t { both, totals, averages };
 console_table show_stats(overview const& all, console_facts const& facts, stats_part part);
 console_table show_totals(overview const& all, console_facts const& facts);
+
+console_table show_clients(overview const& all, console_facts const& facts);
+console_table show_servers(overview const& all);
+console_table show_locks(overview const& all, console_facts const& facts);
+console_table show_prepared(overview const& all, console_facts const& facts);
 
 /// For every topic but help.
 console_table show(console_command const& what, overview const& all, console_facts const& facts);

@@ -3,6 +3,7 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/types.hpp"
 #include "protocol/pg/writer.hpp"
+#include "protocol/utf8.hpp"
 
 namespace lull {
 
@@ -41,10 +42,13 @@ void write_table(std::string& out, console_table const& table, std::string_view 
         pg::writer w(out, pg::backend::data_row);
         w.int16(static_cast<std::uint16_t>(row.size()));
         for (auto const& value : row) {
-            if (!value)
+            if (!value) {
                 w.int32(0xffffffff);
-            else
-                w.int32(static_cast<std::uint32_t>(value->size())).raw(std::string_view(*value));
+                continue;
+            }
+            // Clients of any encoding have written some of it, and the operator was told that this is UTF-8.
+            std::string const text = as_utf8(*value);
+            w.int32(static_cast<std::uint32_t>(text.size())).raw(std::string_view(text));
         }
     }
     pg::write_command_complete(out, tag);

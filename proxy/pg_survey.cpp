@@ -1,4 +1,5 @@
 // What a worker's PostgreSQL half has open, copied for the control thread.
+#include "protocol/utf8.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_pool.hpp"
 #include "proxy/pg_server.hpp"
@@ -64,7 +65,7 @@ client_row pg_client::row() const {
     r.connected = wall_of(since_, now);
     r.asked = session_->asked() == routing::instant{} ? r.connected : wall_of(session_->asked(), now);
     r.waiting = session_->held() ? since(session_->held_since(), now) : since(session_->waits_since(), now);
-    r.statement = session_->last_statement();
+    r.statement = whole_characters(session_->last_statement());
     r.channels = session_->channels();
     if (server_) {
         r.server = server_->id();
@@ -178,7 +179,7 @@ void pg_service::take_survey(survey_wish const& wish, worker_survey& out) const 
     if (wish.prepared)
         statements_.each([&](prepared_text const& text, std::size_t uses) {
             if (out.prepared.size() < wish.most)
-                out.prepared.push_back({text.server_name, text.text.substr(0, 1000), uses});
+                out.prepared.push_back({text.server_name, std::string(whole_characters(std::string_view(text.text).substr(0, 1000))), uses});
             else
                 ++out.not_shown;
         });

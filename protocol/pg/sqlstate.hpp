@@ -15,6 +15,7 @@ inline constexpr std::string_view connection_failure = "08006";
 inline constexpr std::string_view transaction_resolution_unknown = "08007";
 inline constexpr std::string_view protocol_violation = "08P01";
 inline constexpr std::string_view feature_not_supported = "0A000";
+inline constexpr std::string_view character_not_in_repertoire = "22021";
 inline constexpr std::string_view invalid_parameter_value = "22023";
 inline constexpr std::string_view invalid_transaction_state = "25000";
 inline constexpr std::string_view active_sql_transaction = "25001";

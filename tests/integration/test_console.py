@@ -6,6 +6,7 @@ import time
 import psycopg2
 import pytest
 from harness.wait import wait_for
+from harness.wire import query
 from test_observe import console, run, seen, watched  # noqa: F401 (fixtures)
 
 
@@ -87,3 +88,26 @@ def test_a_pause_of_all_that_gives_up_leaves_what_is_paused_by_name(seen):
             run(a, "PAUSE TIMEOUT '300ms'")
         assert paused(a, "held") and not paused(a)
         db.execute("COMMIT")
+
+
+def test_what_clients_wrote_in_another_encoding_can_be_read(seen):
+    with seen.wire(client_encoding="LATIN1", application_name="caf\u00e9") as client, console(seen) as c:
+        client.send(query("SELECT 'M\u00e4rz'".encode("latin1")))
+        client.until("Z")
+        rows = [row for row in run(c, "SHOW CLIENTS") if row["application_name"].startswith("caf")]
+        assert [row["statement"] for row in rows] == ["SELECT 'M\ufffdrz'"], rows
+        with pytest.raises(psycopg2.errors.CharacterNotInRepertoire):
+            run(c, b"KILL M\xe4rz")
+
+
+def test_constants_are_for_admins(seen):
+    with seen.connect(application_name="shy") as db, console(seen) as ops, console(seen, "exporter") as exporter:
+        db.execute("BEGIN")
+        db.execute("SELECT 'a secret'")
+        for topic in ("SHOW CLIENTS", "SHOW LOCKS"):
+            for connection, statement in ((ops, "SELECT 'a secret'"), (exporter, "SELECT ?")):
+                mine = [row["statement"] for row in run(connection, topic) if row["application_name"] == "shy"]
+                assert mine == [statement], (topic, mine)
+        db.execute("SELECT 'another secret' || %s::text", ("x",), prepare=True)
+        prepared = [row["statement"] for row in run(exporter, "SHOW PREPARED")]
+        assert any(s.startswith("SELECT ? ||") for s in prepared) and not any("secret" in s for s in prepared), prepared

@@ -1,5 +1,6 @@
 """Entering and leaving maintenance: what is waited for, what is said meanwhile, what a deadline does."""
 import datetime
+import os
 import re
 import signal
 import threading
@@ -300,6 +301,19 @@ def test_a_begin_without_anything_is_nobody_to_wait_for(lull):
         lull.on()
         assert errors(client.query(UPDATE))[0]["C"] == "25006"
         client.query("ROLLBACK")
+
+
+def test_constants_do_not_get_into_files(lull):
+    client = lull.wire(application_name="the shy writer")
+    client.query("BEGIN")
+    client.query("UPDATE items SET name = 'a secret' WHERE id = 1")
+    lull.begin(drain_timeout_ms=300, on_deadline="terminate")
+    lull.wait_mode("sealed")
+    with open(os.path.join(lull.state_dir, "audit.jsonl")) as file:
+        kept = file.read()
+    for text in (kept, lull.log()):
+        assert "the shy writer" in text and "UPDATE items SET name = ?" in text and "a secret" not in text
+    client.close()
 
 
 def test_what_is_waited_for_is_told_afterwards(lull):

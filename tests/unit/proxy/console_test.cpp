@@ -86,6 +86,8 @@ TEST_CASE("what the console does not understand it says") {
     CHECK(mistake("MAINTENANCE ON") == "a site is required");
     CHECK(mistake("MAINTENANCE ON shop REASON") == "what is the reason?");
     CHECK(mistake("SET x = 1") == "SET is not supported here");
+    CHECK(mistake("KILL M\xe4rz") == "the command is not valid in encoding \"UTF8\"");
+    CHECK(mistake(std::string(99, 'x') + "\xc3\xa4") == "invalid command '" + std::string(99, 'x') + "'");
     CHECK(mistake(std::string(longest_console_command + 1, 'x')) == "the command is too long");
 }
 
@@ -153,4 +155,13 @@ TEST_CASE("a table is a RowDescription with types, rows with NULLs, and a tag") 
     CHECK(out.find(std::string("D\0\0\0\x10\0\2\xff\xff\xff\xff\0\0\0\2"
                                "22",
                                17)) != std::string::npos);
+}
+
+TEST_CASE("a table is UTF-8, whatever clients have sent") {
+    console_table table;
+    table.columns = {{"application_name"}};
+    table.rows = {{"M\xe4rz"}};
+    std::string out;
+    write_table(out, table, "SHOW");
+    CHECK(out.find(std::string("\0\0\0\6M\xef\xbf\xbdrz", 10)) != std::string::npos);
 }
