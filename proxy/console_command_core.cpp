@@ -5,6 +5,7 @@
 #include "protocol/pg/sqlstate.hpp"
 #include "protocol/utf8.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <utility>
@@ -72,6 +73,19 @@ constexpr std::pair<std::string_view, std::string_view> parameters[] = {
     {"server_version", "15 (Lull)"},
 };
 
+constexpr std::string_view ignored[] = {"application_name", "extra_float_digits"};
+
+constexpr std::string_view help_hint = "SHOW HELP lists what there is.";
+
+/// What a driver or a tool has sent by habit has a reason of its own to fail.
+std::string_view hint_for(std::string_view verb) {
+    for (std::string_view word : {"begin", "start", "commit", "end", "rollback", "abort"})
+        if (verb == word) return "The console has no transactions: have the driver commit by itself (autocommit).";
+    for (std::string_view word : {"select", "with", "values", "table", "discard", "reset"})
+        if (verb == word) return "The console takes commands, not SQL: SHOW HELP lists them.";
+    return help_hint;
+}
+
 class parser {
   public:
     explicit parser(std::string_view text) : text_(text) {}
@@ -100,10 +114,9 @@ class parser {
         if (verb == "reload") return finish({.verb = console_verb::reload});
         if (verb == "shutdown") return shutdown();
         if (verb == "maintenance") return maintenance();
-        if (verb == "set")
-            return console_mistake{sqlstate::feature_not_supported, "SET is not supported here",
-                                   "Change the configuration file, then RELOAD."};
-        return wrong("invalid command '" + echo(text_) + "'");
+        if (verb == "set") return set();
+        return console_mistake{sqlstate::syntax_error, "invalid command '" + echo(text_) + "'",
+                               std::string(hint_for(verb))};
     }
 
   private:
@@ -158,7 +171,7 @@ class parser {
     }
 
     static console_mistake wrong(std::string message) {
-        return {sqlstate::syntax_error, std::move(message), "SHOW HELP lists what there is."};
+        return {sqlstate::syntax_error, std::move(message), std::string(help_hint)};
     }
 
     std::variant<console_command, console_mistake> finish(console_command made) {
@@ -179,6 +192,17 @@ class parser {
         made.topic = console_topic::parameter;
         made.name = what;
         return finish(std::move(made));
+    }
+
+    /// Drivers and tools begin with some of these: what they set means nothing here.
+    std::variant<console_command, console_mistake> set() {
+        std::string name = word();
+        if (name == "session" || name == "local") name = word();
+        name = name.substr(0, name.find('='));
+        if (name == "names" || !console_parameter(name).empty() || std::ranges::find(ignored, name) != std::end(ignored))
+            return console_command{.verb = console_verb::set};
+        return console_mistake{sqlstate::feature_not_supported, "SET is not supported here",
+                               "Change the configuration file, then RELOAD."};
     }
 
     std::variant<console_command, console_mistake> with_name(console_verb verb, bool required) {

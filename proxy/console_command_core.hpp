@@ -18,6 +18,7 @@ namespace lull {
 
 enum class console_verb : std::uint8_t {
     nothing,  // an empty text: drivers send it to see whether anybody is there
+    set,  // of what drivers set by habit: taken, and nothing is done
     show,
     pause,
     resume,

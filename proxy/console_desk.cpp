@@ -59,7 +59,8 @@ void console_desk::start(std::shared_ptr<job> const& j) {
     auto note = [&](std::string const& what) { log::notice("console: {}, by {}", what, j->user); };
     std::string const where = j->what.name.empty() ? "" : " " + j->what.name;
     switch (j->what.verb) {
-        case console_verb::nothing:
+        case console_verb::nothing:  // answered by the session, as the next
+        case console_verb::set:
             return complete(*j, "");
         case console_verb::show:
             return show(j);

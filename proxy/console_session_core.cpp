@@ -81,7 +81,7 @@ void console_session_core::take(char type, pg::bytes body, std::string& out) {
             error(out, pg::sqlstate::feature_not_supported,
                   "the extended query protocol is not supported by the console",
                   "Send commands without parameters, by the simple query protocol (in JDBC "
-                  "preferQueryMode=simple).");
+                  "preferQueryMode=simple, in psycopg 3 autocommit=True).");
             return;
     }
 }
@@ -97,6 +97,12 @@ void console_session_core::query(pg::bytes body, std::string& out) {
         switch (command.verb) {
             case console_verb::nothing:
                 pg::write_empty_query_response(out);
+                break;
+            case console_verb::set:
+                pg::write_notice_response(out, {.severity = "NOTICE",
+                                                .sqlstate = pg::sqlstate::successful_completion,
+                                                .message = "SET ignored"});
+                pg::write_command_complete(out, "SET");
                 break;
             case console_verb::show:
                 question_ = std::move(command);

@@ -3,11 +3,12 @@ import contextlib
 import threading
 import time
 
+import psycopg
 import psycopg2
 import pytest
 from harness.wait import wait_for
 from harness.wire import query
-from test_observe import console, run, seen, watched  # noqa: F401 (fixtures)
+from test_observe import OPS, console, run, seen, watched  # noqa: F401 (fixtures)
 
 
 def asking(connection, command):
@@ -111,3 +112,28 @@ def test_constants_are_for_admins(seen):
         db.execute("SELECT 'another secret' || %s::text", ("x",), prepare=True)
         prepared = [row["statement"] for row in run(exporter, "SHOW PREPARED")]
         assert any(s.startswith("SELECT ? ||") for s in prepared) and not any("secret" in s for s in prepared), prepared
+
+
+HABITS = ["SET client_encoding TO 'UTF8'", "SET datestyle = 'ISO'", "SET extra_float_digits = 3", "SET application_name = 'x'",
+          "SET standard_conforming_strings = on", "SET NAMES 'utf8'"]
+
+
+def test_drivers_with_their_habits(seen):
+    with console(seen) as c:
+        for command in HABITS:
+            run(c, command)
+            assert "SET ignored" in c.notices[-1]
+        c.set_client_encoding("UTF8")
+        assert run(c, "SHOW VERSION")
+        for command, hint in (("SELECT version()", "not SQL"), ("SET log_connections = 1", "RELOAD"), ("DISCARD ALL", "not SQL")):
+            with pytest.raises(psycopg2.Error) as raised:
+                run(c, command)
+            assert hint in raised.value.diag.message_hint
+    for connect in (psycopg2.connect, psycopg.connect):
+        db = connect(host="127.0.0.1", port=seen.port, dbname="lull", user="ops", password=OPS)
+        try:
+            with pytest.raises((psycopg2.Error, psycopg.Error)) as raised:
+                db.cursor().execute("SHOW VERSION")  # a BEGIN goes before
+            assert "autocommit" in raised.value.diag.message_hint
+        finally:
+            db.close()

@@ -72,6 +72,20 @@ TEST_CASE("console commands are understood in any case, with and without quotes 
     CHECK(understood("SHOW standard_conforming_strings").topic == console_topic::parameter);
 }
 
+TEST_CASE("what drivers set by habit is taken, and said to mean nothing") {
+    for (std::string_view text : {"SET client_encoding TO 'UTF8'", "set datestyle='ISO'", "SET timezone=UTC",
+                                  "SET SESSION application_name = 'x'", "SET extra_float_digits = 3",
+                                  "SET standard_conforming_strings = on;", "SET NAMES 'utf8'"})
+        CHECK(understood(text).verb == console_verb::set);
+    console_session_core session(console_right::show);
+    std::string out;
+    std::string const bytes = query("SET extra_float_digits = 3");
+    CHECK(session.on_client(pg::as_bytes(bytes), out) == bytes.size());
+    CHECK(types(out) == "NCZ");
+    CHECK(out.find("SET ignored") != std::string::npos);
+    CHECK_FALSE(session.waits());
+}
+
 TEST_CASE("what the console does not understand it says") {
     CHECK(mistake("select 1") == "invalid command 'select 1'");
     CHECK(mistake("SHOW POOLS; SHOW LISTS") == "one command at a time");
@@ -85,6 +99,10 @@ TEST_CASE("what the console does not understand it says") {
     CHECK(mistake("MAINTENANCE shop") == "MAINTENANCE ON or OFF?");
     CHECK(mistake("MAINTENANCE ON") == "a site is required");
     CHECK(mistake("MAINTENANCE ON shop REASON") == "what is the reason?");
+    for (std::string_view text : {"BEGIN", "begin read only", "COMMIT;", "ROLLBACK"})
+        CHECK(std::get<console_mistake>(parse_console_command(text)).hint.find("autocommit") != std::string::npos);
+    CHECK(std::get<console_mistake>(parse_console_command("SELECT 1")).hint.find("not SQL") != std::string::npos);
+    CHECK(mistake("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY") == "SET is not supported here");
     CHECK(mistake("SET x = 1") == "SET is not supported here");
     CHECK(mistake("KILL M\xe4rz") == "the command is not valid in encoding \"UTF8\"");
     CHECK(mistake(std::string(99, 'x') + "\xc3\xa4") == "invalid command '" + std::string(99, 'x') + "'");
