@@ -299,7 +299,7 @@ bool pg_login_core::replication_suffices(std::string& out) {
 }
 
 void pg_login_core::accept(std::string& out) {
-    if (wants_console() && wish_->replication == replication_kind::none) {
+    if (wants_console()) {
         if (!console())
             return refuse(pg::sqlstate::invalid_authorization_specification,
                           "user \"" + wish_->user + "\" may not use the console", out,

@@ -38,8 +38,8 @@ void pg_client::start() {
     read();
 }
 
-void pg_client::turn_away() {
-    login_->turn_away();
+void pg_client::start_crowded() {
+    login_->crowded();
     start();
 }
 

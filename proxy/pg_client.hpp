@@ -31,8 +31,8 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
 
     void start();
     /// The same, for one too many: told so in answer to its StartupMessage, as PostgreSQL does; it may still ask for
-    /// encryption first, or for a cancel.
-    void turn_away();
+    /// encryption first, for a cancel, or for the console.
+    void start_crowded();
     /// Says why, behind what has to be said first, and closes: too many clients.
     void refuse(std::string_view sqlstate, std::string_view message, std::string_view hint = {},
                 std::string before = {});
@@ -88,6 +88,7 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     pg_session_core const* session() const { return session_ ? &*session_ : nullptr; }
     pg_session_core* session() { return session_ ? &*session_ : nullptr; }
     pg_replication const* replication() const { return replication_.get(); }
+    bool at_console() const { return console_ != nullptr; }
     /// Of the session, of either kind; null: not logged in.
     routing::site_id const* site() const;
     std::string_view secret() const;

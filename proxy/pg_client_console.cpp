@@ -11,6 +11,7 @@ void pg_client::begin_console() {
     console_ = std::make_unique<console>(
         console{console_session_core(*login_->console()), login_->user(), service_.random(login_->secret_bytes())});
     login_.reset();
+    service_.console_begun();
     ++service_.context().stats.sessions;
     key_pid_ = service_.enlist(*this);
     std::string out;

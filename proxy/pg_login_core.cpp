@@ -112,8 +112,10 @@ std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
 }
 
 void pg_login_core::begin(std::string& out) {
-    if (turned_away_)
+    if (crowded_ && !wants_console()) {
+        turned_away_ = true;
         return refuse(pg::sqlstate::too_many_connections, too_many_clients, out, too_many_clients_hint);
+    }
     if (auto const& wrong = wish_->wrong) return refuse(wrong->sqlstate, wrong->message, out, wrong->hint);
     out += wish_->negotiation;
     if (auto const at = snapshot_->by_database.find(wish_->database); at != snapshot_->by_database.end())
@@ -184,14 +186,12 @@ session_identity pg_login_core::identity() const {
 
 bool pg_login_core::wants_console() const {
     config::console const& c = snapshot_->config->console;
-    return wish_->database == c.database && !(c.admins.empty() && c.stats.empty());
+    return wish_->database == c.database && !(c.admins.empty() && c.stats.empty()) &&
+           wish_->replication == replication_kind::none;
 }
 
 std::optional<console_right> pg_login_core::console() const {
-    config::console const& c = snapshot_->config->console;
-    if (std::ranges::find(c.admins, wish_->user) != c.admins.end()) return console_right::all;
-    if (std::ranges::find(c.stats, wish_->user) != c.stats.end()) return console_right::show;
-    return std::nullopt;
+    return console_right_of(snapshot_->config->console, wish_->user);
 }
 
 }  // namespace lull

@@ -85,8 +85,10 @@ class pg_login_core {
 
     /// Whose connection it really is, told by somebody who is trusted; before on_client().
     void set_address(std::string address) { channel_.address = std::move(address); }
-    /// There are too many clients already; before on_client().
-    void turn_away() { turned_away_ = true; }
+    /// There are too many clients already, and only the console is open: it is needed then. Before on_client().
+    void crowded() { crowded_ = true; }
+    /// It was refused for that.
+    bool turned_away() const { return turned_away_; }
     /// Why it was refused, for the log; empty: it was not.
     std::string const& refusal() const { return refusal_; }
     /// Bytes consumed; what is to be sent is appended to `out`.
@@ -149,6 +151,7 @@ class pg_login_core {
 
     std::shared_ptr<routing::snapshot const> snapshot_;
     bool const migration_;
+    bool crowded_ = false;
     bool turned_away_ = false;
     login_channel channel_;
     std::optional<tls_facts> tls_;

@@ -85,15 +85,18 @@ void pg_service::accept(int fd, std::string peer, bool migration) {
     clients_.emplace(&client, std::move(made));
     std::size_t const count = shared_.clients.fetch_add(1);
     ++context_.stats.accepted;
-    bool const too_many = count >= limits().max_clients && !migration;
-    auto const why = stopping_ ? turned_away_by::stopping : turned_away_by::clients;
-    if (stopping_ || too_many) ++context_.stats.turned_away[static_cast<std::size_t>(why)];
+    auto const turn_away = [&](turned_away_by why, std::string_view sqlstate, std::string_view message,
+                               std::string_view hint) {
+        ++context_.stats.turned_away[static_cast<std::size_t>(why)];
+        client.refuse(sqlstate, message, hint);
+    };
     if (stopping_)
-        client.refuse(pg::sqlstate::cannot_connect_now, "the proxy is shutting down");
-    else if (count >= limits().max_clients + heard_out && !migration)
-        client.refuse(pg::sqlstate::too_many_connections, too_many_clients, too_many_clients_hint);
-    else if (too_many)
-        client.turn_away();
+        turn_away(turned_away_by::stopping, pg::sqlstate::cannot_connect_now, "the proxy is shutting down", {});
+    else if (count + shared_.consoles >= limits().max_clients + heard_out && !migration)
+        turn_away(turned_away_by::clients, pg::sqlstate::too_many_connections, too_many_clients,
+                  too_many_clients_hint);
+    else if (count >= limits().max_clients && !migration)
+        client.start_crowded();
     else
         client.start();
 }
@@ -111,7 +114,7 @@ void pg_service::remove(pg_client& client) {
     std::erase_if(asked_, [&](auto const& entry) { return entry.second == &client; });
     removed_.push_back(std::move(at->second));
     clients_.erase(at);
-    shared_.clients.fetch_sub(1);
+    (client.at_console() ? shared_.consoles : shared_.clients).fetch_sub(1);
     if (on_removed) on_removed();
     // (It is ours until then: what it refers to is gone where a loop that has been stopped is destroyed.)
     if (!in_turn_) boost::asio::post(io_, [this] { free_removed(); });

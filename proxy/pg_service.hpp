@@ -34,7 +34,8 @@ struct pool_key;
 
 /// What all workers share. Outlives them.
 struct shared_limits {
-    std::atomic<std::size_t> clients{0};
+    std::atomic<std::size_t> clients{0};  // but for those at the console
+    std::atomic<std::size_t> consoles{0};
     client_counts counts;
     hold_ledger holds;
     shared_login_guard failed_logins;
@@ -131,6 +132,8 @@ class pg_service final : private login_guard, private channel_port {
     std::shared_ptr<server_credentials const> share(routing::site_id site, std::string const& user, server_credentials credentials);
     std::uint64_t ask_console(pg_client& client, console_command question, std::string user);
     void cancel_console(std::uint64_t request);
+    /// One of the clients is an operator, who takes nobody's place.
+    void console_begun();
     std::uint64_t ask_secret(pg_client& client, std::string cluster, std::string user);
     /// Has the entry written to its site's journal; `then` is called on this thread.
     void keep(routing::site_id site, journal_entry entry, server_credentials const& credentials,

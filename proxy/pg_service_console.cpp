@@ -17,6 +17,11 @@ std::uint64_t pg_service::ask_console(pg_client& client, console_command questio
     return request;
 }
 
+void pg_service::console_begun() {
+    shared_.consoles.fetch_add(1);
+    shared_.clients.fetch_sub(1);
+}
+
 void pg_service::cancel_console(std::uint64_t request) {
     asked_.erase(request);
     control_.cancel_console(id_, request);

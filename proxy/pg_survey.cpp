@@ -128,7 +128,7 @@ void pg_service::take_survey(survey_wish const& wish, worker_survey& out) const 
         pg_session_core const* session = client->session();
         pg_replication const* replication = client->replication();
         if (!session && !replication) {
-            ++out.logging_in;
+            if (!client->at_console()) ++out.logging_in;
             continue;
         }
         if (replication) {

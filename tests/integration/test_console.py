@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from harness.wait import wait_for
 from harness.wire import query
-from test_observe import OPS, console, run, seen, watched  # noqa: F401 (fixtures)
+from test_observe import OPS, console, metric, observed, run, seen, watched  # noqa: F401 (fixtures)
 
 
 def asking(connection, command):
@@ -112,6 +112,30 @@ def test_constants_are_for_admins(seen):
         db.execute("SELECT 'another secret' || %s::text", ("x",), prepare=True)
         prepared = [row["statement"] for row in run(exporter, "SHOW PREPARED")]
         assert any(s.startswith("SELECT ? ||") for s in prepared) and not any("secret" in s for s in prepared), prepared
+
+
+def test_it_opens_where_all_clients_are_there_already(make_lull):
+    lull = make_lull(observed(limits={"max_clients": 3}))
+    clients = [lull.wire() for _ in range(3)]
+    try:
+        with pytest.raises(RuntimeError, match="too many clients already"):
+            lull.wire()
+        with console(lull) as a, console(lull, "exporter"):
+            for database, message in (("shop", "too many clients already"), ("lull", "may not use the console")):
+                with pytest.raises(RuntimeError, match=message):
+                    lull.wire(database)
+            lists = {row["list"]: row["items"] for row in run(a, "SHOW LISTS")}
+            assert (lists["free_clients"], lists["used_clients"], lists["login_clients"]) == (0, 3, 0)
+            assert metric(lull, "lull_clients_logging_in") == 0
+            clients.pop().close()  # the consoles take nobody's place
+            wait_for(lambda: {row["list"]: row["items"] for row in run(a, "SHOW LISTS")}["used_clients"] == 2, "it is gone")
+            clients.append(lull.wire())
+        assert metric(lull, "lull_client_connections_turned_away_total", limit="clients") == 2
+        with pytest.raises(RuntimeError, match="too many clients already"):
+            lull.wire()
+    finally:
+        for client in clients:
+            client.close()
 
 
 HABITS = ["SET client_encoding TO 'UTF8'", "SET datestyle = 'ISO'", "SET extra_float_digits = 3", "SET application_name = 'x'",
