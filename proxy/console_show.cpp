@@ -132,7 +132,7 @@ console_table lists(overview const& all) {
     add("used_servers", used);
     add("sites", all.now->sites.size());
     add("backends", all.now->backends.size());
-    add("workers", all.workers.workers.size() + all.workers.silent.size());
+    add("workers", all.workers.workers.size());
     add("cached_verdicts", verdicts);
     add("prepared_statements", prepared);
     return t;

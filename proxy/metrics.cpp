@@ -95,7 +95,7 @@ class writer_of_metrics {
     void process() {
         process_facts const p = read_process_facts();
         gauge("lull_info", "1, with the version of Lull.").add({{"version", p.version}}, 1);
-        gauge("lull_workers", "Threads that serve clients.").add({}, all_.workers.workers.size() + all_.workers.silent.size());
+        gauge("lull_workers", "Threads that serve clients.").add({}, all_.workers.workers.size());
         gauge("lull_workers_silent",
               "Workers that did not answer when they were asked for these figures: stuck.")
             .add({}, all_.workers.silent.size());

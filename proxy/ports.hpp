@@ -110,7 +110,7 @@ class worker_port {
     virtual ~worker_port() = default;
     virtual void publish(std::shared_ptr<routing::snapshot const>) = 0;
     virtual void end_writers(routing::site_id, end_writers_how) = 0;
-    /// `answer` is called on the worker's thread.
+    /// `answer` is called on the worker's thread; where that has ended, at once, with what it had counted.
     virtual void take_survey(survey_wish, std::function<void(worker_survey)> answer) = 0;
     /// Takes ownership of `fd`, a socket that listens, non-blocking, and accepts from it until it is told to stop, each
     /// connection for the least loaded of `workers`, which outlive it.

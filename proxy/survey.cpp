@@ -23,20 +23,24 @@ routing::wall_time wall_of(routing::instant then, routing::instant now) {
 }
 
 struct surveyor::round {
-    round(boost::asio::io_context& io, std::size_t workers, answer what)
-        : timer(io), answered(workers), missing(workers), done(std::move(what)) {}
+    round(boost::asio::io_context& io, std::vector<worker_survey>& known, answer what)
+        : timer(io), counted(known), answered(known.size()), missing(known.size()), done(std::move(what)) {}
 
     void finish() {
         if (!done) return;
         timer.cancel();
-        for (std::size_t i = 0; i < answered.size(); ++i)
-            if (!answered[i]) result.silent.push_back(i);
+        for (std::size_t i = 0; i < answered.size(); ++i) {
+            if (answered[i]) continue;
+            result.silent.push_back(i);
+            result.workers.push_back(counted[i]);
+        }
         std::sort(result.workers.begin(), result.workers.end(),
                   [](worker_survey const& a, worker_survey const& b) { return a.worker < b.worker; });
         std::exchange(done, nullptr)(std::move(result));
     }
 
     boost::asio::steady_timer timer;
+    std::vector<worker_survey>& counted;
     std::vector<bool> answered;
     std::size_t missing;
     answer done;
@@ -45,12 +49,17 @@ struct surveyor::round {
 
 void surveyor::ask(survey_wish wish, answer done) {
     std::size_t const count = workers_ ? workers_->size() : 0;
-    auto const r = std::make_shared<round>(io_, count, std::move(done));
+    for (std::size_t i = counted_.size(); i < count; ++i) counted_.emplace_back().worker = i;
+    auto const r = std::make_shared<round>(io_, counted_, std::move(done));
     r->timer.expires_after(count ? std::chrono::milliseconds(patience) : std::chrono::milliseconds(0));
     r->timer.async_wait([r](boost::system::error_code) { r->finish(); });
     for (std::size_t i = 0; i < count; ++i)
         (*workers_)[i]->take_survey(wish, [&io = io_, r, i](worker_survey s) {
             boost::asio::post(io, [r, i, s = std::move(s)]() mutable {
+                worker_survey& counted = r->counted[i];
+                counted.pg = s.pg;
+                counted.http = s.http;
+                counted.classifier = s.classifier;
                 if (!r->done) return;
                 r->answered[i] = true;
                 r->result.workers.push_back(std::move(s));

@@ -1,6 +1,6 @@
 // A copy of what a worker has counted and has open, taken on the worker and read by the control thread. The
-// control thread asks all workers at once and never waits for one: who has not answered in time is left out,
-// and named.
+// control thread asks all workers at once and never waits for one: who has not answered in time is named, and
+// only its counters are there, as they were, for they must not go back.
 #pragma once
 
 #include "proxy/stats.hpp"
@@ -112,8 +112,8 @@ struct worker_survey {
 };
 
 struct survey {
-    std::vector<worker_survey> workers;
-    std::vector<std::size_t> silent;  // workers that did not answer in time
+    std::vector<worker_survey> workers;  // all; of silent ones what they had counted when they last answered
+    std::vector<std::size_t> silent;     // workers that did not answer in time
 
     /// Of all workers together.
     std::map<std::string, database_stats> databases() const;
@@ -134,6 +134,7 @@ class surveyor {
     struct round;
     boost::asio::io_context& io_;
     std::vector<std::unique_ptr<worker_port>>* workers_ = nullptr;
+    std::vector<worker_survey> counted_;  // by worker: the counters of its last answer
 };
 
 }  // namespace lull

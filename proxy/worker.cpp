@@ -14,6 +14,8 @@
 #include <algorithm>
 #include <atomic>
 #include <future>
+#include <mutex>
+#include <optional>
 #include <pthread.h>
 #include <string>
 #include <thread>
@@ -81,14 +83,15 @@ class worker final : public worker_port {
         });
     }
     void take_survey(survey_wish wish, std::function<void(worker_survey)> answer) override {
-        mail_->post([this, wish, answer = std::move(answer)] {
-            worker_survey s;
-            s.worker = static_cast<std::size_t>(id_);
-            pg_->touch_clock();
-            pg_->take_survey(wish, s);
-            s.http = http_->stats();
-            answer(std::move(s));
-        });
+        {
+            std::lock_guard const lock(last_mutex_);
+            if (!last_) {
+                asked_.emplace_back(wish, std::move(answer));
+                mail_->post([this] { answer_surveys(); });
+                return;
+            }
+        }
+        answer(*last_);  // it stays as it is
     }
     void listen(listener_kind kind, int fd, socket_family family,
                 std::vector<std::unique_ptr<worker_port>> const& workers) override {
@@ -187,9 +190,37 @@ class worker final : public worker_port {
         }
         started.set_value();
         io_->run();
+        end_surveys();
         listeners_.clear();
         http_.reset();
         pg_.reset();
+    }
+
+    worker_survey look(survey_wish const& wish) {
+        worker_survey s;
+        s.worker = static_cast<std::size_t>(id_);
+        pg_->touch_clock();
+        pg_->take_survey(wish, s);
+        s.http = http_->stats();
+        return s;
+    }
+    void answer_surveys() {
+        std::vector<std::pair<survey_wish, survey_answer>> due;
+        {
+            std::lock_guard const lock(last_mutex_);
+            due.swap(asked_);
+        }
+        for (auto const& [wish, answer] : due) answer(look(wish));
+    }
+    /// While other workers have sessions to end, what this one has counted is asked for, and must not be missing.
+    void end_surveys() {
+        std::vector<std::pair<survey_wish, survey_answer>> due;
+        {
+            std::lock_guard const lock(last_mutex_);
+            last_ = look({});
+            due.swap(asked_);
+        }
+        for (auto const& [wish, answer] : due) answer(*last_);
     }
 
     void take_in(listener_kind kind, int fd, std::string peer) {
@@ -282,6 +313,10 @@ class worker final : public worker_port {
     bool telling_ = false;  // its sessions of a new snapshot, one after the other
     int quiet_ticks_ = 0;
     worker_report reported_;  // the last
+    using survey_answer = std::function<void(worker_survey)>;
+    std::mutex last_mutex_;
+    std::vector<std::pair<survey_wish, survey_answer>> asked_;
+    std::optional<worker_survey> last_;  // of a worker that has ended
     std::atomic<std::size_t> load_{0};
     std::thread thread_;
 };

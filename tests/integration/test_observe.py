@@ -2,6 +2,7 @@
 import http.client
 import json
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -134,6 +135,34 @@ def test_metrics_count_what_clients_do(seen):
     assert metric(seen, "lull_workers") == 2 and metric(seen, "lull_workers_silent") == 0
     assert metric(seen, "process_open_fds") > 10
     assert metric(seen, "lull_site_mode", site="shop", mode="read_write") == 1
+
+
+def test_no_counter_goes_back_while_lull_stops(make_lull):
+    lull = make_lull(observed())
+    clients = []
+    # Some on either worker, and then on one of them only.
+    for _ in range(6):
+        clients.append(lull.wire())
+        clients[-1].query("SELECT 1")
+    counters = ["lull_queries_total", "lull_client_connections_total", "lull_client_sessions_total"]
+    clients[0].query("BEGIN")
+    clients[0].query("UPDATE items SET n = n + 1 WHERE id = 1")
+    before = {name: metric(lull, name) for name in counters}
+    assert before["lull_client_sessions_total"] == 6
+    lull.process.send_signal(signal.SIGTERM)
+    for client in clients[1:]:
+        client.until_closed()
+        client.close()
+    time.sleep(1)  # a worker without clients ends
+    now = {name: metric(lull, name) for name in counters}
+    assert all(now[name] >= before[name] for name in counters), (before, now)
+    assert metric(lull, "lull_workers") == 2 and metric(lull, "lull_workers_silent") == 0
+    status, text, _ = get(lull, "/readyz")
+    assert (status, text) == (503, "lull is stopping\n")
+    clients[0].query("COMMIT")
+    clients[0].close()
+    assert lull.process.wait(10) == 0
+    lull.process = None
 
 
 def test_slow_queries_fall_into_slow_buckets(seen):

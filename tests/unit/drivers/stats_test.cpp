@@ -55,6 +55,7 @@ overview some_overview() {
                            .longest_wait = std::chrono::microseconds(1'500'000 * i)});
         all.workers.workers.push_back(w);
     }
+    all.workers.workers.emplace_back().worker = 2;  // nothing is known of it
     all.workers.silent = {2};
     return all;
 }
