@@ -1,6 +1,7 @@
 #include "proxy/admin.hpp"
 
 #include "proxy/log.hpp"
+#include "proxy/percent.hpp"
 #include "proxy/version.hpp"
 
 #include <boost/asio/buffer.hpp>
@@ -32,7 +33,7 @@ constexpr std::chrono::seconds patience{30};
 constexpr std::chrono::milliseconds look_again{50};
 constexpr long long longest_wait_ms = 24LL * 3600 * 1000;
 
-/// A query parameter as text, without percent-encoding: names need none.
+/// A query parameter as text.
 std::string text_in(std::string_view target, std::string_view name) {
     std::size_t at = target.find('?');
     while (at != std::string_view::npos) {
@@ -40,7 +41,7 @@ std::string text_in(std::string_view target, std::string_view name) {
         at = target.find('&', at + 1);
         pair = pair.substr(0, pair.find('&'));
         if (pair.starts_with(name) && pair.size() > name.size() && pair[name.size()] == '=')
-            return std::string(pair.substr(name.size() + 1));
+            return percent_decode(pair.substr(name.size() + 1));
     }
     return {};
 }
@@ -113,7 +114,7 @@ class session : public std::enable_shared_from_this<session> {
         if (path.starts_with("/sites/")) {
             std::string const rest = path.substr(7);
             std::size_t const slash = rest.find('/');
-            std::string const name = rest.substr(0, slash);
+            std::string const name = percent_decode(std::string_view(rest).substr(0, slash));
             std::string const what = slash == std::string::npos ? "" : rest.substr(slash + 1);
             if (what.empty() && verb == "GET") return answer(desk_.site(name), keep_alive_);
             if (what == "migration" && verb == "GET") return answer(desk_.migration(name), keep_alive_);

@@ -139,9 +139,14 @@ admin_answer control::reload() {
     std::vector<config::issue> of_files;
     auto keyring = load_keyring(merged, places, of_files);
     if (!keyring) return refuse_all(of_files, "mend the files; until then the old configuration and certificates hold");
+    std::vector<config::change> differences = config::diff(*config_, wanted);
+    for (auto const& [file, digest] : keyring->files)
+        if (auto const before = tls_.get()->files.find(file);
+            before != tls_.get()->files.end() && before->second != digest)
+            differences.push_back({"the content of " + file, true, "in force for new connections"});
     tls_.put(std::move(keyring));
     nlohmann::json changes = nlohmann::json::array();
-    for (config::change const& c : config::diff(*config_, wanted)) {
+    for (config::change const& c : differences) {
         if (c.reloadable)
             log::notice("reload: {}: {}", c.what, c.note);
         else

@@ -3,11 +3,14 @@
 #include "config/network.hpp"
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <unistd.h>
 
 namespace lull {
@@ -128,6 +131,22 @@ std::unique_ptr<tls_filter> tls_context::connect(std::string const& host) const 
     return std::make_unique<tls_filter>(ssl, tls_filter::side::connect);
 }
 
+namespace {
+
+/// Tells one content from another; a private key is not to be kept for that.
+std::string digest_of(std::string const& file) {
+    std::ifstream in(file, std::ios::binary);
+    std::string const content(std::istreambuf_iterator<char>(in), {});
+    std::string digest(EVP_MAX_MD_SIZE, '\0');
+    unsigned size = 0;
+    EVP_Digest(content.data(), content.size(), reinterpret_cast<unsigned char*>(digest.data()), &size, EVP_sha256(),
+               nullptr);
+    digest.resize(size);
+    return digest;
+}
+
+}  // namespace
+
 std::shared_ptr<tls_keyring const> load_keyring(config::config const& config, config::positions const& where,
                                                 std::vector<config::issue>& issues) {
     auto made = std::make_shared<tls_keyring>();
@@ -137,12 +156,18 @@ std::shared_ptr<tls_keyring const> load_keyring(config::config const& config, co
         config::position const at = where.find(path);
         issues.push_back({where.file, at.line, at.column, std::move(path), trouble.what, trouble.fix});
     };
+    auto const note = [&](auto const& settings) {
+        for (std::string const* file : {&settings.certificate, &settings.key, &settings.ca})
+            if (!file->empty()) made->files[*file] = digest_of(*file);
+    };
     if (config.client_tls.mode != config::client_tls_mode::disable) {
+        note(config.client_tls);
         made->clients = tls_context::for_clients(config.client_tls, trouble);
         if (!made->clients) tell("client_tls");
     }
     for (auto const& [name, cluster] : config.clusters) {
         if (cluster.tls.mode == config::server_tls_mode::disable) continue;
+        note(cluster.tls);
         auto context = tls_context::for_servers(cluster.tls, trouble);
         if (!context) tell(config::join_path("clusters", name) + ".tls");
         made->servers[name] = std::move(context);

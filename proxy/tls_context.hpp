@@ -48,6 +48,7 @@ class tls_context {
 struct tls_keyring {
     std::shared_ptr<tls_context const> clients;                         // null: no TLS
     std::map<std::string, std::shared_ptr<tls_context const>> servers;  // by cluster; absent: no TLS
+    std::map<std::string, std::string> files;  // that these were made of: a digest of each, by its name
 };
 
 /// Reads every file that `config` names. Null: `issues` says which could not be used, and where they are named by `where`.

@@ -191,3 +191,9 @@ def test_what_cannot_be_written_is_an_error(lull):
     with open("/dev/full", "w") as full:
         done = subprocess.run([binary(), "verify", "shop"], env=lull.environment(), stdout=full, stderr=subprocess.DEVNULL, timeout=30)
     assert done.returncode in (4, 5)  # never 1, somebody else's commit
+
+
+def test_any_word_may_stand_for_a_site(lull):
+    for word in ("a b", "a/b?c", "50%", "\u00fc"):
+        done = lull.cli("status", word, check=False)
+        assert done.returncode == 1 and f'there is no site "{word}"' in done.stderr, done
