@@ -1,10 +1,14 @@
 #include "proxy/console_show.hpp"
 
+#include "config/duration.hpp"
 #include "config/endpoint.hpp"
 #include "config/in_force.hpp"
+#include "config/issue.hpp"
 #include "config/print.hpp"
 #include "proxy/console_cells.hpp"
 #include "proxy/version.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -201,11 +205,55 @@ console_table backends(overview const& all) {
     return t;
 }
 
+/// Exporters look for some of PgBouncer's keys. Those of a cluster mean the same where there is one.
+struct known_key {
+    std::string_view theirs;
+    std::string_view ours;
+    bool of_cluster = false;
+};
+constexpr known_key known_keys[] = {
+    {"client_login_timeout", "limits.login_timeout"},
+    {"default_pool_size", "pool_size", true},
+    {"dns_max_ttl", "limits.dns_max_ttl"},
+    {"max_client_conn", "limits.max_clients"},
+    {"max_db_connections", "max_db_connections", true},
+    {"max_user_connections", "max_user_connections", true},
+    {"query_wait_timeout", "limits.query_wait_timeout"},
+    {"reserve_pool_size", "reserve_pool_size", true},
+    {"reserve_pool_timeout", "reserve_pool_timeout", true},
+    {"server_check_delay", "limits.server_check_delay"},
+    {"server_check_query", "limits.server_check_query"},
+    {"server_idle_timeout", "server_idle_timeout", true},
+    {"server_lifetime", "server_lifetime", true},
+};
+
+/// As PgBouncer has it: durations are in seconds, texts without quotes.
+std::string plain(std::string value) {
+    auto const duration = config::parse_duration(value);
+    if (auto const* ms = std::get_if<std::chrono::milliseconds>(&duration))
+        return fmt::format("{:g}", std::chrono::duration<double>(*ms).count());
+    if (value.size() > 1 && value.front() == '"' && value.back() == '"') return value.substr(1, value.size() - 2);
+    return value;
+}
+
+void add_known_keys(config::config const& c, std::vector<config::effective_key> const& keys, console_table& t) {
+    for (known_key const& k : known_keys) {
+        if (k.of_cluster && c.clusters.size() != 1) continue;
+        std::string const path = k.of_cluster ? config::join_path("clusters", c.clusters.begin()->first) + "." + std::string(k.ours)
+                                              : std::string(k.ours);
+        auto const at = std::ranges::find(keys, path, &config::effective_key::path);
+        if (at == keys.end()) continue;
+        t.rows.push_back({std::string(k.theirs), plain(at->value), plain(at->default_value), at->reloadable ? "yes" : "no"});
+    }
+}
+
 console_table configuration(overview const& all) {
     console_table t;
     t.columns = {{"key"}, {"value"}, {"default"}, {"changeable"}};
-    for (config::effective_key const& k : config::effective_keys(*all.now->config))
+    auto const keys = config::effective_keys(*all.now->config);
+    for (config::effective_key const& k : keys)
         t.rows.push_back({k.path, k.value, k.default_value, k.reloadable ? "yes" : "no"});
+    add_known_keys(*all.now->config, keys, t);
     return t;
 }
 

@@ -62,20 +62,18 @@ console_table show_clients(overview const& all, console_facts const& facts) {
                  {"server_pid", int4},
                  {"statement"},
                  {"listens", int4}, {"pinned_by"}};
-    auto const& listen = all.now->config->listen;
     for (worker_survey const& w : all.workers.workers)
         for (client_row const& c : w.clients) {
             auto const [address, port] = split(c.address);
-            auto const local =
-                (c.migration ? listen.migration : listen.postgres).value_or(config::endpoint{});
+            auto const [local, local_port] = split(c.local);
             t.rows.push_back({"C",
                               c.user,
                               c.database,
                               c.state,
                               address,
                               port,
-                              local.host,
-                              number(local.port),
+                              local,
+                              local_port,
                               time(c.connected),
                               time(c.asked),
                               number(c.waiting.count() / 1'000'000),
@@ -126,16 +124,17 @@ console_table show_servers(overview const& all) {
             // One of these is shared by all workers.
             if (s.use == "listener" && !listeners.emplace(s.backend, s.pid).second) continue;
             routing::backend const& b = all.now->of(s.backend);
+            auto const [local, local_port] = split(s.local);
             t.rows.push_back({"S",
                               s.user,
                               s.database,
                               s.state,
                               b.address.host,
                               number(b.address.port),
-                              "",
-                              "0",
+                              local,
+                              local_port,
                               time(s.connected),
-                              time(s.connected),
+                              time(s.asked),
                               "0",
                               "0",
                               flag(s.outdated),

@@ -4,11 +4,9 @@
 #include "proxy/keep_alive.hpp"
 #include "proxy/log.hpp"
 #include "proxy/peer.hpp"
+#include "proxy/socket_name.hpp"
 
-#include <arpa/inet.h>
-#include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -27,30 +25,6 @@ namespace {
 constexpr int backlog = 1024;
 constexpr int accepts_a_turn = 64;
 constexpr std::chrono::milliseconds without_descriptors{100};
-
-std::string peer_of(sockaddr_storage const& address, socklen_t size) {
-    if (address.ss_family == AF_INET) {  // without the C library's sprintf(): each connection comes by here
-        auto const& v4 = reinterpret_cast<sockaddr_in const&>(address);
-        std::uint32_t const host = ntohl(v4.sin_addr.s_addr);
-        std::array<char, sizeof "255.255.255.255:65535"> text;
-        char* at = text.data();
-        auto const put = [&](unsigned number, char behind) {
-            at = std::to_chars(at, text.data() + text.size() - 1, number).ptr;
-            *at++ = behind;
-        };
-        for (int shift = 24; shift > 0; shift -= 8) put(host >> shift & 255, '.');
-        put(host & 255, ':');
-        put(ntohs(v4.sin_port), '\0');
-        return text.data();
-    }
-    char host[NI_MAXHOST];
-    char port[NI_MAXSERV];
-    if (::getnameinfo(reinterpret_cast<sockaddr const*>(&address), size, host, sizeof host, port, sizeof port,
-                      NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        return "unknown";
-    std::string const h = host;
-    return h.find(':') == std::string::npos ? h + ":" + port : "[" + h + "]:" + port;
-}
 
 /// An accept4() that finds nobody has made a socket and a file before it looks, which costs ten times this question.
 bool somebody_waits(int fd) {
@@ -136,7 +110,7 @@ void listener::on_readable() {
             return go_on_later(without_descriptors);
         }
         complained_ = false;
-        take_(fd, family_ == socket_family::local ? std::string(local_peer) : peer_of(address, size));
+        take_(fd, family_ == socket_family::local ? std::string(local_peer) : text_of(address, size));
         if (!somebody_waits(socket_.fd())) return socket_.wait_readable();
     }
     go_on_later(std::chrono::milliseconds(0));  // what else this thread has to do comes first

@@ -322,6 +322,10 @@ std::size_t pg_pool::unsettled(std::vector<writer>& slow_ones) const {
     return count;
 }
 
+std::optional<routing::instant> pg_pool::last_heard(pg_server const& server) const {
+    return core_.last_heard(server.id());
+}
+
 void pg_pool::set_snapshot() {
     bool const open = service_.snapshot().of(key_.site).mode == routing::mode::read_write;
     for (pool_core::server name : core_.free())

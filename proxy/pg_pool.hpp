@@ -70,6 +70,8 @@ class pg_pool {
     pg_service& service() { return service_; }
     std::uint64_t generation() const;
     std::size_t open() const { return core_.open(); }
+    /// When one that is free last answered something.
+    std::optional<routing::instant> last_heard(pg_server const& server) const;
     /// Servers where something of before the flip may be committing without a client, by what runs at a login or at the
     /// end of a session: not sealed before there are none. `slow` gets a line for each that takes long.
     std::size_t unsettled(std::vector<writer>& slow) const;

@@ -4,7 +4,10 @@
 #include "proxy/pg_pool.hpp"
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
+#include "proxy/socket_name.hpp"
 #include "proxy/survey.hpp"
+
+#include <algorithm>
 
 namespace lull {
 
@@ -31,6 +34,7 @@ char const* name_of(pool_use use) {
 
 client_row pg_client::row() const {
     client_row r;
+    if (socket_) r.local = local_name(socket_->fd());
     if (replication_) {
         replication_identity const& who = replication_->identity();
         r.id = static_cast<std::uint32_t>(key_pid_);
@@ -87,11 +91,17 @@ server_row pg_server::row() const {
     r.prepared = state_.statements.size();
     r.outdated = outdated_;
     r.tls = tls_ != nullptr;
+    if (socket_) r.local = local_name(socket_->fd());
     r.connected = wall_of(since_, service_.context().now);
+    routing::instant asked = pool_.last_heard(*this).value_or(since_);
     if (client_) {
         r.client = static_cast<std::uint32_t>(client_->key());
-        if (client_->session()) r.application_name = client_->session()->application_name();
+        if (pg_session_core const* session = client_->session()) {
+            r.application_name = session->application_name();
+            asked = std::max(asked, session->asked());
+        }
     }
+    r.asked = wall_of(asked, service_.context().now);
     return r;
 }
 
@@ -106,7 +116,7 @@ server_row pg_service::listener_row(std::string const& database, listener_facts 
     r.pid = listener.pid;
     r.tls = listener.tls;
     r.application_name = "lull control";
-    r.connected = listener.connected;
+    r.connected = r.asked = listener.connected;
     return r;
 }
 

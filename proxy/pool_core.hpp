@@ -259,6 +259,11 @@ class pool_core {
         return wanted ? std::optional(idle_.front().name) : std::nullopt;
     }
 
+    /// Of a free one.
+    std::optional<routing::instant> last_heard(server what) const {
+        auto const at = std::ranges::find(idle_, what, &entry::name);
+        return at == idle_.end() ? std::nullopt : std::optional(at->heard);
+    }
     std::size_t idle() const { return idle_.size(); }
     std::size_t open() const { return open_; }
     std::size_t waiting() const { return waiting_.size(); }

@@ -34,6 +34,7 @@ struct client_row {
     std::string user;
     std::string database;
     std::string address;
+    std::string local;  // the address of Lull that it has come to
     std::string application_name;
     std::string site;
     std::uint64_t server = 0;  // server_row::id; 0: none
@@ -63,7 +64,9 @@ struct server_row {
     std::uint64_t client = 0;  // client_row::id
     std::uint32_t pid = 0;
     std::string application_name;
+    std::string local;  // the address that Lull has come from
     routing::wall_time connected;
+    routing::wall_time asked;  // its client's last query, or when it last answered one
     std::size_t prepared = 0;
     bool outdated = false;  // goes when its client is done
     bool tls = false;

@@ -161,3 +161,18 @@ def test_drivers_with_their_habits(seen):
             assert "autocommit" in raised.value.diag.message_hint
         finally:
             db.close()
+
+
+def test_connections_have_their_own_addresses_and_times(seen):
+    with seen.connect(application_name="timed") as db, console(seen) as c:
+        pid = db.execute("SELECT pg_backend_pid()").fetchone()[0]
+        time.sleep(1.5)
+        db.execute("SELECT 1")
+        client = next(row for row in run(c, "SHOW CLIENTS") if row["application_name"] == "timed")
+        assert (client["local_addr"], client["local_port"]) == ("127.0.0.1", seen.port)
+        servers = [row for row in run(c, "SHOW SERVERS") if row["use"] == "normal"]
+        assert all(row["local_addr"] == "127.0.0.1" and row["local_port"] > 1023 for row in servers), servers
+        assert max(row["request_time"] for row in servers) >= client["request_time"] > client["connect_time"]
+        assert next(row for row in servers if row["remote_pid"] == pid)["local_port"] != seen.port
+        config = {row["key"]: row["value"] for row in run(c, "SHOW CONFIG")}
+        assert config["max_client_conn"] == config["limits.max_clients"] == "5000"
