@@ -66,7 +66,8 @@ void visit_limits(Limits& l, V& v) {
     v.field("transaction_timeout", l.transaction_timeout,
             spec{.about = "A transaction block open for longer is rolled back; 0s: none is.", .most = 30 * day});
     v.field("idle_in_transaction_timeout", l.idle_in_transaction_timeout,
-            spec{.about = "A transaction block whose client has not asked for anything for so long is rolled back; 0s: none is.",
+            spec{.about = "A transaction block whose client has not asked for anything for so long is rolled back, and who keeps a server "
+                          "connection amid a message, a segment, a COPY or unread answers without going on for so long is ended; 0s: none is.",
                  .most = 30 * day});
     v.field("idle_session_timeout", l.idle_session_timeout,
             spec{.about = "A client outside a transaction that has not asked for anything for so long is disconnected; 0s: none is.",

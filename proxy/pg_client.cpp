@@ -327,6 +327,7 @@ void pg_client::on_writable() {
     service_.touch_clock();
     if (!socket_) return;
     closing_since_ = {};  // it reads
+    if (session_) session_->note_progress();
     switch (out_.flush(socket_->fd())) {
         case outbox::result::later:
             socket_->wait_writable();
@@ -371,7 +372,11 @@ void pg_client::look_at_clock() {
         return;
     }
     if (replication_) return replication_->look_at_clock();
-    if (session_) event([&](session_step& step) { session_->check_timeouts(step); });
+    if (session_) {
+        if (reads_on() || (server_ && server_->congested())) session_->note_progress();
+        reading const how = out_.empty() ? reading::all : reading::stopped;
+        event([&](session_step& step) { session_->check_timeouts(step, how); });
+    }
     if (session_ && server_ && (stop_when_idle_ || server_->outdated() || server_->pool().is_short()))
         event([&](session_step& step) { session_->give_up_sequences(step); });
 }

@@ -111,6 +111,7 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     bool wants_input() const;
     bool waits_for_its_turn() const;
     bool has_hung_up() const;
+    bool reads_on();
     void resume_reading();
     void prepare_login();
     bool take_proxy_header();
@@ -167,6 +168,7 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     outbox out_;
     routing::instant since_;
     routing::instant closing_since_{};  // or since it last read, as looked at by the clock
+    std::size_t untaken_ = 0;  // of what it was sent, as looked at by the clock
     client_counts::place counted_;  // among the clients of its user, database and address
     std::int32_t key_pid_ = 0;
     // Side by side: there are many clients.

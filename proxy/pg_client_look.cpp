@@ -4,7 +4,11 @@
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
 
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
+
+#include <utility>
 
 namespace lull {
 
@@ -26,6 +30,15 @@ bool pg_client::has_hung_up() const {
     if (n <= 0 || !waits_for_its_turn()) return false;
     pollfd ask{socket_->fd(), POLLRDHUP, 0};
     return ::poll(&ask, 1, 0) == 1 && (ask.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+/// Whether it has taken something of what waits for it since this was last asked, be it too little to make room for more.
+bool pg_client::reads_on() {
+    if (out_.empty() || !socket_) return false;
+    int in_kernel = 0;
+    ::ioctl(socket_->fd(), SIOCOUTQ, &in_kernel);
+    std::size_t const before = std::exchange(untaken_, out_.size() + static_cast<std::size_t>(in_kernel));
+    return untaken_ < before;
 }
 
 writer pg_client::describe() const {

@@ -26,6 +26,7 @@ void pg_session_core::begin_copy() {
 /// Outside COPY FROM STDIN PostgreSQL ignores these, so they go nowhere.
 std::size_t pg_session_core::copy_data(pg::bytes in, pg::frame_header header, session_step& step) {
     std::size_t const size = pg::header_bytes + header.body_bytes;
+    patience_.note_progress();
     if (!server_ || server_->owed.empty()) return drop(in, size);
     bool const data = header.type == pg::frontend::copy_data;
     static constexpr pg::type_set copied{pg::frontend::copy_data};

@@ -32,6 +32,7 @@ std::size_t pg_session_core::extended(pg::bytes in, session_step& step) {
 }
 
 std::size_t pg_session_core::segment(pg::bytes in, session_step& step) {
+    patience_.note_progress();
     if (static_cast<char>(in.front()) != pg::frontend::sync && cuts_segment(step)) return 0;
     unit_plan const plan = this->plan(in);
     if (plan.wait) return 0;

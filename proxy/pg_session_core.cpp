@@ -56,6 +56,7 @@ greeting const& pg_session_core::remember_welcome() {
 
 void pg_session_core::welcome(greeting const& known, session_step& step) {
     started_ = true;
+    answered_ = context_.now;
     told_read_only_ = site().settings->report_read_only && !identity_.migration && !read_write();
     step.client.write([&](std::string& out) {
         out += told_read_only_ ? known.read_only : known.messages;

@@ -14,6 +14,7 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/bytes.hpp"
 #include "protocol/pg/frame.hpp"
+#include "proxy/client_patience.hpp"
 #include "proxy/client_sequences_core.hpp"
 #include "proxy/pending_setting.hpp"
 #include "proxy/pg_session_context.hpp"
@@ -68,8 +69,9 @@ class pg_session_core {
     bool may_tell(bool slow) const { return channels_ && may_tell_notifications(slow); }
     void tell_notifications(session_step& step);
     std::size_t channels() const { return channels_ ? channels_->active.size() : 0; }
-    /// About once a second: ends what has lasted too long.
-    void check_timeouts(session_step& step);
+    /// About once a second: ends what has lasted too long. What it did not read may wait for it.
+    void check_timeouts(session_step& step, reading how = reading::all);
+    void note_progress() { patience_.note_progress(); }
     void give_up_sequences(session_step& step);
     /// A CancelRequest with our key; and the end of what step.cancel() has asked for, when our server is told to clear it.
     void on_cancel(session_step& step);
@@ -146,8 +148,7 @@ class pg_session_core {
     void taint_by_code(routing::statement const& s, std::string_view text, bool whole), taint_by_unread(std::string_view text, bool whole, bool pinned);
     void after_event(session_step& step);
     void wind_down(session_step& step), fail_block(std::string error, session_step& step);
-    void note_flip();
-    void unlink();
+    void note_flip(), unlink();
     void fatal(std::string_view sqlstate, std::string_view message, session_step& step);
     void ready(session_step& step), ready(pg::bytes as_it_came, session_step& step);
     void finish_transaction(bool wrapped), forget_transaction(), forget_segment();
@@ -337,11 +338,10 @@ class pg_session_core {
     void settle_pins(bool failed, std::uint8_t gone);
 
     // pg_timeouts_core.cpp
-    void abort_block(abort_reason why, session_step& step);
+    void abort_block(abort_reason why, session_step& step), end_patience(reading how, session_step& step);
     std::string abort_error() const;
-    void tell_timed_out(session_step& step);
-    void note_block();
-    bool is_kept_over() const;
+    void tell_timed_out(session_step& step), note_block();
+    bool is_kept_over() const, waits_for_client(reading how, session_step& step);
     void keep_session(session_step& step);
     static pg::error_fields_out block_in_statement_mode();
 
@@ -409,13 +409,13 @@ class pg_session_core {
     bool made_state_ = false;  // it may have temporary tables behind the names of others
     bool pins_due_ = false;    // what keeps it there may have ended: the server is to be asked
     bool cancel_due_ = false;  // behind what is ours
+    client_patience patience_;
     bool abort_due_ = false;   // roll the block back as soon as the server answers
     abort_reason abort_reason_ = abort_reason::maintenance;
     bool statement_timed_out_ = false;  // it has been canceled for that
     bool resetting_ = false;            // DISCARD ALL of ours is the last that this session does
-    bool client_gone_ = false, closing_ = false, started_ = false;
+    bool client_gone_ = false, closing_ = false, started_ = false, client_body_dropped_ = false;
     char last_transaction_tag_ = 0;  // 'C' or 'R'
-    bool client_body_dropped_ = false;
     bool sharing_ = false;  // the listener hears what the segment in hand LISTENs to
     bool mode_due_ = false;  // to be told at the next boundary between messages
     std::size_t client_body_left_ = 0;

@@ -26,6 +26,7 @@ std::size_t pg_session_core::on_client(pg::bytes in, session_step& step) {
 /// The rest of a message that is longer than what was here when it was judged.
 std::size_t pg_session_core::stream_client(pg::bytes in, session_step& step) {
     std::size_t const n = std::min(in.size(), client_body_left_);
+    patience_.note_progress();
     if (!client_body_dropped_ && server_) step.server.view(in.first(n));
     client_body_left_ -= n;
     return n;

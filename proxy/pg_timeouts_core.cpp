@@ -1,6 +1,7 @@
 // What a session may take in time, and how it ends what takes longer: as an ERROR wherever the session can go on.
 #include "config/in_force.hpp"
 #include "protocol/pg/backend.hpp"
+#include "protocol/pg/frontend.hpp"
 #include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_session_core.hpp"
 
@@ -25,9 +26,16 @@ bool longer(routing::instant since, routing::instant now, config::milliseconds l
     return limit.count() > 0 && since != routing::instant{} && now - since > limit;
 }
 
+/// Something that the client waits for stands before what it is amid.
+bool answers_come_first(owed_queue& owed) {
+    for (std::size_t i = 0; i + 1 < owed.size(); ++i)
+        if (ends_ready(owed.at(i).kind)) return true;
+    return false;
+}
+
 }  // namespace
 
-void pg_session_core::check_timeouts(session_step& step) {
+void pg_session_core::check_timeouts(session_step& step, reading how) {
     if (!started_ || client_gone_ || closing_ || identity_.migration) return;
     config::time_limits const most =
         config::time_limits_of(*context_.snapshot->config, identity_.database, identity_.user);
@@ -40,6 +48,9 @@ void pg_session_core::check_timeouts(session_step& step) {
         step.cancel(*server_);
         return;
     }
+    if (most.idle_in_transaction.count() > 0 &&
+        longer(patience_.look(waits_for_client(how, step), now), now, most.idle_in_transaction))
+        return end_patience(how, step);
     bool const at_rest = !runs && !segment_open_ && client_body_left_ == 0;
     bool const waits_for_server = blocked_ == blocked::server;
     bool const only_answered = deferred_ && at_rest && (blocked_ == blocked::no || waits_for_server);
@@ -66,6 +77,54 @@ void pg_session_core::check_timeouts(session_step& step) {
         fatal(pg::sqlstate::idle_session_timeout, "terminating connection due to idle-session timeout", step);
         on_client_gone(step);
     }
+}
+
+/// Whether it has a server that does nothing, and is nobody else's, until it sends more or reads what is there. (In a block it
+/// may be at rest besides.)
+bool pg_session_core::waits_for_client(reading how, session_step& step) {
+    if (!server_ || server_->cancelling) return false;
+    if (how == reading::stopped) return true;
+    if (blocked_ != blocked::no) return false;
+    if (client_body_left_ > 0 && !client_body_dropped_) return !answers_come_first(server_->owed);
+    if (server_->copy_in) return true;
+    if (!segment_open_) return false;
+    // Of what has neither a Sync nor a Flush behind it nobody knows whether it still runs before that is told.
+    if (!server_->owed.empty() && patience_.asks_for_answers())
+        step.server.write([](std::string& out) { pg::write_flush(out); });
+    return server_->owed.empty();
+}
+
+/// A COPY can be made to fail, and the session goes on. Otherwise the server's or the client's stream ends amid something.
+void pg_session_core::end_patience(reading how, session_step& step) {
+    count_timeout(stats_, time_limit::idle_in_transaction);
+    owed_queue& owed = server_->owed;
+    bool const amid = client_body_left_ > 0 && !client_body_dropped_;
+    bool const fails = how == reading::all && server_->copy_in && !amid && !segment_open_ && owed.size() == 1;
+    bool const tells = server_->body_left == 0 || server_->body_swallowed;
+    std::string const hint = hint_of(*context_.snapshot->config, identity_, &config::overrides::idle_in_transaction_timeout,
+                                     "idle_in_transaction_timeout");
+    std::string error;
+    pg::write_error_response(
+        error, {.severity = fails ? "ERROR" : "FATAL",
+                .sqlstate = pg::sqlstate::idle_in_transaction_session_timeout,
+                .message = fails ? "COPY canceled due to idle-in-transaction timeout"
+                                 : "terminating connection due to idle-in-transaction timeout",
+                .detail = how == reading::stopped ? "It kept a server connection and did not read what that had answered."
+                          : server_->copy_in      ? "It kept a server connection and sent no more of what is to be copied."
+                          : amid                  ? "It kept a server connection and did not send the rest of a message."
+                                                  : "It kept a server connection and sent no Sync.",
+                .hint = hint});
+    if (fails) {
+        step.server.write([](std::string& out) { pg::write_copy_fail(out, "idle-in-transaction timeout of the proxy"); });
+        server_->copy_in = false;
+        owed.front().copy_ended = true;
+        owed.front().text = std::move(error);
+        return;
+    }
+    if (tells) step.client.text(error);
+    closing_ = step.close_client = true;
+    if (!owed.empty() && !owed.front().ours) step.cancel(*server_);  // nobody reads what it would yet say
+    on_client_gone(step);
 }
 
 void pg_session_core::abort_block(abort_reason why, session_step& step) {

@@ -152,6 +152,8 @@ def test_an_idle_session_is_ended_as_postgresql_ends_it(started):
         failed = w.errors(client.until_closed())[0]
         assert (failed["S"], failed["C"]) == ("FATAL", "57P05")
         assert failed["M"] == "terminating connection due to idle-session timeout"
+    with lull.wire() as client:  # that has never asked for anything
+        assert w.errors(client.until_closed())[0]["C"] == "57P05"
 
 
 def test_server_connections_are_closed_when_they_are_old_or_unused(started, primary):

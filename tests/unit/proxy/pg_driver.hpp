@@ -97,8 +97,8 @@ class pg_driver : private server_lender {
     void tell_notifications() {
         if (core_.may_tell(false)) event([&](session_step& step) { core_.tell_notifications(step); });
     }
-    void check_timeouts() {
-        event([&](session_step& step) { core_.check_timeouts(step); });
+    void check_timeouts(reading how = reading::all) {
+        event([&](session_step& step) { core_.check_timeouts(step, how); });
     }
     void give_up_sequences() {
         event([&](session_step& step) { core_.give_up_sequences(step); });
