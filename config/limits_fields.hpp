@@ -63,6 +63,10 @@ void visit_limits(Limits& l, V& v) {
             spec{.about = "How long a client may take to log in.", .least = 1, .most = hour});
     v.field("statement_timeout", l.statement_timeout,
             spec{.about = "A statement that runs for longer is canceled; 0s: none is.", .most = 30 * day});
+    v.field("cancel_timeout", l.cancel_timeout,
+            spec{.about = "What the server has not ended so long after statement_timeout, or transaction_timeout, has canceled it loses its "
+                          "client, and the connection is closed; 0s: it is waited for.",
+                 .most = 30 * day});
     v.field("transaction_timeout", l.transaction_timeout,
             spec{.about = "A transaction block open for longer is rolled back; 0s: none is.", .most = 30 * day});
     v.field("idle_in_transaction_timeout", l.idle_in_transaction_timeout,

@@ -374,7 +374,7 @@ void pg_client::look_at_clock() {
     if (replication_) return replication_->look_at_clock();
     if (session_) {
         if (reads_on() || (server_ && server_->congested())) session_->note_progress();
-        reading const how = out_.empty() ? reading::all : reading::stopped;
+        reading const how = out_.empty() || !socket_ ? reading::all : reading::stopped;
         event([&](session_step& step) { session_->check_timeouts(step, how); });
     }
     if (session_ && server_ && (stop_when_idle_ || server_->outdated() || server_->pool().is_short()))

@@ -340,7 +340,7 @@ class pg_session_core {
     // pg_timeouts_core.cpp
     void abort_block(abort_reason why, session_step& step), end_patience(reading how, session_step& step);
     std::string abort_error() const;
-    void tell_timed_out(session_step& step), note_block();
+    void tell_timed_out(session_step& step), give_up_server(session_step& step), note_block();
     bool is_kept_over() const, waits_for_client(reading how, session_step& step);
     void keep_session(session_step& step);
     static pg::error_fields_out block_in_statement_mode();

@@ -26,6 +26,10 @@ bool longer(routing::instant since, routing::instant now, config::milliseconds l
     return limit.count() > 0 && since != routing::instant{} && now - since > limit;
 }
 
+bool longer(routing::instant since, routing::instant now, config::milliseconds limit, config::milliseconds grace) {
+    return limit.count() > 0 && grace.count() > 0 && longer(since, now, limit + grace);
+}
+
 /// Something that the client waits for stands before what it is amid.
 bool answers_come_first(owed_queue& owed) {
     for (std::size_t i = 0; i + 1 < owed.size(); ++i)
@@ -36,18 +40,24 @@ bool answers_come_first(owed_queue& owed) {
 }  // namespace
 
 void pg_session_core::check_timeouts(session_step& step, reading how) {
-    if (!started_ || client_gone_ || closing_ || identity_.migration) return;
+    if (!started_ || (closing_ && !client_gone_) || identity_.migration) return;
     config::time_limits const most =
         config::time_limits_of(*context_.snapshot->config, identity_.database, identity_.user);
     routing::instant const now = context_.now;
     bool const runs = server_ && !server_->owed.empty();
     bool const in_block = server_ && server_->status != 'I';
+    config::milliseconds const grace = limits().cancel_timeout;
+    bool const aborts = abort_due_ && abort_reason_ == abort_reason::transaction_timeout;
+    if (runs && how == reading::all &&
+        (longer(began_, now, most.statement, grace) || (aborts && longer(transaction_began_, now, most.transaction, grace))))
+        return give_up_server(step);
     if (runs && !server_->owed.front().ours && !statement_timed_out_ && longer(began_, now, most.statement)) {
         statement_timed_out_ = true;  // the server's error will be told as what it is
         count_timeout(stats_, time_limit::statement);
         step.cancel(*server_);
         return;
     }
+    if (client_gone_) return;
     if (most.idle_in_transaction.count() > 0 &&
         longer(patience_.look(waits_for_client(how, step), now), now, most.idle_in_transaction))
         return end_patience(how, step);
@@ -143,6 +153,27 @@ void pg_session_core::abort_block(abort_reason why, session_step& step) {
     abort_due_ = true;
     if (!server_->owed.empty()) step.cancel(*server_);
     after_event(step);
+}
+
+/// It has not obeyed the cancel, or could not be sent one for what of ours stands before the statement: it hangs, or what it
+/// runs cannot be interrupted. Whoever waits for the end of broken connections' work waits for this one's.
+void pg_session_core::give_up_server(session_step& step) {
+    if (!std::exchange(statement_timed_out_, true) && !abort_due_) count_timeout(stats_, time_limit::statement);
+    std::string hint = hint_of(*context_.snapshot->config, identity_,
+                               abort_due_ ? &config::overrides::transaction_timeout : &config::overrides::statement_timeout,
+                               abort_due_ ? "transaction_timeout" : "statement_timeout");
+    hint.insert(hint.size() - 1, ", and behind it limits.cancel_timeout");
+    server_fatal_.clear();
+    server_fatal_.append([&](std::string& out) {
+        pg::write_error_response(
+            out, {.sqlstate = pg::sqlstate::connection_failure,
+                  .message = "the server did not end the statement in time: the connection to it was closed",
+                  .detail = "What it was asked to do may still run there, and may yet be done and committed, or not.",
+                  .hint = hint});
+    });
+    statement_timed_out_ = abort_due_ = false;
+    step.discard = true;
+    on_server_lost("the server did not end the statement in time, and may yet do so", step);
 }
 
 /// In place of the server's error, which knows nothing of our time-out.

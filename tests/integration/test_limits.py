@@ -1,5 +1,7 @@
 """What a client may take: how many there may be, how long statements, blocks and sessions may last, how long server connections live,
 and the pool modes."""
+import os
+import signal
 import time
 import urllib.request
 
@@ -264,3 +266,24 @@ def test_who_waits_too_long_for_a_server_is_told_which_limit_it_was(started):
         assert two.one("SELECT 1") == "1"
     text = urllib.request.urlopen(f"http://{lull.config['listen']['metrics']}/metrics", timeout=5).read().decode()
     assert 'lull_timeouts_total{database="shop",limit="query_wait"} 1' in text, text
+
+
+def test_a_server_that_does_not_obey_its_cancel_is_left(started, primary):
+    """Its client and its place in the pool are free; what it may yet do is waited for before the site is sealed."""
+    lull = started({"limits": {"statement_timeout": "500ms", "cancel_timeout": "1s"}, "clusters": {"main": {"pool_size": 1}}}, replicas=False)
+    with lull.wire() as client:
+        client.send(w.query("UPDATE items SET n = 77 WHERE id = 1 AND pg_sleep(5) IS NOT NULL"))
+        pid = wait_for(lambda: primary.backends("query LIKE 'UPDATE items SET n = 77%%' AND state = 'active'"), "it runs")[0][0]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            failed = w.errors(client.until("Z"))[0]
+            assert (failed["S"], failed["C"]) == ("ERROR", "08006")
+            assert "may yet be done" in failed["D"] and "limits.statement_timeout" in failed["H"] and "limits.cancel_timeout" in failed["H"]
+            assert client.one("SELECT n FROM items WHERE id = 2") == "0"
+            lull.begin()
+            time.sleep(2)
+            assert lull.site("shop")["mode"] == "draining"
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        lull.wait_mode("sealed")
+    lull.off()

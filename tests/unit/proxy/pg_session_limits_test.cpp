@@ -139,3 +139,82 @@ TEST_CASE("a session that has never asked for anything is idle since its login")
     CHECK(s.told() == "E(57P05 terminating connection due to idle-session timeout) ");
     CHECK(s.driver.closed());
 }
+
+namespace {
+
+/// Statements may take a second, and the server one more to end them.
+void limit_statements(scene& s) {
+    s.world.configured().limits.statement_timeout = config::milliseconds(900);
+    s.world.configured().limits.cancel_timeout = config::milliseconds(1900);
+    s.flip(routing::mode::read_write);
+}
+
+std::string const closed_it = "E(08006 the server did not end the statement in time: the connection to it was closed) ";
+
+}  // namespace
+
+TEST_CASE("a server that does not obey its cancel is left, and the session lives on") {
+    tell([](scene& s) {
+        limit_statements(s);
+        s.client(query("insert into t values (1)"));
+        s.link();
+        look(s, 2);
+        CHECK(s.driver.cancels == 1);
+        CHECK(s.told() == "");
+        look(s, 1);
+        CHECK(s.told() == closed_it + "Z(I) ");
+        CHECK(s.driver.discarded.size() == 1);
+        CHECK(!s.primary.state.clean());  // what it runs is waited for as for that of a broken connection
+        CHECK(!s.driver.core().writes());
+        s.client(query("select 1"));
+        CHECK(s.driver.wish());
+    });
+}
+
+TEST_CASE("nor does it matter that something of ours stands before the statement, or that the statement is a COMMIT") {
+    scene s({});
+    limit_statements(s);
+    s.client(query("begin") + query("insert into t values (1)"));
+    s.link();
+    (void)s.told();
+    look(s, 3);
+    CHECK(s.driver.cancels == 0);
+    CHECK(s.told() == closed_it + "Z(E) ");
+    CHECK(s.driver.discarded.size() == 1);
+
+    scene other({});
+    limit_statements(other);
+    other.begin_and_write();
+    other.client(query("commit"));
+    (void)other.told();
+    look(other, 3);
+    CHECK(has(other.told(), "E(08007 "));
+    CHECK(other.driver.discarded.size() == 1);
+}
+
+TEST_CASE("what a client that is gone has left running obeys the limit, too") {
+    scene s({});
+    limit_statements(s);
+    s.client(query("insert into t values (1)"));
+    s.link();
+    s.driver.gone();
+    s.world.pass(a_look);
+    s.driver.check_timeouts();
+    CHECK(s.driver.cancels == 1);
+    for (int i = 0; i < 2; ++i) {
+        s.world.pass(a_look);
+        s.driver.check_timeouts();
+    }
+    CHECK(s.driver.discarded.size() == 1);
+    CHECK(s.driver.core().finished());
+}
+
+TEST_CASE("whose answer waits for its client to read does not hang") {
+    scene s({});
+    limit_statements(s);
+    s.client(query("select 1"));
+    s.link();
+    look(s, 10, reading::stopped);
+    CHECK(s.driver.cancels == 1);
+    CHECK(s.driver.discarded.empty());
+}
