@@ -258,7 +258,11 @@ bool pg_login_core::on_sasl_initial(pg::bytes body, std::string& out) {
         pg::write_authentication_sasl_continue(out, *text);
         state_ = state::sasl_response;
     } else {
-        refuse(pg::sqlstate::protocol_violation, message_of(std::get<errc>(first)), out);
+        errc const wrong = std::get<errc>(first);
+        if (wrong == errc::scram_channel_binding)
+            refuse(pg::sqlstate::invalid_authorization_specification, "SCRAM channel binding negotiation error", out);
+        else
+            refuse(pg::sqlstate::protocol_violation, message_of(wrong), out);
     }
     return true;
 }
@@ -269,6 +273,8 @@ void pg_login_core::on_sasl_response(pg::bytes body, std::string& out) {
     pg::scram_result const last = scram_->finish(response.value_or(""));
     if (auto const* wrong = std::get_if<errc>(&last)) {
         if (*wrong == errc::scram_wrong_proof) return refuse_password(out);
+        if (*wrong == errc::scram_channel_binding)
+            return refuse(pg::sqlstate::invalid_authorization_specification, "SCRAM channel binding check failed", out);
         return refuse(pg::sqlstate::protocol_violation, message_of(*wrong), out);
     }
     if (!known_) return refuse_password(out);

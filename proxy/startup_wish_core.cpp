@@ -14,6 +14,7 @@ namespace lull {
 namespace {
 
 constexpr std::size_t length_bytes = 4;
+constexpr std::size_t most_name_bytes = 63;  // NAMEDATALEN - 1
 constexpr std::string_view extension_prefix = "_pq_.";
 
 /// Nothing: PostgreSQL takes no such value either.
@@ -40,6 +41,9 @@ startup_wish read_startup_wish(pg::startup_message const& startup, setting_inter
     wish.user = startup.find("user").value_or("");
     wish.database = startup.find("database").value_or("");
     if (wish.database.empty()) wish.database = wish.user;
+    // As PostgreSQL cuts them: whoever is known by one name has one limit, and one pool.
+    for (std::string* name : {&wish.user, &wish.database})
+        if (name->size() > most_name_bytes) name->resize(most_name_bytes);
     auto const fault = [&](std::string_view sqlstate, std::string message, std::string_view hint = {}) {
         wish.wrong = {sqlstate, std::move(message), hint};
         return std::move(wish);

@@ -158,7 +158,8 @@ scram_result scram_server::start(std::string_view client_first, scram_verifier c
     auto const& message = std::get<scram_text::client_first>(parsed);
     bool const binds = message.gs2_header == scram_text::end_point_binding;
     bool const unused = message.gs2_header == scram_text::unused_channel_binding;
-    if (binds != binding.plus || (unused && !binding.end_point.empty())) return errc::scram_channel_binding;
+    if (binds != binding.plus) return errc::scram_malformed;
+    if (unused && !binding.end_point.empty()) return errc::scram_channel_binding;
 
     verifier_ = verifier;
     client_first_bare_ = message.bare;
@@ -180,7 +181,12 @@ scram_result scram_server::check_final(std::string_view client_final) {
     auto const parsed = scram_text::parse_client_final(client_final);
     if (auto const* const error = std::get_if<errc>(&parsed)) return *error;
     auto const& message = std::get<scram_text::client_final>(parsed);
-    if (message.channel_binding != channel_binding_) return errc::scram_channel_binding;
+    if (message.channel_binding != channel_binding_) {
+        // Where nothing is bound it only says what was said before, and PostgreSQL calls it a matter of the protocol.
+        bool const binds = channel_binding_ != scram_text::format_channel_binding(scram_text::no_channel_binding, {}) &&
+                           channel_binding_ != scram_text::format_channel_binding(scram_text::unused_channel_binding, {});
+        return binds ? errc::scram_channel_binding : errc::scram_malformed;
+    }
     if (message.nonce != nonce_) return errc::scram_nonce;
 
     std::string const signed_text = auth_message(client_first_bare_, server_first_, message.without_proof);

@@ -100,14 +100,14 @@ class scram_server {
 
     /// server-first-message. The user name in client_first is ignored, as PostgreSQL ignores it: who logs in
     /// was said in the startup packet. A client that says `y` where we have offered -PLUS was lied to by
-    /// somebody on the way: scram_channel_binding, as for a flag that is not the mechanism's. Errors:
-    /// scram_malformed, scram_too_long, scram_channel_binding, scram_authorization_identity, scram_nonce (an
+    /// somebody on the way: scram_channel_binding (28000). Errors:
+    /// scram_malformed (also for a flag that is not the mechanism's), scram_too_long, scram_channel_binding, scram_authorization_identity, scram_nonce (an
     /// unusable server_nonce).
     [[nodiscard]] scram_result start(std::string_view client_first, scram_verifier const& verifier,
                                      std::string_view server_nonce, scram_binding const& binding = {});
 
     /// server-final-message. Errors: scram_wrong_proof (the password is wrong: say 28P01, nothing more);
-    /// scram_nonce, scram_channel_binding, scram_malformed, scram_too_long (08P01), crypto_failed.
+    /// scram_channel_binding (28000), scram_nonce, scram_malformed, scram_too_long (08P01), crypto_failed.
     [[nodiscard]] scram_result finish(std::string_view client_final);
 
     [[nodiscard]] bool succeeded() const noexcept { return state_ == state::succeeded; }

@@ -125,7 +125,7 @@ std::variant<client_first, errc> parse_client_first(std::string_view message) {
     auto const flag = take_until(bare, ',');
     auto const identity = take_until(bare, ',');
     if (!flag || !identity) return errc::scram_malformed;
-    if (flag->starts_with("p=") && *flag != "p=tls-server-end-point") return errc::scram_channel_binding;
+    if (flag->starts_with("p=") && *flag != "p=tls-server-end-point") return errc::scram_malformed;
     if (*flag != "n" && *flag != "y" && !flag->starts_with("p=")) return errc::scram_malformed;
     if (!identity->empty())
         return identity->starts_with("a=") ? errc::scram_authorization_identity : errc::scram_malformed;

@@ -52,6 +52,14 @@ TEST_CASE("startup wishes: who, where, and with which settings") {
     CHECK(r.read({{"user", "a"}, {"user", "b"}}).user == "b");
 }
 
+TEST_CASE("startup wishes: names are cut as PostgreSQL cuts them, so that one role has one limit of failed logins") {
+    reader_of_wishes r;
+    std::string const longest(63, 'u');
+    startup_wish const wish = r.read({{"user", longest + "1"}, {"database", longest + "2"}});
+    CHECK(wish.user == longest);
+    CHECK(wish.database == longest);
+}
+
 TEST_CASE("startup wishes: what PostgreSQL refuses, whoever sends it") {
     reader_of_wishes r;
     CHECK(r.sqlstate_of({{"database", "shop"}}) == pg::sqlstate::invalid_authorization_specification);
@@ -119,7 +127,7 @@ TEST_CASE("startup book: strangers do not fill it") {
     CHECK(book.size() <= startup_book::most);
     std::size_t const before = book.size();
     std::string const longer = packet({{"user", std::string(startup_book::longest, 'u')}});
-    CHECK(book.keep(pg::as_bytes(longer), parsed(longer))->user.size() == startup_book::longest);
+    CHECK(book.keep(pg::as_bytes(longer), parsed(longer))->packet_bytes > startup_book::longest);
     CHECK(!book.find(pg::as_bytes(longer)));
     CHECK(book.size() == before);
 }
