@@ -76,6 +76,10 @@ void visit_limits(Limits& l, V& v) {
     v.field("idle_session_timeout", l.idle_session_timeout,
             spec{.about = "A client outside a transaction that has not asked for anything for so long is disconnected; 0s: none is.",
                  .most = 365 * day});
+    v.field("shutdown_timeout", l.shutdown_timeout,
+            spec{.about = "How long SIGTERM waits for sessions that are in a transaction, or keep a server connection.",
+                 .least = 1,
+                 .most = day});
     v.field("max_failed_logins", l.max_failed_logins,
             spec{.about = "Failed logins of a user from an address within the window; 0 is no limit.",
                  .most = 1'000'000});

@@ -249,6 +249,7 @@ struct limits {
     milliseconds login_timeout{60'000};
     milliseconds statement_timeout{0};            // 0: none, here and in the next three
     milliseconds transaction_timeout{0};
+    milliseconds shutdown_timeout{30'000};  // from SIGTERM to the end of sessions that are still there
     milliseconds cancel_timeout{30'000};  // from a time-out's cancel to the end of the server connection
     milliseconds idle_in_transaction_timeout{0};
     milliseconds idle_session_timeout{0};

@@ -343,6 +343,21 @@ void pg_service::add_load(std::vector<site_load>& sites) {
     }
 }
 
+std::string pg_service::sessions() const {
+    constexpr std::size_t most_named = 10;
+    std::size_t count = 0;
+    std::string named;
+    for (auto const& [client, owner] : clients_) {
+        if (!client->site() || ++count > most_named) continue;
+        client_row const row = client->row();
+        std::string_view const why = row.transaction == "idle" ? std::string_view(row.pinned_by) : "an open transaction";
+        named += fmt::format("{}{}@{} ({}, pid {}{}{})", named.empty() ? "" : ", ", row.user, row.database, row.address, row.id,
+                             why.empty() ? "" : ": ", why);
+    }
+    if (count > most_named) named += fmt::format(" and {} more", count - most_named);
+    return count == 0 ? std::string() : fmt::format("{} session{}: {}", count, count == 1 ? "" : "s", named);
+}
+
 void pg_service::close_all(bool graceful) {
     stopping_ = true;
     touch_clock();

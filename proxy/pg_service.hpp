@@ -77,6 +77,8 @@ class pg_service final : private login_guard, private channel_port {
     void take_survey(survey_wish const& wish, worker_survey& out) const;
     /// graceful: sessions end when they are idle.
     void close_all(bool graceful);
+    /// Those that are left, for the log; empty: none.
+    std::string sessions() const;
     bool empty() const { return clients_.empty(); }
     /// Nothing is due before an event comes, so that ticks may be rare. on_busy says when that is over.
     bool quiet() const { return busy_.empty() && waiting_ == 0 && !shared_.holds.any(); }

@@ -27,7 +27,6 @@ namespace {
 
 constexpr std::chrono::milliseconds tick_interval{100};
 constexpr std::chrono::milliseconds idle_interval{1000};
-constexpr std::chrono::seconds graceful_end{30};
 
 shared_limits& shared() {
     static shared_limits all;
@@ -267,6 +266,7 @@ class worker final : public worker_port {
         if (stop_by_) http_->close_idle();
         bool const nobody = pg_->empty() && http_->open_clients() == 0;
         if (stop_by_ && (nobody || now >= *stop_by_)) {
+            if (std::string const left = pg_->sessions(); !left.empty()) log::warning("lull: ending {}", left);
             pg_->close_all(false);
             http_->close_all();
             io_->stop();
@@ -293,10 +293,13 @@ class worker final : public worker_port {
 
     void begin_stop(bool graceful) {
         auto const now = std::chrono::steady_clock::now();
-        stop_by_ = graceful ? now + graceful_end : now;
+        auto const patience = snapshot_->config->limits.shutdown_timeout;
+        stop_by_ = graceful ? now + patience : now;
         listeners_.clear();
         hurry();
         pg_->close_all(graceful);
+        if (std::string const left = pg_->sessions(); graceful && !left.empty())
+            log::notice("lull: waiting at most {} ms (limits.shutdown_timeout) for {}", patience.count(), left);
     }
 
     worker_id const id_;
