@@ -180,7 +180,7 @@ void pg_client::on_readable() {
     armed_ = false;
     if (!wants_input()) {
         // Somebody who waits and hangs up has to be noticed; what he sends can wait.
-        if (has_hung_up()) return gone();
+        if (has_hung_up() && !may_still_read()) return gone();
         readable_ = true;
         return;
     }
@@ -199,7 +199,7 @@ void pg_client::read() {
         }
         std::span<std::byte> const block = service_.block();
         ssize_t const n = receive_now(socket_->fd(), block);
-        if (n == 0) return gone();
+        if (n == 0) return hear_no_more();
         if (n < 0) {
             if (errno == EINTR) continue;
             if (errno != EAGAIN) return gone();

@@ -111,6 +111,8 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     bool wants_input() const;
     bool waits_for_its_turn() const;
     bool has_hung_up() const;
+    bool may_still_read() const;
+    void hear_no_more();
     bool reads_on();
     void resume_reading();
     void prepare_login();

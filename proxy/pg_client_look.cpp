@@ -1,5 +1,6 @@
 // What can be seen of a client from outside: whether it is still there, and what it writes; and what it learns of its
 // site.
+#include "protocol/pg/frontend.hpp"
 #include "proxy/pg_client_event.hpp"
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
@@ -30,6 +31,19 @@ bool pg_client::has_hung_up() const {
     if (n <= 0 || !waits_for_its_turn()) return false;
     pollfd ask{socket_->fd(), POLLRDHUP, 0};
     return ::poll(&ask, 1, 0) == 1 && (ask.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+/// Who has closed, and who has only shut down its sending side, look alike until something is sent. What runs for it is let end
+/// in any case, so it may as well be told.
+bool pg_client::may_still_read() const {
+    return session_ && !waits_for_its_turn() && session_->owes_answer();
+}
+
+/// As PostgreSQL, which answers all that came before the end: that counts as Terminate.
+void pg_client::hear_no_more() {
+    if (!in_.empty() || !may_still_read()) return gone();
+    pg::write_terminate(in_);
+    pump();
 }
 
 /// Whether it has taken something of what waits for it since this was last asked, be it too little to make room for more.
@@ -64,7 +78,7 @@ writer pg_client::describe() const {
 /// An end that came together with bytes made no edge of its own.
 void pg_client::look_for_end() {
     if (!socket_ || finished_) return;
-    if ((armed_ || waits_for_its_turn()) && has_hung_up()) gone();
+    if ((armed_ || waits_for_its_turn()) && has_hung_up() && !may_still_read()) gone();
 }
 
 void pg_client::snapshot_changed() {

@@ -150,6 +150,7 @@ void pg_pool::cancel(pg_client& client) {
 
 void pg_pool::opened(pg_server& server) {
     core_.opened();
+    failure_.clear();
     service_.context().stats.of(key_.backend).connect.add(service_.context().now - server.opened_at());
     bool const counted = unguarded(server);
     release(server);  // first: should it leave at once, that is counted before its login is not any more
@@ -258,6 +259,7 @@ void pg_pool::lost(pg_server& server, std::string error) {
         return end_leaving(server);
     }
     bool const opening = !error.empty();
+    if (opening) failure_ = error;
     if (opening) ++service_.context().stats.of(key_.backend).failures;
     // Closed by us in the middle of something: the server learns of it when it is done.
     if (!server.opening() && !server.state().clean()) service_.note_broken(server);
@@ -354,24 +356,39 @@ void pg_pool::leave_old_addresses() {
         if (server_of(name).outdated()) close_idle(name);
 }
 
+/// Why nobody got a server in time: of the pool's size nothing can be said where there has been none.
+std::string pg_pool::waited_too_long() const {
+    bool const paused = service_.paused(key_.database);
+    // (Without any of its own here, and without a failure, other workers have them all.)
+    bool const opening = std::ranges::all_of(servers_, [](auto const& entry) { return entry.first->opening(); });
+    bool const none = !paused && opening && !(servers_.empty() && failure_.empty());
+    std::string const key = config::key_in_force(*service_.snapshot().config, key_.database, key_.user,
+                                                 &config::overrides::query_wait_timeout, "query_wait_timeout");
+    std::string error;
+    if (none) {
+        auto const why = failure_.empty() ? std::nullopt : pg::parse_error_fields(pg::as_bytes(failure_).subspan(pg::header_bytes));
+        pg::write_error_response(
+            error, {.sqlstate = why ? why->sqlstate.value_or(pg::sqlstate::cannot_connect_now) : pg::sqlstate::cannot_connect_now,
+                    .message = "timed out waiting for a connection to the server to be opened",
+                    .detail = why ? why->message.value_or("") : "The server has not answered yet.",
+                    .hint = "The server may be starting up, or not be reachable; the limit of the proxy is " + key + "."});
+        return error;
+    }
+    pg::write_error_response(
+        error, {.sqlstate = pg::sqlstate::too_many_connections,
+                .message = "timed out waiting for a server connection",
+                .hint = paused ? std::string("The database is paused: RESUME on the console lets queries go on.")
+                               : "All connections of the pool were busy: see " + key +
+                                     ", pool_size, max_db_connections and max_user_connections."});
+    return error;
+}
+
 void pg_pool::tick() {
     routing::instant const now = service_.context().now;
     for (pool_core::client waiting : core_.expired(now - sizes_.query_wait)) {
         ++service_.context().stats.databases[key_.database].timeouts[static_cast<std::size_t>(
             time_limit::query_wait)];
-        std::string error;
-        pg::write_error_response(
-            error,
-            {.sqlstate = pg::sqlstate::too_many_connections,
-             .message = "timed out waiting for a server connection",
-             .hint = service_.paused(key_.database)
-                         ? std::string("The database is paused: RESUME on the console lets queries go on.")
-                         : "All connections of the pool were busy: see " +
-                               config::key_in_force(*service_.snapshot().config, key_.database, key_.user,
-                                                    &config::overrides::query_wait_timeout,
-                                                    "query_wait_timeout") +
-                               ", pool_size, max_db_connections and max_user_connections."});
-        client_of(waiting).refused(error);
+        client_of(waiting).refused(waited_too_long());
     }
     std::vector<pg_server*> stuck;
     for (auto const& [server, owner] : servers_)

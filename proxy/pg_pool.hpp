@@ -86,6 +86,7 @@ class pg_pool {
 
   private:
     std::size_t most() const;
+    std::string waited_too_long() const;
     void open_one();
     void check_free_ones();
     void give(pool_core::granted const& grant);
@@ -104,6 +105,7 @@ class pg_pool {
     std::vector<std::shared_ptr<pool_permits>> shared_permits_;
     pool_core core_;
     server_credentials credentials_;  // of the last client that had to wait: with them the next connection logs in
+    std::string failure_;  // why the last connection could not be made, while none has been since
     struct {
         std::size_t most = 1;
         std::size_t reserve = 0;

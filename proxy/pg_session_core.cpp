@@ -366,7 +366,7 @@ bool pg_session_core::began_writing(routing::access access, session_step& step) 
 
 void pg_session_core::on_no_server(std::string error, session_step& step) {
     if (blocked_ == blocked::welcome || !started_) {
-        step.client.text(error);
+        step.client.text(pg::with_severity(error, "FATAL"));
         closing_ = step.close_client = true;
         return;
     }

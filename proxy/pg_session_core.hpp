@@ -86,6 +86,7 @@ class pg_session_core {
     bool releasable() const { return held() && read_write(); }
     bool waits_for_server() const { return blocked_ == blocked::server || blocked_ == blocked::welcome; }
     bool linked() const { return server_ != nullptr; }
+    bool owes_answer() const { return server_ && !server_->owed.empty() && !segment_open_ && !server_->copy_in && client_body_left_ == 0; }
     /// Has begun what may write and has not ended it.
     bool writes() const { return (may_write_ || in_flight_) && !identity_.migration; }
     /// Something runs on a server, which whatever becomes of the connection may come to write.
@@ -163,13 +164,12 @@ class pg_session_core {
     // pg_instead_core.cpp: writes that are held, discarded or kept for later
     instead instead_of(refused_unit const& unit, pg::bytes in, session_step& step);
     bool hold(std::size_t bytes, bool whole, session_step& step);
-    void leave_hold();
+    void leave_hold(), forget_refusal();
     bool is_autocommit() const;
     bool is_single_write(unit_plan const& plan) const;
     std::vector<std::string> settings_for_replay() const;
     instead keep(refused_unit const& unit, pg::bytes in, std::string tag, session_step& step);
     void answer_instead(unit_plan const* segment, std::string_view tag, session_step& step);
-    void forget_refusal();
     std::size_t finish_journaled(pg::bytes in, session_step& step);
     void tell_reported(session_step& step);
     void welcome(greeting const& known, session_step& step);

@@ -2,6 +2,7 @@
 and the pool modes."""
 import os
 import signal
+import socket
 import time
 import urllib.request
 
@@ -287,3 +288,66 @@ def test_a_server_that_does_not_obey_its_cancel_is_left(started, primary):
             os.kill(pid, signal.SIGCONT)
         lull.wait_mode("sealed")
     lull.off()
+
+
+def test_who_only_stops_sending_gets_its_answers(started, primary):
+    """As from PostgreSQL itself, which ends when it has answered what came before."""
+    lull = started({})
+    for port, password in ((lull.port, c.APP_PASSWORD), (primary.port, c.APP_PASSWORD)):
+        with w.Wire("127.0.0.1", port).login("app", password, "shop") as client:
+            client.query("SELECT 1 FROM items WHERE id = 1 FOR UPDATE")  # the connection to the server is there
+            client.send(w.query("SELECT pg_sleep(0.3), n FROM items WHERE id = 1 FOR UPDATE"), w.query("SELECT 'next' FROM items LIMIT 1"))
+            time.sleep(0.1)
+            client.socket.shutdown(socket.SHUT_WR)
+            assert [row[-1] for row in w.rows(client.until_closed())] == ["0", "next"]
+
+
+def test_sigterm_says_whom_it_waits_for_and_how_long(started):
+    lull = started({"limits": {"shutdown_timeout": "2s"}})
+    with lull.wire() as kept, lull.wire() as idle:
+        kept.query("CREATE TEMP TABLE mine (n int)")
+        idle.query("SELECT 1")
+        began = time.monotonic()
+        lull.process.send_signal(signal.SIGTERM)
+        assert w.errors(idle.until_closed())[0]["C"] == "57P01" and time.monotonic() - began < 1.5
+        assert w.errors(kept.until_closed())[0]["C"] == "57P01" and 1.5 < time.monotonic() - began < 5
+        lull.process.wait(5)
+        lull.process = None
+    log = lull.log()
+    assert "waiting at most 2000 ms (limits.shutdown_timeout) for 1 session: app@shop (127.0.0.1" in log and "temporary" in log, log
+    assert "ending 1 session: app@shop" in log, log
+
+
+def test_who_waits_too_long_for_its_login_is_told_with_a_fatal(started):
+    """Of the pool nothing is said where there has been no connection yet."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    lull = started({"limits": {"query_wait_timeout": "700ms"}, "clusters": {"main": {"primary": f"127.0.0.1:{silent.getsockname()[1]}"}}},
+                   replicas=False)
+    with lull.raw() as client:
+        with pytest.raises(RuntimeError) as error:
+            client.login("app", c.APP_PASSWORD, "shop")
+        failed = error.value.args[0]
+        assert (failed["S"], failed["C"]) == ("FATAL", "57P03"), failed
+        assert "pool_size" not in failed["H"] and "limits.query_wait_timeout" in failed["H"]
+    silent.close()
+
+
+def test_a_scram_client_that_contradicts_itself_is_told_as_by_postgresql(started, primary):
+    lull = started({})
+
+    class Contradicts(w.Scram):
+        def final(self, server_first):
+            return super().final(server_first).replace(b"c=biws", b"c=eSws")
+
+    def told(port):
+        with w.Wire("127.0.0.1", port) as client:
+            client.send(w.startup({"user": "app", "database": "shop"}))
+            client.receive()
+            scram = Contradicts(c.APP_PASSWORD)
+            first = scram.first()
+            client.send(w.message("p", w.cstr("SCRAM-SHA-256") + len(first).to_bytes(4, "big") + first))
+            client.send(w.message("p", scram.final(client.receive().body[4:])))
+            failed = w.errors(client.until_closed())[0]
+            return failed["S"], failed["C"]
+
+    assert told(lull.port) == told(primary.port) == ("FATAL", "08P01")

@@ -218,3 +218,27 @@ TEST_CASE("whose answer waits for its client to read does not hang") {
     CHECK(s.driver.cancels == 1);
     CHECK(s.driver.discarded.empty());
 }
+
+TEST_CASE("who does not get the server that it needs to log in is told with a FATAL, for its session ends") {
+    pg_world world;
+    pg_driver driver(world, world.identity(), [](std::string const& what) { FAIL(what); });
+    driver.start();
+    REQUIRE(driver.wish());
+    driver.no_server(error("53300", "timed out waiting for a server connection"));
+    CHECK(driver.closed());
+    CHECK(driver.to_client.find(std::string("SFATAL\0VFATAL\0", 14)) != std::string::npos);
+}
+
+TEST_CASE("what runs for a client is owed to it, where nothing is half said") {
+    scene s({});
+    CHECK(!s.driver.core().owes_answer());
+    s.client(query("select 1"));
+    CHECK(!s.driver.core().owes_answer());  // it waits for its turn
+    s.link();
+    CHECK(s.driver.core().owes_answer());
+    s.client(terminate());
+    CHECK(!s.driver.closed());
+    s.server(rows({"1"}) + ready('I'));
+    CHECK(s.driver.closed());
+    CHECK(has(s.told(), "Z(I) "));
+}
