@@ -146,7 +146,7 @@ class pg_session_core {
     bool proves_first(routing::operation const& op, session_step& step);
     void prologue(session_step& step);
     void taint_by(routing::operation const& op, std::string_view text, bool whole);
-    void taint_by_code(routing::statement const& s, std::string_view text, bool whole), taint_by_unread(std::string_view text, bool whole, bool pinned);
+    void taint_by_code(routing::statement const& s, std::string_view text, bool whole), taint_by_unread(std::string_view text, bool whole);
     void after_event(session_step& step);
     void wind_down(session_step& step), fail_block(std::string error, session_step& step);
     void note_flip(), unlink();

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <span>
 
 namespace lull {
 
@@ -23,15 +22,12 @@ constexpr std::size_t longest_setting = 16 * 1024;
 
 // In a text that was not understood: what could leave something behind in its session.
 constexpr std::string_view leaves_state[] = {"set", "temp", "listen", "prepare", "lock", "load", "discard", "deallocate", "hold"};
-// In a DO, beside what source_leaves() knows: what makes something that its session keeps.
-constexpr std::string_view keeps_something[] = {"temp", "listen", "with hold", "advisory"};
+// What makes something there that its session keeps. The server can be asked whether it has: these are words of data, too.
+constexpr std::pair<std::string_view, routing::leaving> keeps_something[] = {{"temp", routing::leaving::temporary},
+                                                                             {"listen", routing::leaving::listen},
+                                                                             {"with hold", routing::leaving::cursor},
+                                                                             {"advisory", routing::leaving::lock}};
 
-/// A text that is not here as a whole may have any word.
-bool may_have(std::span<std::string_view const> words, std::string_view text, bool whole) {
-    if (!whole) return true;
-    std::string const lower = ascii_lower(text);
-    return std::ranges::any_of(words, [&](std::string_view word) { return lower.find(word) != std::string::npos; });
-}
 
 /// As default_transaction_isolation has it.
 std::string_view name_of(routing::isolation level) {
@@ -61,7 +57,7 @@ void pg_session_core::taint_by(routing::operation const& op, std::string_view te
         if (s.kind == utility && s.command == "DO")
             taint_by_code(s, text, whole);
         else if (s.kind == unknown)
-            taint_by_unread(text, whole, false);
+            taint_by_unread(text, whole);
     }
     if (makes && op.transaction_control && op.statements.size() > 1) server_->tainted = true;
 }
@@ -78,17 +74,20 @@ void pg_session_core::taint_by_code(routing::statement const& s, std::string_vie
     };
     if (whole) left.add(routing::source_leaves(code, called));
     pin_by(left);
-    taint_by_unread(code, whole, static_cast<bool>(left));
+    taint_by_unread(code, whole);
 }
 
-/// What it has set is lost with its server connection; what it may have made keeps that for its client. `pinned`: what it makes
-/// is known, and does so already.
-void pg_session_core::taint_by_unread(std::string_view text, bool whole, bool pinned) {
-    if (!may_have(leaves_state, text, whole)) return;
+/// What it has set is lost with its server connection; what it may have made keeps that for its client, until the server has
+/// been asked. One that is not here as a whole may have any word.
+void pg_session_core::taint_by_unread(std::string_view text, bool whole) {
+    std::string const lower = ascii_lower(whole ? text : std::string_view());
+    auto const has = [&](std::string_view word) { return !whole || lower.find(word) != std::string::npos; };
+    if (std::ranges::none_of(leaves_state, has)) return;
     server_->tainted = true;
-    if (pinned || !may_have(keeps_something, text, whole)) return;
-    pins_.add(pin::code);
-    made_state_ = true;
+    routing::leavings left;
+    for (auto const& [word, what] : keeps_something)
+        if (has(word)) left.add(what);
+    pin_by(left);
 }
 
 /// What a SET sets, as it is carried. Nothing: it cannot be.

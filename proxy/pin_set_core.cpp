@@ -9,8 +9,7 @@ using routing::statement_kind;
 namespace {
 
 constexpr pin all[] = {pin::mode,   pin::temporary, pin::cursor,   pin::lock,   pin::hidden_lock,
-                       pin::listen, pin::prepared,  pin::settings, pin::library, pin::code,
-                       pin::sequences};
+                       pin::listen, pin::prepared,  pin::settings, pin::library, pin::sequences};
 
 char const* name_of(pin what) {
     switch (what) {
@@ -32,8 +31,6 @@ char const* name_of(pin what) {
             return "settings that cannot be carried";
         case pin::library:
             return "LOAD";
-        case pin::code:
-            return "what its code may have left";
         case pin::sequences:
             return "sequences";
     }
@@ -52,7 +49,6 @@ bool can_be_asked(pin what) {
         case pin::prepared:
         case pin::settings:
         case pin::library:
-        case pin::code:
         case pin::sequences:
             return false;
     }

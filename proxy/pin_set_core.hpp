@@ -18,7 +18,6 @@ enum class pin : std::uint8_t {
     prepared,     // in SQL: by a text of several statements, by a function, or under a name that is not ASCII
     settings,     // that cannot be carried: too many, made by set_config() with arguments that are computed, or by a function
     library,      // LOAD
-    code,         // DO, whose text has a word that may leave something
     sequences,    // what nextval() has said; given up when others wait for the server, or the site closes
 };
 

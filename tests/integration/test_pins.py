@@ -36,6 +36,23 @@ def test_a_text_that_is_too_long_to_be_read_keeps_what_it_makes(make_lull, sql, 
         assert rows(a.query(use))[0][0] in ("1", "t")
 
 
+@pytest.mark.parametrize("sql", [
+    "INSERT INTO log (who) VALUES " + ",".join(["('bulk')"] * 30_000),
+    "INSERT INTO log (who) VALUES " + ",".join(["('temperature')"] * 2_000),
+    "SELEC attempt FROM advisory",
+], ids=["long", "words in data", "not SQL"])
+def test_a_text_that_is_too_long_or_wrong_and_leaves_nothing_keeps_nobody(make_lull, sql):
+    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 1}}})
+    with lull.wire() as a, lull.wire() as b:
+        a.query(sql)
+        assert tags(b.query("UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
+        a.query("BEGIN")
+        a.query("UPDATE items SET n = 1 WHERE id = 1")
+        a.query(sql)
+        a.query("COMMIT")
+        assert tags(b.query("UPDATE items SET n = 1 WHERE id = 1")) == ["UPDATE 1"]
+
+
 def test_discard_all_unpins(one):
     with one.wire() as a, one.wire() as b:
         a.query("CREATE TEMP TABLE mine (x int)")
