@@ -5,7 +5,6 @@
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frontend.hpp"
 #include "protocol/pg/reader.hpp"
-#include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_session_core.hpp"
 
 #include <algorithm>
@@ -28,47 +27,35 @@ bool declares_all(prepared_text const& statement, std::size_t parameters) {
 }
 
 /// Whether it means the same whatever columns and types there are now. Columns that have come to be more, or fewer, would
-/// have formats: none and one are for all of them. What is binary is read by its type, which stays what has been told.
-bool means_the_same(pg::bytes bind, prepared_text const& statement) {
-    pg::reader in(bind.subspan(std::get<pg::bind_names>(pg::parse_bind_names(bind, bind.size())).rest));
+/// have formats: none and one are for all of them. What is binary is read by its type, which may be another one now.
+bool means_the_same(pg::bytes bind, std::size_t rest, prepared_text const& statement) {
+    pg::reader in(bind.subspan(rest));
     bool binary = false;
     for (std::size_t formats = in.uint16(); formats > 0 && in.good(); --formats) binary = in.uint16() != 0 || binary;
     std::size_t const parameters = in.uint16();
     for (std::size_t i = 0; i < parameters && in.good(); ++i)
         if (std::int32_t const size = in.int32(); size > 0) in.take(static_cast<std::size_t>(size));
-    return in.uint16() <= 1 && in.good() && (!binary || !statement.told.types.empty() || declares_all(statement, parameters));
-}
-
-std::string changed_result() {
-    std::string out;
-    pg::write_error_response(out, {.sqlstate = pg::sqlstate::feature_not_supported,
-                                   .message = "cached plan must not change result type",
-                                   .routine = "RevalidateCachedQuery"});
-    return out;
-}
-
-/// Whether what it begins with asks for the shape of what it gets, and nothing behind that has it otherwise: who knows the
-/// columns from before, and only executes, would take the new ones for the old.
-bool is_described(unit_plan const& plan) {
-    unit_message const& first = plan.messages.front();
-    auto const binds = [](unit_message const& m) { return m.type == pg::frontend::bind; };
-    if (first.type == pg::frontend::describe) return first.of_statement && std::ranges::none_of(plan.messages, binds);
-    return first.type == pg::frontend::bind && plan.messages.size() > 2 && plan.messages[1].type == pg::frontend::describe &&
-           !plan.messages[1].of_statement && plan.messages[1].name == first.name &&
-           std::ranges::count_if(plan.messages, binds) == 1;
-}
-
-/// The statement that a Bind or a Describe is about, by the name that its client has for it.
-std::string_view statement_name(char type, pg::bytes body) {
-    if (type == pg::frontend::describe) return known_name(pg::parse_describe(body)->name);
-    return known_name(std::get<pg::bind_names>(pg::parse_bind_names(body, body.size())).statement);
+    return in.uint16() <= 1 && in.good() && (!binary || declares_all(statement, parameters));
 }
 
 }  // namespace
 
-/// A whole segment has gone out to a server that owed nothing, and its first message is of a statement that is there.
+/// A whole segment has gone out to a server that owed nothing, and its first message is of a statement that is there. Kept
+/// only where it asks for the shape of what it gets: who knows the columns from before, and only executes, would take
+/// the new ones for the old.
 void pg_session_core::keep_unit(pg::bytes unit, unit_plan const& plan) {
-    if (is_described(plan) && plan.messages.back().type == pg::frontend::sync) keep_unit(unit);
+    unit_message const& first = plan.messages.front();
+    auto const binds = [](unit_message const& m) { return m.type == pg::frontend::bind; };
+    auto const renames = [](unit_message const& m) {
+        return m.type == pg::frontend::parse || (m.type == pg::frontend::close && m.of_statement);
+    };
+    if (std::ranges::any_of(plan.messages, renames)) return;
+    bool const described =
+        (first.type == pg::frontend::describe && first.of_statement && std::ranges::none_of(plan.messages, binds)) ||
+        (first.type == pg::frontend::bind && plan.messages.size() > 2 && plan.messages[1].type == pg::frontend::describe &&
+         !plan.messages[1].of_statement && plan.messages[1].name == first.name &&
+         std::ranges::count_if(plan.messages, binds) == 1);
+    if (described && plan.messages.back().type == pg::frontend::sync) keep_unit(unit);
 }
 
 /// It asks for that shape.
@@ -92,43 +79,58 @@ bool pg_session_core::gives_back(pg::error_fields const& failed) {
     pg::bytes const unit = pg::as_bytes(server_->unit);
     auto const header = pg::parse_header(unit.first<pg::header_bytes>());
     pg::bytes const body = unit.subspan(pg::header_bytes, header->body_bytes);
-    std::string_view const name = statement_name(header->type, body);
-    prepared const stale = name.empty() ? unnamed_ : statements_.find(std::string(name));
+    std::string_view name;
+    std::optional<std::size_t> rest;  // of a Bind
+    if (owed.front().kind != owed_kind::describe) {
+        auto const names = std::get<pg::bind_names>(pg::parse_bind_names(body, body.size()));
+        name = names.statement;
+        rest = names.rest;
+    } else {
+        name = pg::parse_describe(body)->name;
+    }
+    prepared const stale = statements_.find(std::string(known_name(name)));
     if (!stale || !server_->statements.has(stale->id)) return false;
-    if (header->type == pg::frontend::bind && !means_the_same(body, *stale)) return false;
-    doubt(stale);
-    return renews(name, stale);
-}
-
-/// Its name is taken there; what is behind it is not what clients have been told.
-void pg_session_core::doubt(prepared const& statement) {
-    server_->statements.remove(statement->id);
-    server_->doubtful.add(statement);
+    if (rest && !means_the_same(body, *rest, *stale)) return false;
+    context_.statements.forget({stale});
+    server_->statements.remove(stale->id);
+    server_->doubtful.add(stale);
     // As in doubt_names(): change by change they would become more.
     if (server_->doubtful.size() > limits().max_server_prepared_statements) server_->tainted = true;
-}
-
-/// The client has another statement by that name from now, of the same text, which is nowhere yet. False: it could not send
-/// what it sends to the one before.
-bool pg_session_core::renews(std::string_view name, prepared const& stale) {
-    context_.statements.forget({stale});
-    prepared const fresh = stale->alone
-                               ? context_.statements.make_alone(stale->text, stale->types, stale->operation)
-                               : context_.statements.intern(stale->text, stale->types, reading_context(), stale->operation);
-    if (fresh->told.types.empty()) fresh->told.types = stale->told.types;
-    if (fresh->told.types != stale->told.types) return false;
-    if (name.empty())
-        unnamed_ = fresh;
-    else
-        statements_.put(std::string(name), fresh);
     return true;
 }
 
-/// The columns that a client has been told of are those of the session in which its statement was described. Where another
-/// session comes to parse it, that one is asked before anything is bound. True: it has been, and its answer is waited for.
-bool pg_session_core::looks_first(prepared const& statement, session_step& step) {
-    if (!statement->told.columns || server_->differs == statement || server_->statements.use(*statement) || is_dead_block())
-        return false;
+namespace {
+
+bool is_binary(pg::bytes formats) {
+    pg::reader in(formats);
+    for (std::size_t left = in.uint16(); left > 0 && in.good(); --left)
+        if (in.uint16() != 0) return true;
+    return !in.good();  // not all of them are here
+}
+
+/// FNV-1a; 0 is none.
+std::uint64_t number_of(std::string_view types) {
+    std::uint64_t number = 14695981039346656037ULL;
+    for (char const c : types) number = (number ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+    return number;
+}
+
+}  // namespace
+
+/// What a client has been told of a statement's columns, and of its parameters where it sends them in binary, is of the session
+/// in which that was described. Whether the server has it like that, as far as is known. `formats`: of the
+/// parameters, behind a Bind's names. `described`: the client asks for the columns.
+bool pg_session_core::is_as_told(prepared const& statement, bool described, pg::bytes formats) {
+    told_shape const* const told = statements_.told(statement->id);
+    if (!told || told->columns == 0) return true;
+    told_shape const* const there = server_->statements.use(statement->id);
+    if (!described && told->columns != no_columns && !(there && there->columns == told->columns)) return false;
+    return told->parameters == 0 || (there && there->parameters == told->parameters) || !is_binary(formats);
+}
+
+/// The server parses it anew and is asked, before anything is bound.
+void pg_session_core::look_at(prepared const& statement, session_step& step) {
+    if (server_->statements.has(statement->id)) close_on_server(statement->server_name, statement, step);
     ensure_prepared(statement, step);
     step.server.write([&](std::string& out) {
         pg::write_describe(out, pg::target_kind::statement, statement->server_name);
@@ -138,67 +140,29 @@ bool pg_session_core::looks_first(prepared const& statement, session_step& step)
     owed.ours = true;
     owed.before = statement;
     blocked_ = blocked::barrier;
-    return true;
 }
 
-/// What a server says of a statement that it knows by name.
+/// What the server says of a statement that it knows by name, to the client or to us.
 void pg_session_core::note_shape(char type, pg::bytes body) {
     owed_reply const& front = server_->owed.front();
-    prepared const& statement = front.before;
-    if (!server_->statements.has(statement->id)) return;
-    told_shape& told = statement->told;
+    told_shape* const there = server_->statements.use(front.before->id);
+    if (!there) return;
+    told_shape* const told = front.ours ? nullptr : statements_.told(front.before->id);
     if (type == pg::backend::parameter_description) {
         auto const types = pg::parse_parameter_description(body);
-        if (types && told.types.empty()) told.types = *types;
+        there->parameters = types ? number_of(*types) : 0;
+        if (told) told->parameters = there->parameters;
         return;
     }
-    std::optional<std::uint64_t> columns;
-    if (type == pg::backend::row_description) {
-        columns = pg::parse_row_shape(body);
-        if (!columns) return;
-    }
-    if (!told.known) {
-        told.known = true;
-        told.columns = columns;
-    } else if (told.columns != columns) {
-        doubt(statement);
-        if (front.ours) server_->differs = statement;
-        return;
-    }
-    server_->statements.confirm(statement->id);
+    there->columns = type == pg::backend::no_data ? no_columns : pg::parse_row_shape(body).value_or(0);
+    if (told) told->columns = there->columns;
+    if (front.ours) server_->looked = front.before;
 }
 
 void pg_session_core::tell_described(session_step& step) {
     if (server_->described.empty()) return;
     if (!client_gone_) step.client.text(server_->described);
     server_->described.clear();
-}
-
-/// A server was looked at for the first statement of this segment, and has other columns for it. True: the segment has been
-/// given one that its client knows nothing of, and is planned anew.
-bool pg_session_core::takes_new_shape(pg::bytes in, unit_plan const& plan) {
-    unit_message const& first = plan.messages.front();
-    if (first.statement != server_->differs) {
-        server_->differs = nullptr;
-        return false;
-    }
-    pg::bytes const body = in.subspan(first.offset + pg::header_bytes, std::min(first.size, in.size() - first.offset) - pg::header_bytes);
-    bool renewed = first.type == pg::frontend::parse;
-    if (renewed)
-        context_.statements.forget({server_->differs});
-    else if (first.whole && is_described(plan) && (first.type == pg::frontend::describe || means_the_same(body, *server_->differs)))
-        renewed = renews(statement_name(first.type, body), server_->differs);
-    if (renewed) server_->differs = nullptr;
-    return renewed;
-}
-
-/// True: it is such a statement, and its segment has failed for that, as in the session in which it was described.
-bool pg_session_core::differs(prepared const& statement, session_step& step) {
-    if (server_->differs != statement) return false;
-    server_->differs = nullptr;
-    context_.statements.forget({statement});
-    fail_extended(changed_result(), step);
-    return true;
 }
 
 }  // namespace lull

@@ -38,10 +38,19 @@ std::string unknown_portal(std::string_view name) {
     return error(pg::sqlstate::invalid_cursor_name, "portal \"" + std::string(name) + "\" does not exist");
 }
 
+std::string changed_result() {
+    std::string out;
+    pg::write_error_response(out, {.sqlstate = pg::sqlstate::feature_not_supported,
+                                   .message = "cached plan must not change result type",
+                                   .hint = "Prepare the statement anew.",
+                                   .routine = "RevalidateCachedQuery"});
+    return out;
+}
+
 }  // namespace
 
-/// False: it waits, and comes again.
-bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, session_step& step) {
+/// `described`: what it binds is described behind it. False: it waits, and comes again.
+bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, std::optional<bool> described, session_step& step) {
     pg::bytes const whole = in.subspan(m.offset, std::min(m.size, in.size() - m.offset));
     auto verbatim = [&](owed_kind kind) {
         step.server.view(whole);
@@ -49,9 +58,10 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
     };
     switch (m.type) {
         case pg::frontend::parse:
-            return forward_parse(in, m, step);
+            forward_parse(in, m, step);
+            return true;
         case pg::frontend::bind:
-            return forward_bind(in, m, step);
+            return forward_bind(in, m, described, step);
         case pg::frontend::execute:
             forward_execute(in, m, step);
             return true;
@@ -76,17 +86,16 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
                 }
             if (m.of_statement &&
                 (!m.name.empty() || server_->unnamed != m.statement || !unnamed_is_certain())) {
-                if (looks_first(m.statement, step)) return false;
-                if (differs(m.statement, step)) return true;
                 ensure_prepared(m.statement, step);  // also an unnamed one that was left on another server
                 step.server.write([&](std::string& out) {
                     pg::write_describe(out, pg::target_kind::statement, m.statement->server_name);
                 });
-                server_->owed.push(owed_kind::describe).before = m.statement;
+                owed_reply& owed = server_->owed.push(owed_kind::describe);
+                if (!m.name.empty() && has_shape(m.statement)) owed.before = m.statement;
                 return true;
             }
             verbatim(owed_kind::describe);
-            if (auto const* portal = m.of_statement ? nullptr : portals_.find(m.name); portal && !portal->retag)
+            if (auto const* portal = m.of_statement ? nullptr : portals_.find(m.name); portal && has_shape(portal->statement))
                 server_->owed.at(server_->owed.size() - 1).before = portal->statement;
             return true;
         case pg::frontend::close:
@@ -116,7 +125,7 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, sess
     }
 }
 
-bool pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session_step& step) {
+void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session_step& step) {
     if (!m.whole) {
         fail_extended(
             error(pg::sqlstate::program_limit_exceeded, "statement is longer than the limit of the proxy",
@@ -124,11 +133,10 @@ bool pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
             step);
         client_body_left_ = m.size - (in.size() - m.offset);
         client_body_dropped_ = true;
-        return true;
+        return;
     }
     auto const refuse = [&](std::string const& error) {
         fail_extended(error, step);
-        return true;
     };
     note_statement(m.statement->text);
     if (refuses_block(*m.statement->operation)) {
@@ -148,7 +156,7 @@ bool pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
         server_->unnamed = m.statement;
         step.server.view(in.subspan(m.offset, m.size));
         server_->owed.push(owed_kind::parse).before = std::move(before);
-        return true;
+        return;
     }
     std::string name(m.name);
     if (statements_.contains(name) && !frees_names()) {
@@ -158,24 +166,22 @@ bool pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
     }
     if (std::string refusal = book_refusal(statements_, statement_book::bytes_of(name, *m.statement), limits()); !refusal.empty())
         return refuse(refusal);
-    if (looks_first(m.statement, step)) return false;
-    if (server_->statements.use(*m.statement)) {
+    if (server_->statements.use(m.statement->id)) {
         if (dead && !ends_failed_block(*m.statement->operation)) return refuse(failed_block_error());
         owed_reply& owed = server_->owed.push(owed_kind::local);
         pg::write_parse_complete(owed.text);
         owed.before = statements_.put(name, m.statement);
         owed.name = std::move(name);
-        return true;
+        return;
     }
     ensure_prepared(m.statement, step);
     owed_reply& owed = server_->owed.at(server_->owed.size() - 1);
     owed.ours = false;
     owed.before = statements_.put(name, m.statement);
     owed.name = std::move(name);
-    return true;
 }
 
-bool pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_step& step) {
+bool pg_session_core::forward_bind(pg::bytes in, unit_message const& m, std::optional<bool> described, session_step& step) {
     pg::bytes const whole = in.subspan(m.offset, std::min(m.size, in.size() - m.offset));
     pg::bytes const body = whole.subspan(pg::header_bytes);
     auto const names = std::get<pg::bind_names>(pg::parse_bind_names(body, m.size - pg::header_bytes));
@@ -221,13 +227,16 @@ bool pg_session_core::forward_bind(pg::bytes in, unit_message const& m, session_
     // what Lull itself puts in the place of the client's, and what is to end a block of which nobody has seen that it began.
     bool const certain = in_guard() && statement == m.statement && !is_dead_block();
     bool const by_text = !unnamed_here && (passing_ || (guard_needed() && !certain));
-    if (!by_text && !unnamed_here) {
-        if (looks_first(statement, step)) return false;
-        if (server_->differs == statement) {
-            client_body_left_ = m.size - whole.size();
-            client_body_dropped_ = true;
-            return differs(statement, step);
+    if (!by_text && !unnamed_here && !names.statement.empty()) {
+        pg::bytes const formats = body.subspan(names.rest);
+        if (!is_as_told(statement, described.value_or(false), formats)) {
+            if (!described) return false;
+            if (server_->looked != statement) return look_at(statement, step), false;
+            server_->looked = nullptr;
+            context_.statements.forget({statement});
+            return refuse(changed_result());
         }
+        server_->looked = nullptr;
     }
     if (by_text)
         parse_unnamed(*statement, step);

@@ -86,8 +86,6 @@ std::optional<plain_segment> pg_session_core::find_plain(pg::bytes in) {
     else
         found.statement = found.named ? statements_.find(std::string(known_name(names->statement))) : unnamed_;
     if (!found.statement || found.statement->by_sql) return std::nullopt;
-    // What it is told of its columns is to be looked into, once.
-    if (found.named && found.describes && !found.statement->told.known) return std::nullopt;
     routing::operation const& op = *judge(found.statement->operation);
     if (!op.is_query() || op.asks_sequences) return std::nullopt;
     found.operation = &op;
@@ -98,11 +96,17 @@ std::optional<plain_segment> pg_session_core::find_plain(pg::bytes in) {
 std::size_t pg_session_core::forward_plain(pg::bytes in, plain_segment const& segment, session_step& step) {
     sharing_ = false;
     sequences_.note_unit(false);
+    if (block_moves_ && moves_block(*segment.operation, step)) return 0;
     if (!place(segment.verdict, step)) return 0;
     prepared const& statement = segment.statement;
     bool const unnamed_here = segment.parses || (!segment.named && server_->unnamed == statement);
-    bool const missing = !unnamed_here && !server_->statements.use(*statement);
-    if (missing && statement->told.columns) return this->segment(in, step);  // it is looked at first
+    if (segment.named) {
+        // What it is told of its columns is looked into, once; and where they may be others than it was told, the server is asked.
+        told_shape const* const told = statements_.told(statement->id);
+        bool const unknown = told && told->columns == 0;
+        pg::bytes const formats = in.subspan(segment.bind + pg::header_bytes + segment.names);
+        if (unknown ? segment.describes : !is_as_told(statement, false, formats)) return this->segment(in, step);
+    }
     note_statement(statement->text);
     forget_refusal();
     routing::statement const& only = segment.operation->statements.front();
@@ -112,7 +116,7 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, plain_segment const& se
     if (unnamed_here) {
         step.server.view(whole);
     } else {
-        if (missing) ensure_prepared(statement, step);
+        ensure_prepared(statement, step);
         step.server.write([&](std::string& out) {
             pg::write_bind_renamed_header(out, segment.rest, {}, statement->server_name);
         });
@@ -140,7 +144,8 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, std::size_t size, std::
     note_statement(text);
     if (judged.access == routing::access::read && broken("failed_read", 10)) return refuse_simple(in, size, refusal(&judged, nullptr), step);
     sequences_.note_unit(false);
-    if (!place(routing::decide(judged, facts_of_plain(text, wanted_->route), site()).verdict, step)) {
+    bool const moves = block_moves_ && moves_block(judged, step);
+    if (moves || !place(routing::decide(judged, facts_of_plain(text, wanted_->route), site()).verdict, step)) {
         waiting_ = {.op = op, .facts = read_as, .size = size};
         return 0;
     }

@@ -59,13 +59,13 @@ prepared pg_session_core::find_portal(std::string_view name, unit_plan const& so
     return portal ? portal->statement : nullptr;
 }
 
-/// What decides how PostgreSQL reads the literals of a statement when it is parsed, and finds its names: the types of its
-/// parameters and of its result stay what they were then.
+/// The settings by which PostgreSQL reads the literals of a statement when it is parsed, and finds its names: the types of
+/// its parameters and of its result stay what they were then.
 std::string_view pg_session_core::reading_context() {
     if (wanted_ == context_of_ && facts_ == context_facts_ && !reads_differently_) return reading_context_.view();
     context_of_ = reads_differently_ ? nullptr : wanted_;
     context_facts_ = facts_;
-    std::string made = identity_.database + '\0' + identity_.user + '\0';
+    std::string made;
     for (auto const& [name, value] : *wanted_)
         if (decides_literals(name) || decides_names(name)) made.append(name).append("=").append(value).append(";");
     // Also what no client has set, but a role.
@@ -129,7 +129,7 @@ unit_plan pg_session_core::plan(pg::bytes in) {
     unit_plan plan;
     plan.messages.reserve(8);  // Parse, Bind, Describe, Execute, Sync, and then some
     std::size_t at = 0;
-    bool const placed = server_ && !matches(routing::verdict::to_primary) ? false : server_ != nullptr;
+    bool const placed = server_ && !block_moves_ && matches(routing::verdict::to_primary);
     bool bound = false;
     // What Parse, Bind and Execute are about is one statement as a rule, and is judged once.
     routing::verdict judged_as{};

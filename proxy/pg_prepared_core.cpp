@@ -104,11 +104,11 @@ prepared server_prepared::named(std::string_view name) const {
     return nullptr;
 }
 
-bool server_prepared::use(prepared_text const& what) {
-    auto const at = by_id_.find(what.id);
-    if (at == by_id_.end()) return false;
+told_shape* server_prepared::use(std::uint64_t id) {
+    auto const at = by_id_.find(id);
+    if (at == by_id_.end()) return nullptr;
     order_.splice(order_.begin(), order_, at->second);
-    return at->second->confirmed || !what.told.known;
+    return &at->second->told;
 }
 
 void server_prepared::add(prepared const& what) {
@@ -116,10 +116,6 @@ void server_prepared::add(prepared const& what) {
     bytes_ += bytes_of(*what);
     order_.push_front({.what = what});
     by_id_[what->id] = order_.begin();
-}
-
-void server_prepared::confirm(std::uint64_t id) {
-    if (auto at = by_id_.find(id); at != by_id_.end()) at->second->confirmed = true;
 }
 
 void server_prepared::add_all(server_prepared const& others) {

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -16,13 +15,14 @@
 
 namespace lull {
 
-/// What servers have said of a statement when it was described. A session of PostgreSQL holds to that, whatever becomes of
-/// its tables: parameters keep their types, and other columns are an error, "cached plan must not change result type".
+/// What a server has said of a statement when it was described. A session of PostgreSQL holds to that, whatever becomes of
+/// its tables: other columns are an error, "cached plan must not change result type".
 struct told_shape {
-    bool known = false;
-    std::string types;  // of its parameters; empty: not told, or there are none
-    std::optional<std::uint64_t> columns;  // pg::parse_row_shape(); none: it has no result
+    std::uint64_t parameters = 0;  // a number for their types; 0: not told
+    std::uint64_t columns = 0;     // pg::parse_row_shape(); 0: not told
 };
+/// Of what has no result.
+inline constexpr std::uint64_t no_columns = 1;
 
 struct prepared_text {
     std::uint64_t id = 0;
@@ -31,14 +31,10 @@ struct prepared_text {
     std::string server_name;  // what servers know it by
     std::shared_ptr<routing::operation const> operation;  // what it is to execute it
     bool alone = false;   // of one Parse or PREPARE: it has literals that are of that moment
-    mutable told_shape told;  // by the first that was asked; the same for all who have the statement
     bool by_sql = false;  // `text` is a PREPARE, which makes it under the name that it says: server_name
 };
 
 using prepared = std::shared_ptr<prepared_text const>;
-
-/// What a server is told of its parameters.
-inline std::string_view types_of(prepared_text const& what) { return what.told.types.empty() ? what.types : what.told.types; }
 
 /// What limits count of it.
 inline std::size_t bytes_of(prepared_text const& what) { return what.text.size() + what.types.size(); }
@@ -91,11 +87,9 @@ std::string context_within(prepared_text const& statement, std::string_view cont
 class server_prepared {
   public:
     bool has(std::uint64_t id) const { return by_id_.contains(id); }
-    /// False: it is not there, or nobody knows whether it is there as clients have been told.
-    bool use(prepared_text const& what);
+    /// What it has said of that since it was parsed. Null: it is not there.
+    told_shape* use(std::uint64_t id);
     void add(prepared const& what);
-    /// It has just been described there, as it was told.
-    void confirm(std::uint64_t id);
     void add_all(server_prepared const& others);
     void remove(std::uint64_t id);
     void clear();
@@ -109,7 +103,7 @@ class server_prepared {
   private:
     struct entry {
         prepared what;
-        bool confirmed = false;
+        told_shape told = {};
     };
     std::list<entry> order_;
     std::size_t bytes_ = 0;

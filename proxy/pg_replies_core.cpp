@@ -10,8 +10,8 @@ namespace lull {
 
 namespace {
 
-/// Longer ones are passed on unread; the longest honest one, a RowDescription of 1600 columns, has 130 KiB.
-constexpr std::size_t longest_inspected = 256 * 1024;
+/// Longer ones are passed on unread; the longest honest one, a ParameterDescription of 65,535, has 256 KiB.
+constexpr std::size_t longest_inspected = 320 * 1024;
 
 /// PostgreSQL reports about fifteen.
 constexpr std::size_t most_parameters = 256;

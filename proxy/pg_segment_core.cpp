@@ -74,6 +74,10 @@ std::size_t pg_session_core::segment(pg::bytes in, session_step& step) {
     bool const ends = !plan.messages.empty() && plan.messages.back().type == pg::frontend::sync;
     if (!ends && read_write()) verdict = routing::verdict::to_primary;
     sequences_.note_unit(plan.asks_sequences);
+    auto const binds = [](unit_message const& m) { return m.type == pg::frontend::bind && m.statement; };
+    if (block_moves_)
+        for (unit_message const& m : plan.messages)
+            if (binds(m) && moves_block(*judge(m.statement->operation), step)) return 0;
     if (!place(verdict, step)) return 0;
 
     aside_ = aside_ || prepares_aside(plan);
@@ -91,6 +95,10 @@ std::size_t pg_session_core::segment(pg::bytes in, session_step& step) {
     bool const idle = server_->status == 'I' && server_->owed.empty() && !segment_open_;
     if (passes) count(&write_fates::passed);
     prologue(step);
+    // What it leaves there cannot move along.
+    if (block_moves_)
+        for (unit_message const& m : plan.messages)
+            block_moves_ = block_moves_ && (!binds(m) || (m.statement->operation->is_query() && m.name.empty()));
     if (idle && !block_guarded_ && guard_needed() && !passing_ && !only_unlistens(plan)) {
         block_options_ = first_options(plan);
         send_own_query(begin_sql(true, true), step).guards = true;
@@ -101,9 +109,8 @@ std::size_t pg_session_core::segment(pg::bytes in, session_step& step) {
     segment_open_ = true;
     server_->copy_in = false;  // what is no CopyData ends it with an error
     std::size_t used = 0;
-    if (server_->differs && takes_new_shape(in, plan)) return segment(in, step);
     for (unit_message const& m : plan.messages) {
-        if (!forward_extended(in, m, step)) return m.offset;
+        if (!forward_extended(in, m, is_described(m, plan), step)) return m.offset;
         used = std::min(in.size(), m.offset + m.size);
     }
     forget_refusal();

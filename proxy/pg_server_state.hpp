@@ -175,7 +175,7 @@ struct pg_server_state {
     server_prepared statements;
     prepared unnamed;  // what its unnamed statement is
     std::optional<routing::epoch> certain_in;  // the window in which `statements` are certain
-    prepared differs;          // has been found to be there with other columns than clients were told
+    prepared looked;           // has just been parsed and described there for the unit that waits
     server_prepared doubtful;  // their names are taken; it may have made others of them
     bool names_open = false;   // something unknown has run in this window, and may have made another statement of a name
     bool begun_closed = false;  // in a window

@@ -8,17 +8,14 @@ namespace lull {
 
 /// Puts a Parse of ours before what needs the statement, unless the server has it.
 void pg_session_core::ensure_prepared(prepared const& statement, session_step& step) {
-    if (server_->statements.use(*statement)) return;
-    // There since before it was told what it is, or what it is there has changed.
-    if (server_->statements.has(statement->id)) close_on_server(statement->server_name, statement, step);
+    if (server_->statements.use(statement->id)) return;
     if (statement->by_sql) return make_by_sql(statement, step);
     make_room(*statement, step);
     if (server_->doubtful.has(statement->id)) close_on_server(statement->server_name, nullptr, step);
     step.server.write([&](std::string& out) {
-        pg::write_parse(out, statement->server_name, statement->text, pg::as_bytes(types_of(*statement)));
+        pg::write_parse(out, statement->server_name, statement->text, pg::as_bytes(statement->types));
     });
     server_->statements.add(statement);
-    if (!statement->told.columns) server_->statements.confirm(statement->id);
     owed_reply& owed = server_->owed.push(owed_kind::parse);
     owed.ours = true;
     owed.parsed = statement;
@@ -59,7 +56,7 @@ void pg_session_core::make_room(prepared_text const& what, session_step& step) {
 
 /// As the unnamed statement, which no SQL can replace. What the client has by that is prepared again when it is used.
 void pg_session_core::parse_unnamed(prepared_text const& statement, session_step& step) {
-    step.server.write([&](std::string& out) { pg::write_parse(out, {}, statement.text, pg::as_bytes(types_of(statement))); });
+    step.server.write([&](std::string& out) { pg::write_parse(out, {}, statement.text, pg::as_bytes(statement.types)); });
     server_->owed.push(owed_kind::parse).ours = true;
     server_->unnamed = nullptr;
 }

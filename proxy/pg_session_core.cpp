@@ -337,6 +337,9 @@ void pg_session_core::prologue(session_step& step) {
         deferred_.reset();
         block_seen_ = true;
         block_guarded_ = guard;
+        bool const asked = block_route_ == routing::route::replica || wanted_->route == routing::route::replica;
+        block_moves_ = read_only && read_write() && server_->role == routing::role::replica && !asked &&
+                       block_options_.isolation != routing::isolation::repeatable_read && !wanted_->repeatable;
     } else if (guard && server_->status == 'T' && server_->owed.empty() && (!in_guard() || guard_loose_)) {
         // A block from before the flip that has only read goes on, and can no longer do anything else.
         send_own_query("SET TRANSACTION READ ONLY", step).guards = true;
@@ -344,6 +347,18 @@ void pg_session_core::prologue(session_step& step) {
         block_guarded_ = true;
         guard_loose_ = false;
     }
+}
+
+/// A READ ONLY block reads on a replica until it comes to do what is only the primary's: to take an advisory lock, say. As each
+/// statement sees what is there by then, it goes on as one on the primary. True: it waits until it has left the replica.
+bool pg_session_core::moves_block(routing::operation const& op, session_step& step) {
+    if (!server_ || server_->status != 'T' || segment_open_ || !read_write() || !routing::needs_primary(op)) return false;
+    blocked_ = blocked::barrier;
+    if (!server_->owed.empty()) return true;
+    block_moves_ = block_seen_ = false;
+    deferred_ = block_options_;  // it has not begun, again
+    send_own_query("ROLLBACK", step);
+    return true;
 }
 
 /// What was prepared in SQL may have become something else on its server: made by a function, say.
@@ -381,6 +396,7 @@ void pg_session_core::unlink() {
         channels_->own.clear();
         channels_->end = session_channels::ending::lost;
     }
+    server_->looked = nullptr;
     server_ = nullptr;
     forget_transaction();
     forget_segment();

@@ -143,7 +143,7 @@ class pg_session_core {
     bool opens_guard_first(routing::begin_options const& options, session_step& step);
     bool waits_for_guard(routing::operation const& op, session_step& step), waits_for_guard(unit_plan const& plan, session_step& step);
     bool stands_alone(routing::operation const& op) const, is_in_order() const;
-    bool proves_first(routing::operation const& op, session_step& step);
+    bool proves_first(routing::operation const& op, session_step& step), moves_block(routing::operation const& op, session_step& step);
     void prologue(session_step& step);
     void taint_by(routing::operation const& op, std::string_view text, bool whole);
     void taint_by_code(routing::statement const& s, std::string_view text, bool whole), taint_by_unread(std::string_view text, bool whole);
@@ -252,8 +252,9 @@ class pg_session_core {
     std::size_t forward_plain(pg::bytes in, plain_segment const& segment, session_step& step);
     std::size_t forward_plain(pg::bytes in, std::size_t size, std::string_view text,
                               std::shared_ptr<routing::operation const> const& op, session_step& step);
-    bool forward_extended(pg::bytes in, unit_message const& message, session_step& step);
-    bool forward_parse(pg::bytes in, unit_message const& message, session_step& step), forward_bind(pg::bytes in, unit_message const& message, session_step& step);
+    bool forward_extended(pg::bytes in, unit_message const& message, std::optional<bool> described, session_step& step);
+    void forward_parse(pg::bytes in, unit_message const& message, session_step& step);
+    bool forward_bind(pg::bytes in, unit_message const& message, std::optional<bool> described, session_step& step);
     void forward_execute(pg::bytes in, unit_message const& message, session_step& step);
     std::string kept_from_server(prepared const& statement, routing::operation const& op, bool breaks_guard, bool heard);
     bool prepares_aside(unit_plan const& plan) const;
@@ -284,11 +285,9 @@ class pg_session_core {
     void undo_portals(std::size_t end);
     void forget_stale_plans(owed_reply const& failed);
     void keep_unit(pg::bytes unit, unit_plan const& plan), keep_unit(pg::bytes unit);  // pg_again_core.cpp
-    bool gives_back(pg::error_fields const& failed), looks_first(prepared const& statement, session_step& step);
-    bool takes_new_shape(pg::bytes in, unit_plan const& plan), renews(std::string_view name, prepared const& stale);
-    bool differs(prepared const& statement, session_step& step);
-    void tell_described(session_step& step);
-    void doubt(prepared const& statement), note_shape(char type, pg::bytes body), pop_owed(session_step& step);
+    bool gives_back(pg::error_fields const& failed), is_as_told(prepared const& statement, bool described, pg::bytes formats);
+    void look_at(prepared const& statement, session_step& step), tell_described(session_step& step);
+    void note_shape(char type, pg::bytes body), pop_owed(session_step& step);
     void answer_local(session_step& step) {
         if (!server_->owed.empty() && server_->owed.front().kind == owed_kind::local) answer_locals(step);
     }
@@ -399,11 +398,11 @@ class pg_session_core {
     bool may_write_ = false;
     bool was_open_ = true;    // the site, when this session was told of it last
     bool in_flight_ = false;  // what it had begun before the flip, taken for a read, is not over yet
-    bool block_seen_ = false;  // this transaction is, or was, a block
+    bool block_seen_ = false;   // this transaction is, or was, a block ...
+    bool block_moves_ = false;  // ... READ ONLY on a replica, where nothing but queries has run: it may go on elsewhere
     bool error_seen_ = false, commit_sent_ = false;
     bool called_unknown_ = false;      // something that nobody knows has run in our READ ONLY transaction around it
-    bool temporary_checked_ = false;   // those tables cannot run code of the user's
-    bool temporary_written_ = false;   // and it has written to them: it ends with COMMIT
+    bool temporary_checked_ = false, temporary_written_ = false;  // temporary tables cannot run the user's code; it has written to them and ends with COMMIT
     bool wiping_ = false;  // DEALLOCATE ALL or DISCARD ALL is under way: which statements it has is open
     pin_set pins_;
     bool made_state_ = false;  // it may have temporary tables behind the names of others

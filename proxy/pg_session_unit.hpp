@@ -2,12 +2,14 @@
 // the client's bytes and live no longer than these.
 #pragma once
 
+#include "protocol/pg/frontend.hpp"
 #include "proxy/pg_prepared_core.hpp"
 #include "routing/policy.hpp"
 #include "routing/sql_classifier.hpp"
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -42,6 +44,18 @@ struct unit_plan {
     routing::access strictest = routing::access::read;  // of all that it is about
     prepared offender;  // of the first write that may not run
 };
+
+/// Whether what this Bind binds is described right behind it. None: what is behind it is not here yet.
+inline std::optional<bool> is_described(unit_message const& bind, unit_plan const& plan) {
+    unit_message const* const next = &bind + 1;
+    if (next == plan.messages.data() + plan.messages.size()) return bind.whole ? std::optional<bool>() : false;
+    return bind.type == pg::frontend::bind && next->type == pg::frontend::describe && !next->of_statement && next->name == bind.name;
+}
+
+/// Whether its result stays what it was when it was described, or is an error.
+inline bool has_shape(prepared const& statement) {
+    return statement && !statement->by_sql && statement->operation->is_query();
+}
 
 /// Of the BEGIN that it begins with.
 inline routing::begin_options first_options(unit_plan const& plan) {

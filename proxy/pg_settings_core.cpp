@@ -85,8 +85,10 @@ std::string constant(std::string_view value) {
 }  // namespace
 
 setting_set::setting_set(setting_map const& all) : setting_map(all) {
-    if (std::string const* made = find_setting(all, default_isolation))
+    if (std::string const* made = find_setting(all, default_isolation)) {
         serializable = ascii_lower(*made) == "serializable";
+        repeatable = ascii_lower(*made) == "repeatable read";
+    }
     if (std::string const* made = find_setting(all, routing::route_setting)) route = routing::route_of_setting(*made);
     if (std::string const* told = find_setting(all, "standard_conforming_strings")) standard_conforming_strings = *told == "on";
     if (std::string const* told = find_setting(all, "client_encoding")) unsafe_encoding = is_unsafe_encoding(*told);

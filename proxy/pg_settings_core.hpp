@@ -24,7 +24,7 @@ inline constexpr std::string_view default_isolation = "default_transaction_isola
 struct setting_set : setting_map {
     setting_set() = default;
     explicit setting_set(setting_map const& all);
-    bool serializable = false;                               // default_isolation
+    bool serializable = false, repeatable = false;     // default_isolation; "repeatable read"
     routing::route route = routing::route::automatic;  // lull.route
     // Of what a server reports; where it does not, what PostgreSQL begins with.
     bool standard_conforming_strings = true;

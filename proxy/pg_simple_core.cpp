@@ -201,6 +201,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
     }
     bool const asks = asks_sequences(op);
     sequences_.note_unit(asks);
+    if (block_moves_ && moves_block(op, step)) return later();
     if (!place(decision.verdict, step)) return later();
     if (!query && shares != shares_query(op)) {  // its server says that the client's encoding is another
         step.retry_input = true;
@@ -365,6 +366,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
         block_options_ = {};
         send_own_query(begin_sql(true, true), step).guards = true;
     }
+    block_moves_ = false;
     note_purity(op);
     bool const prepares = only && only->kind == statement_kind::prepare && !in_failed_block();
     prepared const making = prepares ? sql_prepared(*only, text) : nullptr;

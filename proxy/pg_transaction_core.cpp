@@ -27,7 +27,7 @@ void pg_session_core::finish_transaction(bool wrapped) {
 /// What is known of a transaction while it lasts.
 void pg_session_core::forget_transaction() {
     if (may_write_) wrote_at_ = context_.now;  // how it ended may not be known; that it may have written is
-    abort_due_ = reads_differently_ = wiping_ = block_seen_ = error_seen_ = may_write_ = commit_sent_ = false;
+    abort_due_ = reads_differently_ = wiping_ = block_seen_ = block_moves_ = error_seen_ = may_write_ = commit_sent_ = false;
     block_guarded_ = began_unguarded_ = wrote_nothing_ = kept_by_commit_ = guard_loose_ = false;
     called_unknown_ = temporary_checked_ = temporary_written_ = false;
     last_transaction_tag_ = 0;

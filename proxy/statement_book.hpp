@@ -23,13 +23,22 @@ class statement_book {
         auto const at = all_->by_name.find(name);
         return at == all_->by_name.end() ? nullptr : at->second;
     }
-    /// What it was; null: there was none.
+    /// What it was; null: there was none. What has been told of it is forgotten: it is another one that is parsed.
     prepared put(std::string const& name, prepared what) {
         if (!all_) all_ = std::make_unique<content>();
         prepared& entry = all_->by_name[name];
         all_->bytes += bytes_of(name, *what);
-        if (entry) all_->bytes -= bytes_of(name, *entry);
+        told_entry& told = all_->told[what->id];
+        ++told.names;
+        told.shape = {};
+        if (entry) forget(name, *entry);
         return std::exchange(entry, std::move(what));
+    }
+    /// What the client has been told of a statement that it has a name for. Null: it has none.
+    told_shape* told(std::uint64_t id) {
+        if (!all_) return nullptr;
+        auto const at = all_->told.find(id);
+        return at == all_->told.end() ? nullptr : &at->second.shape;
     }
     /// The same.
     prepared take(std::string const& name) {
@@ -37,7 +46,7 @@ class statement_book {
         auto const at = all_->by_name.find(name);
         if (at == all_->by_name.end()) return nullptr;
         prepared was = std::move(at->second);
-        all_->bytes -= bytes_of(name, *was);
+        forget(name, *was);
         all_->by_name.erase(at);
         if (all_->by_name.empty()) all_.reset();
         return was;
@@ -54,10 +63,21 @@ class statement_book {
     }
 
   private:
+    struct told_entry {
+        std::size_t names = 0;
+        told_shape shape = {};
+    };
     struct content {
         std::unordered_map<std::string, prepared> by_name;  // none of them null
+        std::unordered_map<std::uint64_t, told_entry> told;  // of those
         std::size_t bytes = 0;
     };
+    void forget(std::string const& name, prepared_text const& was) {
+        all_->bytes -= bytes_of(name, was);
+        auto const told = all_->told.find(was.id);
+        if (--told->second.names == 0) all_->told.erase(told);
+    }
+
     std::unique_ptr<content> all_;  // never an empty one
 };
 

@@ -138,13 +138,25 @@ decision in_read_write(operation const& what, session_facts const& facts) {
     if (what.asks_sequences) return {verdict::to_primary};
     // As without Lull. Who asks for the replica is told of that.
     if (what.about_server && facts.route != route::replica) return {verdict::to_primary};
-    if (facts.read_only_block && what.access <= access::session) return {verdict::to_reader};
+    if (facts.read_only_block && what.access <= access::session && !needs_primary(what)) return {verdict::to_reader};
     if (facts.deferred_block) return {verdict::to_primary};
     if (facts.route == route::replica && reads_by_its_text(what)) return {verdict::to_reader};
     return {what.access == access::read ? verdict::to_reader : verdict::to_primary};
 }
 
 }  // namespace
+
+bool needs_primary(operation const& what) {
+    auto const is_only_there = [](statement const& s) {
+        // What writes has the same error anywhere.
+        bool const writes = s.kind == statement_kind::dml || s.kind == statement_kind::ddl || s.kind == statement_kind::copy_in;
+        return (s.access > access::session && !writes) ||
+               (s.kind == statement_kind::set_transaction && s.begin.read_only == false) ||
+               (s.kind == statement_kind::set && s.name == "transaction_read_only");
+    };
+    return pins(what) || asks_serializable(what) || what.asks_sequences || what.about_server || begins_again(what) ||
+           what.statements.empty() || std::ranges::any_of(what.statements, is_only_there);
+}
 
 decision decide(operation const& what, session_facts const& facts, site const& site) {
     if (facts.migration) return {verdict::to_primary};

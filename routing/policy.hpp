@@ -39,6 +39,10 @@ struct decision {
     statement const* offender = nullptr;  // for refuse: the first statement that may not run
 };
 
+/// Whether it is for the primary also within a READ ONLY block of an open site: it takes advisory locks, say, or may do what a
+/// standby cannot.
+bool needs_primary(operation const& what);
+
 /// The migration, and transactions that already write, are not subject to the mode; everybody else is.
 decision decide(operation const& what, session_facts const& facts, site const& site);
 

@@ -140,6 +140,28 @@ def test_read_only_blocks_of_the_drivers(lull):
     connection.close()
 
 
+def test_a_read_only_block_goes_on_on_the_primary_where_it_must(client, primary):
+    """An advisory lock of a replica would hold nobody off."""
+    lock = "SELECT pg_advisory_lock(7)"
+    for unit in (query(lock), parse("", lock) + bind() + execute() + sync(), query("LOCK TABLE items IN ACCESS SHARE MODE"),
+                 query("NOTIFY channel"), query("SET TRANSACTION READ WRITE")):
+        fresh(client)
+        client.query("BEGIN READ ONLY")
+        assert client.one(WHERE) == "t"
+        answer = client.ask(unit)
+        assert not errors(answer) and statuses(answer) == "T", (unit, answer)
+        assert client.one(WHERE) == "f" and client.one("SELECT count(*) FROM items") == "100"
+        assert client.one("SHOW transaction_read_only") == ("off" if b"READ WRITE" in unit else "on")
+        held = primary.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7")
+        client.query("SELECT pg_advisory_unlock_all()")
+        client.query("COMMIT")
+        assert held == (1 if b"advisory" in unit else 0)
+    fresh(client)
+    client.query("BEGIN READ ONLY")
+    client.query("SELECT 1")
+    assert tags(client.query("COMMIT; UPDATE items SET n = 1 WHERE id = 1")) == ["COMMIT", "UPDATE 1"]
+
+
 def test_serializable_never_meets_the_replica(client):
     """A hot standby cannot do it; PostgreSQL would answer 0A000."""
     for begin in ("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY", "BEGIN ISOLATION LEVEL SERIALIZABLE"):

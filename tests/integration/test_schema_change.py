@@ -2,7 +2,7 @@
 them without a word, on whichever server it runs ("cached plan must not change result type")."""
 import pytest
 
-from harness.wire import bind, describe, errors, execute, message, parse, rows, statuses, sync
+from harness.wire import bind, close, describe, errors, execute, message, parse, rows, statuses, sync
 
 
 def columns(answer):
@@ -110,15 +110,99 @@ def test_what_writes_has_not_run_where_its_columns_have_changed(make_lull, prima
         assert other.one("SELECT count(*) FROM log") == "1"
 
 
-def test_a_parameter_keeps_the_type_that_it_was_told_with(make_lull, primary):
-    """Binary values of eight bytes would be read as other numbers."""
-    primary.sql("CREATE TABLE measured (n int8); GRANT ALL ON measured TO app", db="shop")
-    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}}, replicas=False)
-    with lull.wire() as a, lull.wire() as other:
+BINARY = b"\0w\0" + b"\0\1\0\1" + b"\0\1" + b"\0\0\0\x04" + (7).to_bytes(4, "big") + b"\0\0"
+
+
+@pytest.fixture
+def measured(make_lull, primary):
+    """A table of int4, and a Lull with two servers."""
+    primary.sql("CREATE TABLE measured (n int4); GRANT ALL ON measured TO app", db="shop")
+    return make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}}, replicas=False)
+
+
+def test_a_binary_parameter_is_never_taken_for_another_type(measured, primary):
+    """Seven as int4 is another number as float4."""
+    with measured.wire() as a, measured.wire() as other:
         a.ask(parse("w", "INSERT INTO measured VALUES ($1)"), describe("S", "w"), sync())
         other.query("BEGIN")
         other.query("SELECT 1")
-        primary.sql("ALTER TABLE measured ALTER COLUMN n TYPE float8", db="shop")
-        binary = b"\0w\0" + b"\0\1\0\1" + b"\0\1" + b"\0\0\0\x08" + (7).to_bytes(8, "big") + b"\0\0"
-        assert not errors(a.ask(message("B", binary), execute(), sync()))
+        primary.sql("ALTER TABLE measured ALTER COLUMN n TYPE float4", db="shop")
+        assert errors(a.ask(message("B", BINARY), execute(), sync()))[0]["C"] == "0A000"
+        assert other.one("SELECT count(*) FROM measured") == "0"
+        assert not errors(a.ask(bind("", "w", ["7"]), execute(), sync())), "as text it is the same number"
         assert other.one("SELECT n FROM measured") == "7"
+
+
+def test_what_a_server_had_from_before_is_not_taken_for_what_was_told(measured, primary):
+    """It was only prepared there, and described elsewhere, as of another type."""
+    with measured.wire() as a, measured.wire() as b:
+        a.ask(parse("w", "INSERT INTO measured VALUES ($1)"), sync())
+        a.query("BEGIN")
+        a.query("SELECT 1")  # has the server that has it
+        primary.sql("ALTER TABLE measured ALTER COLUMN n TYPE float4", db="shop")
+        b.ask(parse("w", "INSERT INTO measured VALUES ($1)"), describe("S", "w"), sync())
+        b.query("BEGIN")
+        b.query("SELECT 1")
+        a.query("COMMIT")
+        with measured.wire() as c:
+            c.query("BEGIN")
+            c.query("SELECT 1")
+            b.query("COMMIT")
+            c.query("COMMIT")
+        a.query("BEGIN")
+        a.query("SELECT 1")
+        b.ask(message("B", BINARY), execute(), sync())
+        a.query("COMMIT")
+        assert a.one("SELECT count(*) FROM measured WHERE n > 1") == "0"
+
+
+def test_who_comes_after_a_window_prepares_by_what_is_there_then(measured, primary):
+    """Whatever who was there before holds on to."""
+    texts = ["SELECT n FROM measured WHERE n = $1", "INSERT INTO measured VALUES ($1)", "DELETE FROM measured WHERE n = $1"]
+    with measured.wire() as old:
+        for number, text in enumerate(texts):
+            old.ask(parse(f"s{number}", text), describe("S", f"s{number}"), sync())
+        measured.on()
+        primary.sql("ALTER TABLE measured ALTER COLUMN n TYPE text", db="shop")
+        measured.off()
+        for number in range(3):
+            old.ask(bind("", f"s{number}", ["7"]), execute(), sync())
+        for _ in range(2):
+            with measured.wire() as new:
+                for number, text in enumerate(texts):
+                    answer = new.ask(parse(f"s{number}", text), describe("S", f"s{number}"), sync())
+                    assert not errors(answer), answer
+                    types = next(m.body for m in answer if m.type == "t")
+                    assert int.from_bytes(types[2:], "big") == 25, text
+                    assert not errors(new.ask(bind("", f"s{number}", ["a word"]), execute(), sync()))
+
+
+def test_what_sql_has_prepared_is_what_it_was(measured, primary):
+    with measured.wire() as a:
+        a.query("PREPARE foo AS SELECT * FROM measured")
+        a.ask(describe("S", "foo"), sync())
+        run = [bind("", "foo"), describe("P"), execute(), sync()]
+        assert not errors(a.ask(*run))
+        primary.sql("ALTER TABLE measured ADD COLUMN more int; INSERT INTO measured VALUES (1, 2)", db="shop")
+        for _ in range(2):
+            assert [e["C"] for e in errors(a.ask(*run))] in ([], ["0A000"])
+            assert [e["C"] for e in errors(a.query("EXECUTE foo"))] in ([], ["0A000"])
+
+
+def test_a_cursor_of_another_query_has_its_own_columns(one):
+    with one.wire() as a:
+        a.query("BEGIN")
+        a.query("DECLARE c CURSOR FOR SELECT 1 AS x")
+        a.ask(parse("f", "FETCH 1 FROM c"), bind("", "f"), describe("P"), execute(), sync())
+        a.query("CLOSE c")
+        a.query("DECLARE c CURSOR FOR SELECT 'a' AS y, 2 AS z")
+        answer = a.ask(bind("", "f"), execute(), sync())
+        assert not errors(answer) and columns(answer) == [2]
+
+
+def test_a_segment_that_names_another_statement_does_not_come_again_for_ever(measured, primary):
+    with measured.wire() as a:
+        a.ask(parse("s", "SELECT * FROM measured"), describe("S", "s"), sync())
+        primary.sql("ALTER TABLE measured ADD COLUMN more int", db="shop")
+        answer = a.ask(describe("S", "s"), close("S", "s"), parse("s", "SELECT 1"), sync())
+        assert [e["C"] for e in errors(answer)] == ["0A000"] and statuses(answer) == "I"

@@ -41,15 +41,15 @@ TEST_CASE("a statement whose result has changed is prepared anew, and its client
         s.server(ready('I'));
         CHECK(s.told() == "");
         std::string const again = s.sent(reader);
-        CHECK(again.substr(0, 7) == "P(lull_");
+        CHECK(again.substr(0, 7) == "C(Slull");
         CHECK(has(again, "select a from t"));
-        CHECK(again.ends_with("D(P) E() S "));
-        s.server(message('1') + message('2') + rows({"x"}) + ready('I'));
+        CHECK(again.ends_with(first));
+        s.server(message('3') + message('1') + message('2') + rows({"x"}) + ready('I'));
         CHECK(s.told() == "2 T D(x) C(SELECT 1) Z(I) ");
         CHECK_FALSE(s.driver.linked());
         s.client(whole);
         s.link();
-        CHECK(again.ends_with(s.sent(reader)));
+        CHECK(s.sent(reader) == first);
         s.server(message('2') + rows({"x"}) + ready('I'));
         CHECK(s.told() == "2 T D(x) C(SELECT 1) Z(I) ");
     });
@@ -64,7 +64,7 @@ TEST_CASE("also where it is only described: its parameters are told once") {
         s.server(no_parameters() + stale_plan() + ready('I'));
         CHECK(s.told() == "");
         CHECK(has(s.sent(reader), "P(lull"));
-        s.server(message('1') + no_parameters() + row_description() + ready('I'));
+        s.server(message('3') + message('1') + no_parameters() + row_description() + ready('I'));
         CHECK(s.told() == "t T Z(I) ");
         (void)s.sent(reader);
         s.client(describe('S', "q") + wire::sync());
@@ -84,7 +84,7 @@ TEST_CASE("also where it writes: nothing of it has run") {
         CHECK(s.told() == "");
         CHECK(has(s.sent(s.primary), "insert into t"));
         CHECK(s.driver.core().writes());
-        s.server(message('1') + message('2') + rows({"y"}) + ready('I'));
+        s.server(message('3') + message('1') + message('2') + rows({"y"}) + ready('I'));
         CHECK(s.told() == "2 T D(y) C(SELECT 1) Z(I) ");
     });
 }
@@ -109,7 +109,7 @@ TEST_CASE("only once") {
         s.link();
         s.server(stale_plan() + ready('I'));
         CHECK(s.told() == "");
-        s.server(message('1') + stale_plan() + ready('I'));
+        s.server(message('3') + message('1') + stale_plan() + ready('I'));
         CHECK(s.told() == "E(0A000 cached plan must not change result type) Z(I) ");
     });
 }
@@ -176,7 +176,7 @@ TEST_CASE("nothing that has been sent behind it is overtaken") {
         s.server(ready('I'));
         std::string const again = s.sent(reader);
         CHECK(again.find("select a from t") < again.find("behind"));
-        s.server(message('1') + message('2') + rows({"x"}) + ready('I'));
+        s.server(message('3') + message('1') + message('2') + rows({"x"}) + ready('I'));
         CHECK(s.told().starts_with("2 T D(x) C(SELECT 1) Z(I) "));
         if (s.driver.wish()) s.link();
         s.server(rows({"behind"}) + ready('I'));
@@ -297,22 +297,42 @@ TEST_CASE("where these are others it fails as in the session that told them, and
     });
 }
 
-TEST_CASE("and where it asks for the columns, it gets those of now") {
+TEST_CASE("who asks for the columns gets those of now, and who prepares anew is not looked after") {
+    for (std::string const& unit : {whole, parse("again", "select a from t") + bind_to("again") + execute() + wire::sync()})
+        tell([&](scene& s) {
+            describe_and_move(s);
+            s.client(unit);
+            std::string const sent = s.sent(s.primary);
+            CHECK(has(sent, ",select a from t)"));
+            CHECK(has(sent, "E() S "));
+            CHECK(lacks(sent, "H"));
+            bool const parses = unit != whole;
+            s.server(message('1') + message('2') + (parses ? std::string() : row_description("other")) + data_row("x") +
+                     complete("SELECT 1") + ready('T'));
+            CHECK(s.told() == std::string(parses ? "1 " : "") + "2 " + (parses ? "" : "T ") + "D(x) C(SELECT 1) Z(T) ");
+            s.client(runs);  // and these are what it knows from now
+            CHECK(is_run(s.sent(s.primary)));
+            s.server(message('2') + complete("SELECT 0") + ready('T'));
+        });
+}
+
+TEST_CASE("what a server had before anybody was told of it is looked at, too") {
     tell([](scene& s) {
         describe_and_move(s);
-        s.client(whole);
-        s.server(message('1') + no_parameters() + row_description("other"));
-        CHECK(has(s.sent(s.primary), ",select a from t)"));
-        s.server(message('1') + message('2') + rows({"x"}) + ready('T'));
-        CHECK(s.told() == "2 T D(x) C(SELECT 1) Z(T) ");
-    });
-    tell([](scene& s) {
-        describe_and_move(s);
-        s.client(parse("again", "select a from t") + bind_to("again") + execute() + wire::sync());
-        s.server(message('1') + no_parameters() + row_description("other"));
-        CHECK(has(s.sent(s.primary), ",select a from t)"));
-        s.server(message('1') + message('2') + data_row("x") + complete("SELECT 1") + ready('T'));
-        CHECK(s.told() == "1 2 D(x) C(SELECT 1) Z(T) ");
+        s.client(parse("undescribed", "select a from t") + wire::sync());
+        s.server(message('1') + ready('T'));
+        s.client(parse("q2", "select a from t") + describe('S', "q2") + wire::sync());
+        (void)s.sent(s.primary);
+        s.server(no_parameters() + row_description() + ready('T'));
+        (void)s.told();
+        for (std::uint64_t id = 1; id < 100; ++id)
+            if (told_shape* const there = s.primary.state.statements.use(id)) there->columns = 0;  // as if nobody had
+        s.client(bind_to("q2") + execute() + wire::sync());
+        std::string const look = s.sent(s.primary);
+        CHECK(look.starts_with("C(Slull_"));
+        s.server(message('3') + message('1') + no_parameters() + row_description());
+        CHECK(is_run(s.sent(s.primary)));
+        s.server(message('2') + complete("SELECT 0") + ready('T'));
     });
 }
 
@@ -325,17 +345,55 @@ TEST_CASE("what a look meets is told: the table is gone") {
     });
 }
 
-TEST_CASE("parameters keep the types that they were described with") {
+TEST_CASE("binary parameters are of the types that were told, or nothing is bound; text is read by any") {
+    std::string int8, float8;
+    pg::writer(int8, 't').int16(1).int32(20);
+    pg::writer(float8, 't').int16(1).int32(701);
+    auto const bind_as = [](char format) {
+        std::string out;
+        std::string const rest({0, 1, 0, format, 0, 1, 0, 0, 0, 1, '7', 0, 0});
+        pg::write_bind_renamed(out, "", "q", pg::as_bytes(rest));
+        return out + execute() + wire::sync();
+    };
+    auto const described = [&](scene& s) {
+        s.client(parse("q", "insert into t values ($1)") + describe('S', "q") + wire::sync());
+        s.link();
+        s.server(message('1') + int8 + message('n') + ready('I'));
+        CHECK(s.told() == "1 t n Z(I) ");
+        s.primary.state.statements.clear();  // as another one
+        (void)s.sent(s.primary);
+    };
+    tell([&](scene& s) {
+        described(s);
+        s.client(bind_as(0));
+        s.link();
+        CHECK(has(s.sent(s.primary), "E() S "));
+        s.server(message('1') + message('2') + complete("INSERT 0 1") + ready('I'));
+        CHECK(s.told() == "2 C(INSERT 0 1) Z(I) ");
+    });
+    for (bool const same : {true, false})
+        tell([&](scene& s) {
+            described(s);
+            s.client(bind_as(1));
+            s.link();
+            CHECK(s.sent(s.primary).ends_with(" H "));
+            s.server(message('1') + (same ? int8 : float8) + message('n'));
+            CHECK(has(s.sent(s.primary), "B(,lull_") == same);
+            if (same)
+                s.server(message('2') + complete("INSERT 0 1") + ready('I'));
+            else
+                s.server(message('1') + error("42601") + ready('I'));
+            CHECK(s.told() == (same ? "2 C(INSERT 0 1) Z(I) " : "E(0A000 cached plan must not change result type) Z(I) "));
+        });
+}
+
+TEST_CASE("a segment that gives the name to another statement does not come again") {
     tell([](scene& s) {
-        std::string int8;
-        pg::writer(int8, 't').int16(1).int32(20);
-        describe_and_move(s, int8);
-        s.client(runs);
-        CHECK(has(s.primary.received, std::string("\0\1\0\0\0\x14", 6)));
-        s.server(message('1') + int8 + row_description());
-        (void)s.told();
-        s.server(message('2') + complete("SELECT 0") + ready('T'));
-        CHECK(s.told() == "2 C(SELECT 0) Z(T) ");
+        prepare(s);
+        s.client(describe('S', "q") + close('S', "q") + parse("q", "select b from t") + wire::sync());
+        s.link();
+        s.server(no_parameters() + stale_plan() + ready('I'));
+        CHECK(s.told() == "t E(0A000 cached plan must not change result type) Z(I) ");
     });
 }
 

@@ -208,3 +208,102 @@ TEST_CASE("a hint on BEGIN READ ONLY counts for its block") {
     s.client(query("select 1"));
     CHECK(&s.link() == &s.primary);
 }
+
+namespace {
+
+/// A READ ONLY block has read on the replica.
+void read_in_block(scene& s, std::string const& begin = "begin read only") {
+    s.client(query(begin));
+    s.client(query("select 1"));
+    CHECK(&s.link() == &s.replica);
+    s.server(complete("BEGIN") + ready('T') + rows({"1"}) + ready('T'));
+    CHECK(s.told() == "C(BEGIN) Z(T) T D(1) C(SELECT 1) Z(T) ");
+    (void)s.sent(s.replica);
+}
+
+}  // namespace
+
+TEST_CASE("a READ ONLY block goes on on the primary where it comes to do what is only the primary's") {
+    std::string const extended = parse("", "select pg_advisory_lock(1)") + bind_to("") + execute() + wire::sync();
+    for (std::string const& unit : {query("select pg_advisory_lock(1)"), query("notify channel"), query("lock table t in access share mode"),
+                                    query("set transaction read write"), query("set time zone interval '-8' hour"),
+                                    query("select f()"), query("declare c cursor with hold for select 1"), extended,
+                                    query("commit; insert into t values (1)")}) {
+        CAPTURE(unit);
+        tell([&](scene& s) {
+            read_in_block(s);
+            s.client(unit);
+            CHECK(s.sent(s.replica) == "Q(ROLLBACK) ");
+            CHECK(s.told() == "");
+            s.server(complete("ROLLBACK") + ready('I'));
+            CHECK(&s.link() == &s.primary);
+            CHECK(s.sent(s.primary).starts_with("Q(BEGIN READ ONLY) "));
+            CHECK(s.told() == "");
+        });
+    }
+}
+
+TEST_CASE("what a replica can do stays there, and so does a block that has left something there, or sees one snapshot") {
+    for (char const* text : {"select 2", "show work_mem", "set local work_mem to '64kB'", "savepoint a", "set work_mem to '64kB'",
+                             "declare c cursor for select 1", "explain select 1"}) {
+        CAPTURE(text);
+        tell([&](scene& s) {
+            read_in_block(s);
+            s.client(query(text));
+            CHECK(s.sent(s.replica) == "Q(" + std::string(text) + ") ");
+        });
+    }
+    tell([](scene& s) {
+        read_in_block(s);
+        s.client(query("savepoint a"));
+        s.server(complete("SAVEPOINT") + ready('T'));
+        s.client(query("select pg_advisory_lock(1)"));
+        CHECK(has(s.sent(s.replica), "pg_advisory_lock"));
+    });
+    tell([](scene& s) {
+        s.client(query("begin read only") + parse("", "savepoint a") + bind_to("") + execute() + wire::sync());
+        CHECK(&s.link() == &s.replica);
+        s.server(complete("BEGIN") + ready('T') + message('1') + message('2') + complete("SAVEPOINT") + ready('T'));
+        s.client(query("select pg_advisory_lock(1)"));
+        CHECK(has(s.sent(s.replica), "pg_advisory_lock"));
+    });
+    tell([](scene& s) {
+        read_in_block(s, "begin isolation level repeatable read read only");
+        s.client(query("select pg_advisory_lock(1)"));
+        CHECK(has(s.sent(s.replica), "pg_advisory_lock"));
+    });
+}
+
+TEST_CASE("a block that is on its way to the primary: its client goes, it is canceled, the site closes, the replica is lost") {
+    auto const move = [](scene& s) {
+        read_in_block(s);
+        s.client(query("select pg_advisory_lock(1)"));
+        (void)s.sent(s.replica);
+    };
+    scene gone({});
+    move(gone);
+    gone.driver.gone();
+    gone.server(complete("ROLLBACK") + ready('I'));
+    CHECK(gone.driver.core().finished());
+    CHECK(gone.driver.released.back() == &gone.replica);
+
+    scene closes({});
+    move(closes);
+    closes.flip(routing::mode::sealed);
+    closes.server(complete("ROLLBACK") + ready('I'));
+    if (closes.driver.wish()) closes.link();
+    CHECK(lacks(closes.sent(closes.primary), "pg_advisory_lock"));
+    CHECK(has(closes.sent(closes.replica), "pg_advisory_lock"));
+
+    scene canceled({});
+    move(canceled);
+    canceled.driver.cancel();
+    canceled.server(complete("ROLLBACK") + ready('I'));
+    CHECK(canceled.told() == "E(57014 canceling statement due to user request) Z(E) ");
+
+    scene lost({});
+    move(lost);
+    lost.driver.lose();
+    CHECK(&lost.link() == &lost.primary);
+    CHECK(lost.sent(lost.primary) == "Q(BEGIN READ ONLY) Q(select pg_advisory_lock(1)) ");
+}
