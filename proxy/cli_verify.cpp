@@ -9,7 +9,7 @@
 namespace lull::cli {
 
 int verify(admin_client const& admin, std::string const& site, bool as_json) {
-    // The server may have much to read.
+    interrupt_guard const guard;  // the server may have much to read
     std::optional<admin_reply> const answer = progress().ask(admin, "GET", "/sites/" + percent_encode(site) + "/verify");
     if (!answer) return interrupted;
     admin_reply const& reply = *answer;

@@ -129,7 +129,7 @@ void console_desk::end_pauses(job const& resume) {
             ended.push_back(j);
     for (auto const& j : ended)
         fail(*j, pg::sqlstate::object_not_in_prerequisite_state, "PAUSE was ended by a RESUME of " + resume.user,
-             "Nothing is paused by it any more.");
+             "What it has paused is open again, unless another PAUSE holds it.");
 }
 
 void console_desk::maintain(std::shared_ptr<job> const& j) {

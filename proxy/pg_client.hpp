@@ -170,7 +170,6 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     outbox out_;
     routing::instant since_;
     routing::instant closing_since_{};  // or since it last read, as looked at by the clock
-    std::size_t untaken_ = 0;  // of what it was sent, as looked at by the clock
     client_counts::place counted_;  // among the clients of its user, database and address
     std::int32_t key_pid_ = 0;
     // Side by side: there are many clients.
@@ -186,6 +185,7 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     bool stop_when_idle_ = false;
     bool was_writer_ = false;
     std::optional<routing::site_id> site_;
+    std::uint32_t untaken_ = 0;  // bytes of what it was sent, as looked at by the clock
     struct pending_follow {
         bool release = false, discard = false, cancel_server = false, close_client = false,
              retry_input = false;

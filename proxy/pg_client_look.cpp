@@ -51,8 +51,9 @@ bool pg_client::reads_on() {
     if (out_.empty() || !socket_) return false;
     int in_kernel = 0;
     ::ioctl(socket_->fd(), SIOCOUTQ, &in_kernel);
-    std::size_t const before = std::exchange(untaken_, out_.size() + static_cast<std::size_t>(in_kernel));
-    return untaken_ < before;
+    // Both are bounded far below what this can count.
+    auto const untaken = static_cast<std::uint32_t>(out_.size() + static_cast<std::size_t>(in_kernel));
+    return untaken < std::exchange(untaken_, untaken);
 }
 
 writer pg_client::describe() const {

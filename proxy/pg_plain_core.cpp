@@ -146,7 +146,7 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, std::size_t size, std::
     sequences_.note_unit(false);
     bool const moves = block_moves_ && moves_block(judged, step);
     if (moves || !place(routing::decide(judged, facts_of_plain(text, wanted_->route), site()).verdict, step)) {
-        waiting_ = {.op = op, .facts = read_as, .size = size};
+        waiting_ = {.op = op, .facts = read_as, .size = static_cast<std::uint32_t>(size)};
         return 0;
     }
     forget_refusal();

@@ -362,8 +362,8 @@ class pg_session_core {
     session_settings reported_;       // what the client was told
     session_settings facts_of_;       // the reported settings that facts_ and superuser_ were made from
     session_settings context_of_;     // the settings that reading_context_ was made from
-    routing::text_facts context_facts_;
     rare_text reading_context_;
+    routing::text_facts context_facts_;
     bool reads_differently_ = false;  // this transaction has set what decides how literals are read
     bool told_read_only_ = false;
     routing::text_facts facts_;
@@ -408,7 +408,7 @@ class pg_session_core {
     bool made_state_ = false;  // it may have temporary tables behind the names of others
     bool pins_due_ = false;    // what keeps it there may have ended: the server is to be asked
     bool cancel_due_ = false;  // behind what is ours
-    client_patience patience_;
+    [[no_unique_address]] client_patience patience_;  // what follows fills it up
     bool abort_due_ = false;   // roll the block back as soon as the server answers
     abort_reason abort_reason_ = abort_reason::maintenance;
     bool statement_timed_out_ = false;  // it has been canceled for that

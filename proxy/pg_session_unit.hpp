@@ -8,6 +8,7 @@
 #include "routing/sql_classifier.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -19,7 +20,7 @@ namespace lull {
 struct judged_text {
     std::shared_ptr<routing::operation const> op;
     routing::text_facts facts;
-    std::size_t size = 0;  // of the message
+    std::uint32_t size = 0;  // of the message; the protocol has no longer ones
 };
 
 struct unit_message {

@@ -105,7 +105,7 @@ std::size_t pg_session_core::simple(pg::bytes in, pg::frame_header header, judge
 
     std::string_view text;
     std::shared_ptr<routing::operation const> in_catalog;
-    judged_text judged{.op = {}, .facts = text_facts(), .size = size};
+    judged_text judged{.op = {}, .facts = text_facts(), .size = static_cast<std::uint32_t>(size)};
     // What was judged and then had to wait, for its server as a rule, comes again as it was.
     bool const comes_again = again.op && again.size == size && again.facts == judged.facts;
     if (whole) {
