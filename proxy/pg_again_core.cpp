@@ -128,8 +128,10 @@ bool pg_session_core::is_as_told(prepared const& statement, bool described, pg::
     return told->parameters == 0 || (there && there->parameters == told->parameters) || !is_binary(formats);
 }
 
-/// The server parses it anew and is asked, before anything is bound.
+/// The server parses it anew and is asked, before anything is bound; and not before it has answered what came before: where
+/// that fails it would skip this, and what it has by that name would be open.
 void pg_session_core::look_at(prepared const& statement, session_step& step) {
+    if (!server_->owed.empty()) return await_answers(blocked::barrier, step);
     if (server_->statements.has(statement->id)) close_on_server(statement->server_name, statement, step);
     ensure_prepared(statement, step);
     step.server.write([&](std::string& out) {

@@ -231,7 +231,8 @@ bool pg_session_core::forward_bind(pg::bytes in, unit_message const& m, std::opt
         pg::bytes const formats = body.subspan(names.rest);
         if (!is_as_told(statement, described.value_or(false), formats)) {
             if (!described) return false;
-            if (server_->looked != statement) return look_at(statement, step), false;
+            // (Behind a look of long ago it may have gone.)
+            if (server_->looked != statement || !server_->statements.has(statement->id)) return look_at(statement, step), false;
             server_->looked = nullptr;
             context_.statements.forget({statement});
             return refuse(changed_result());

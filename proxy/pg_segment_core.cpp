@@ -98,7 +98,8 @@ std::size_t pg_session_core::segment(pg::bytes in, session_step& step) {
     // What it leaves there cannot move along.
     if (block_moves_)
         for (unit_message const& m : plan.messages)
-            block_moves_ = block_moves_ && (!binds(m) || (m.statement->operation->is_query() && m.name.empty()));
+            if (binds(m) && (!m.statement->operation->is_query() || !m.name.empty() || routing::needs_primary(*judge(m.statement->operation))))
+                block_moves_ = false;
     if (idle && !block_guarded_ && guard_needed() && !passing_ && !only_unlistens(plan)) {
         block_options_ = first_options(plan);
         send_own_query(begin_sql(true, true), step).guards = true;
@@ -110,7 +111,7 @@ std::size_t pg_session_core::segment(pg::bytes in, session_step& step) {
     server_->copy_in = false;  // what is no CopyData ends it with an error
     std::size_t used = 0;
     for (unit_message const& m : plan.messages) {
-        if (!forward_extended(in, m, is_described(m, plan), step)) return m.offset;
+        if (!forward_extended(in, m, is_described(m, plan, in), step)) return m.offset;
         used = std::min(in.size(), m.offset + m.size);
     }
     forget_refusal();

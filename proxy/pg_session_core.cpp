@@ -353,6 +353,11 @@ void pg_session_core::prologue(session_step& step) {
 /// statement sees what is there by then, it goes on as one on the primary. True: it waits until it has left the replica.
 bool pg_session_core::moves_block(routing::operation const& op, session_step& step) {
     if (!server_ || server_->status != 'T' || segment_open_ || !read_write() || !routing::needs_primary(op)) return false;
+    // Behind a query that is an error, as it is there.
+    auto const sets_mode = [](routing::statement const& s) {
+        return s.kind == routing::statement_kind::set_transaction || s.name == "transaction_read_only";
+    };
+    if (std::ranges::any_of(op.statements, sets_mode)) return false;
     blocked_ = blocked::barrier;
     if (!server_->owed.empty()) return true;
     block_moves_ = block_seen_ = false;

@@ -2,6 +2,7 @@
 // the client's bytes and live no longer than these.
 #pragma once
 
+#include "protocol/pg/bytes.hpp"
 #include "protocol/pg/frontend.hpp"
 #include "proxy/pg_prepared_core.hpp"
 #include "routing/policy.hpp"
@@ -46,10 +47,15 @@ struct unit_plan {
     prepared offender;  // of the first write that may not run
 };
 
-/// Whether what this Bind binds is described right behind it. None: what is behind it is not here yet.
-inline std::optional<bool> is_described(unit_message const& bind, unit_plan const& plan) {
+/// Whether what this Bind binds is described right behind it. None: nothing of what is behind it is here yet; `in`: all that is.
+inline std::optional<bool> is_described(unit_message const& bind, unit_plan const& plan, pg::bytes in) {
     unit_message const* const next = &bind + 1;
-    if (next == plan.messages.data() + plan.messages.size()) return bind.whole ? std::optional<bool>() : false;
+    if (next == plan.messages.data() + plan.messages.size()) {
+        if (in.size() < bind.offset + bind.size) return false;
+        pg::bytes const behind = in.subspan(bind.offset + bind.size);
+        bool const open = behind.empty() || static_cast<char>(behind.front()) == pg::frontend::describe;
+        return open ? std::optional<bool>() : false;
+    }
     return bind.type == pg::frontend::bind && next->type == pg::frontend::describe && !next->of_statement && next->name == bind.name;
 }
 

@@ -430,6 +430,7 @@ std::size_t pg_session_core::function_call(pg::bytes in, pg::frame_header header
         return refuse_simple(in, size, refusal(&unread_operation(), decision.offender), step);
     if (!place(routing::verdict::to_primary, step)) return 0;
     prologue(step);
+    block_moves_ = false;
     began_writing(routing::access::unknown, step);
     note_statement("function call");
     send_message(in, size, step);

@@ -34,12 +34,6 @@ class statement_book {
         if (entry) forget(name, *entry);
         return std::exchange(entry, std::move(what));
     }
-    /// What the client has been told of a statement that it has a name for. Null: it has none.
-    told_shape* told(std::uint64_t id) {
-        if (!all_) return nullptr;
-        auto const at = all_->told.find(id);
-        return at == all_->told.end() ? nullptr : &at->second.shape;
-    }
     /// The same.
     prepared take(std::string const& name) {
         if (!all_) return nullptr;
@@ -50,6 +44,12 @@ class statement_book {
         all_->by_name.erase(at);
         if (all_->by_name.empty()) all_.reset();
         return was;
+    }
+    /// What the client has been told of a statement that it has a name for. Null: it has none.
+    told_shape* told(std::uint64_t id) {
+        if (!all_) return nullptr;
+        auto const at = all_->told.find(id);
+        return at == all_->told.end() ? nullptr : &at->second.shape;
     }
     void clear() { all_.reset(); }
     template <class Each>

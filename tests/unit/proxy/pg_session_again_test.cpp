@@ -411,3 +411,24 @@ TEST_CASE("a client that goes while a server is looked at leaves it clean") {
     if (!s.driver.core().finished()) s.server(ready('I'));
     CHECK(s.driver.core().finished());
 }
+
+TEST_CASE("a look waits for what stands before it in its segment, which may fail") {
+    tell([](scene& s) {
+        describe_and_move(s);
+        s.client(parse("", "select 1/0") + bind_to("") + execute() + bind_to("q") + execute() + wire::sync());
+        CHECK(lacks(s.sent(s.primary), "select a from t"));
+        s.server(message('1') + message('2') + error("22012"));
+        CHECK(lacks(s.sent(s.primary), "select a from t"));
+        s.server(ready('E'));
+        CHECK(s.told() == "1 2 E(22012 it failed) Z(E) ");
+    });
+}
+
+TEST_CASE("a Bind with a Query behind it is bound") {
+    scene s({});
+    describe_and_move(s);
+    s.client(bind_to("q") + query("select 7"));
+    CHECK(is_look(s.sent(s.primary)));
+    s.server(message('1') + no_parameters() + row_description());
+    CHECK(has(s.sent(s.primary), "B(,lull_"));
+}
