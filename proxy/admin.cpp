@@ -1,7 +1,7 @@
 #include "proxy/admin.hpp"
 
+#include "protocol/http/percent.hpp"
 #include "proxy/log.hpp"
-#include "proxy/percent.hpp"
 #include "proxy/version.hpp"
 
 #include <boost/asio/buffer.hpp>
@@ -41,7 +41,7 @@ std::string text_in(std::string_view target, std::string_view name) {
         at = target.find('&', at + 1);
         pair = pair.substr(0, pair.find('&'));
         if (pair.starts_with(name) && pair.size() > name.size() && pair[name.size()] == '=')
-            return percent_decode(pair.substr(name.size() + 1));
+            return lull::http::percent_decode(pair.substr(name.size() + 1));
     }
     return {};
 }
@@ -114,7 +114,7 @@ class session : public std::enable_shared_from_this<session> {
         if (path.starts_with("/sites/")) {
             std::string const rest = path.substr(7);
             std::size_t const slash = rest.find('/');
-            std::string const name = percent_decode(std::string_view(rest).substr(0, slash));
+            std::string const name = lull::http::percent_decode(std::string_view(rest).substr(0, slash));
             std::string const what = slash == std::string::npos ? "" : rest.substr(slash + 1);
             if (what.empty() && verb == "GET") return answer(desk_.site(name), keep_alive_);
             if (what == "migration" && verb == "GET") return answer(desk_.migration(name), keep_alive_);

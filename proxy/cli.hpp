@@ -4,12 +4,14 @@
 // `lull upgrade` returns the status of the command that it ran, where that was not 0.
 #pragma once
 
+#include "protocol/http/percent.hpp"
 #include "proxy/admin_client.hpp"
 
 #include <array>
 #include <csignal>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lull::cli {
@@ -54,6 +56,9 @@ int upgrade(admin_client const& admin, window_options const& options,
 int verify(admin_client const& admin, std::string const& site, bool json);
 int reload(admin_client const& admin);
 int check(std::string const& file, bool explain);
+
+/// Of a site on the admin socket.
+inline std::string site_path(std::string_view site) { return "/sites/" + http::percent_encode(site); }
 
 /// Prints a problem document to stderr, in plain words; returns `failed`.
 int print_problem(admin_reply const& reply);

@@ -1,7 +1,6 @@
 // `lull journal`.
 #include "proxy/cli.hpp"
 #include "proxy/cli_output.hpp"
-#include "proxy/percent.hpp"
 
 #include <fmt/format.h>
 
@@ -34,7 +33,7 @@ void print_entries(json const& in) {
 }  // namespace
 
 int run_journal(admin_client const& admin, std::string const& site) {
-    admin_reply const reply = admin.call("POST", "/sites/" + percent_encode(site) + "/journal");
+    admin_reply const reply = admin.call("POST", site_path(site) + "/journal");
     if (!reply.ok()) return print_problem(reply);
     say("{}: running {} of {}; `lull journal {}` shows what comes of it\n", site,
         counted(reply.body.value("pending", 0LL), "write"), text(reply.body, "file"), site);
@@ -42,7 +41,7 @@ int run_journal(admin_client const& admin, std::string const& site) {
 }
 
 int journal(admin_client const& admin, std::string const& site, bool as_json) {
-    admin_reply const reply = admin.call("GET", "/sites/" + percent_encode(site) + "/journal" + (as_json ? "?all=1" : ""));
+    admin_reply const reply = admin.call("GET", site_path(site) + "/journal" + (as_json ? "?all=1" : ""));
     if (!reply.ok()) return print_problem(reply);
     json const& j = reply.body;
     if (as_json) {

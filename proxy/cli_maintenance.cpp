@@ -1,9 +1,9 @@
 // `lull maintenance on|off` and the waiting of `lull upgrade`: ask, then watch the status and show it.
 #include "config/duration.hpp"
+#include "protocol/http/percent.hpp"
 #include "proxy/cli.hpp"
 #include "proxy/cli_output.hpp"
 #include "proxy/cli_progress.hpp"
-#include "proxy/percent.hpp"
 
 #include <fmt/format.h>
 
@@ -56,7 +56,7 @@ int cancel_entering(admin_client const& admin, std::string const& site, std::str
             site, site, as);
     };
     try {
-        admin_reply const left = admin.call("DELETE", "/sites/" + percent_encode(site) + "/maintenance?as=" + percent_encode(as));
+        admin_reply const left = admin.call("DELETE", site_path(site) + "/maintenance?as=" + http::percent_encode(as));
         if (left.ok()) {
             bool const others = !left.body.value("reasons", json::array()).empty();
             complain("lull: interrupted; entering maintenance of {} was cancelled, {}.\n", site,
@@ -174,7 +174,7 @@ int maintenance_on(admin_client const& admin, window_options const& options) {
     json body;
     if (!request_body(options, body)) return 2;
     interrupt_guard const guard;
-    std::string const target = "/sites/" + percent_encode(options.site);
+    std::string const target = site_path(options.site);
     progress shown;
     std::optional<admin_reply> const begun = shown.ask(admin, "PUT", target + "/maintenance", body);
     if (!begun) return not_known(options.site);
@@ -224,13 +224,13 @@ int maintenance_on(admin_client const& admin, window_options const& options) {
 int maintenance_off(admin_client const& admin, end_options const& options) {
     interrupt_guard const guard;
     std::string const& site = options.site;
-    std::string const target = "/sites/" + percent_encode(site);
+    std::string const target = site_path(site);
     progress shown;
     std::optional<admin_reply> const begun = shown.ask(admin, "DELETE",
                                                        target + "/maintenance" +
                                                            (options.all          ? "?all=1"
                                                             : options.as.empty() ? ""
-                                                                                 : "?as=" + percent_encode(options.as)));
+                                                                                 : "?as=" + http::percent_encode(options.as)));
     if (!begun) return not_known(site);
     admin_reply reply = *begun;
     if (!reply.ok()) return print_problem(reply);
@@ -273,7 +273,7 @@ int maintenance_off(admin_client const& admin, end_options const& options) {
 int maintenance_renew(admin_client const& admin, std::string const& site, std::string const& as) {
     json body = json::object();
     if (!as.empty()) body["as"] = as;
-    admin_reply const reply = admin.call("PUT", "/sites/" + percent_encode(site) + "/lease", body);
+    admin_reply const reply = admin.call("PUT", site_path(site) + "/lease", body);
     if (!reply.ok()) return print_problem(reply);
     for (json const& r : reply.body.value("reasons", json::array()))
         if (r.value("as", "") == (as.empty() ? "operator" : as))

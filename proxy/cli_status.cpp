@@ -3,7 +3,6 @@
 #include "proxy/cli.hpp"
 #include "proxy/cli_output.hpp"
 #include "proxy/configured.hpp"
-#include "proxy/percent.hpp"
 
 #include <fmt/format.h>
 
@@ -231,7 +230,7 @@ int print_problem(admin_reply const& reply) {
 }
 
 int status(admin_client const& admin, std::string const& site, bool as_json) {
-    admin_reply const reply = admin.call("GET", site.empty() ? "/status" : "/sites/" + percent_encode(site));
+    admin_reply const reply = admin.call("GET", site.empty() ? "/status" : site_path(site));
     if (!reply.ok()) return print_problem(reply);
     if (as_json) {
         put(stdout, json_text(reply.body) + "\n");

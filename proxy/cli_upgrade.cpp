@@ -1,7 +1,7 @@
 // `lull upgrade SITE -- COMMAND`: enter, run the migration against the migration port, leave if it succeeded.
+#include "protocol/http/percent.hpp"
 #include "proxy/cli.hpp"
 #include "proxy/cli_output.hpp"
-#include "proxy/percent.hpp"
 
 #include <fmt/format.h>
 
@@ -45,12 +45,12 @@ void set_environment(nlohmann::json const& target) {
     if (!password.empty()) ::setenv("PGPASSWORD", password.c_str(), 1);  // of that user, so not the caller's
     std::string url = "postgresql://";
     if (!user.empty()) {
-        url += percent_encode(user);
-        if (char const* secret = std::getenv("PGPASSWORD")) url += ":" + percent_encode(secret);
+        url += http::percent_encode(user);
+        if (char const* secret = std::getenv("PGPASSWORD")) url += ":" + http::percent_encode(secret);
         url += "@";
     }
     bool const v6 = host.find(':') != std::string::npos;
-    url += (v6 ? "[" + host + "]" : host) + ":" + port + "/" + percent_encode(database);
+    url += (v6 ? "[" + host + "]" : host) + ":" + port + "/" + http::percent_encode(database);
     ::setenv("DATABASE_URL", url.c_str(), 1);
 }
 
@@ -82,7 +82,7 @@ int wait_and_renew(admin_client const& admin, window_options const& options, hel
             renew_at = asked + lease.length / 3;
             try {
                 admin_reply const reply =
-                    admin.call("PUT", "/sites/" + percent_encode(options.site) + "/lease", {{"as", options.as}});
+                    admin.call("PUT", site_path(options.site) + "/lease", {{"as", options.as}});
                 if (reply.ok()) {
                     lease.ends = asked + lease.length;
                 } else if (reply.status == 404 || reply.status == 409) {
@@ -107,14 +107,14 @@ std::string give_up_lease(admin_client const& admin, window_options const& optio
     if (!request_body(kept, body)) return "the request is not valid";
     try {
         // It would enter anew where it has been opened.
-        admin_reply const site = admin.call("GET", "/sites/" + percent_encode(options.site));
+        admin_reply const site = admin.call("GET", site_path(options.site));
         if (!site.ok()) return in_words(site);
         gone = true;
         for (auto const& r : site.body.value("reasons", nlohmann::json::array()))
             if (r.value("as", "") == options.as && r.value("owner", "") == body["owner"]) gone = false;
         if (gone)
             return site.body.value("state", "") == "read_write" ? "it is OPEN" : "others keep it closed";
-        admin_reply const reply = admin.call("PUT", "/sites/" + percent_encode(options.site) + "/maintenance", body);
+        admin_reply const reply = admin.call("PUT", site_path(options.site) + "/maintenance", body);
         return reply.ok() ? std::string() : in_words(reply);
     } catch (admin_unreachable const& e) {
         return e.what();
@@ -184,7 +184,7 @@ int run(admin_client const& admin, window_options const& options, std::vector<st
 
 int upgrade(admin_client const& admin, window_options const& options,
             std::vector<std::string> const& command) {
-    admin_reply const target = admin.call("GET", "/sites/" + percent_encode(options.site) + "/migration");
+    admin_reply const target = admin.call("GET", site_path(options.site) + "/migration");
     if (!target.ok()) return print_problem(target);
     // A reason of its own: two at once would open the site under each other's migration, and are refused.
     interrupt_guard const guard;

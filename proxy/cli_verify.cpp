@@ -2,7 +2,6 @@
 #include "proxy/cli.hpp"
 #include "proxy/cli_output.hpp"
 #include "proxy/cli_progress.hpp"
-#include "proxy/percent.hpp"
 
 #include <fmt/format.h>
 
@@ -10,7 +9,7 @@ namespace lull::cli {
 
 int verify(admin_client const& admin, std::string const& site, bool as_json) {
     interrupt_guard const guard;  // the server may have much to read
-    std::optional<admin_reply> const answer = progress().ask(admin, "GET", "/sites/" + percent_encode(site) + "/verify");
+    std::optional<admin_reply> const answer = progress().ask(admin, "GET", site_path(site) + "/verify");
     if (!answer) return interrupted;
     admin_reply const& reply = *answer;
     if (!reply.ok()) {

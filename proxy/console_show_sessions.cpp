@@ -28,6 +28,30 @@ std::pair<std::string, std::string> split(std::string const& address) {
     return {host, address.substr(colon + 1)};
 }
 
+/// PgBouncer's columns of a connection, whosever it is, and those behind them.
+std::vector<console_column> with_connection(std::initializer_list<console_column> more) {
+    std::vector<console_column> all{{"type"},
+                                    {"user"},
+                                    {"database"},
+                                    {"state"},
+                                    {"addr"},
+                                    {"port", int4},
+                                    {"local_addr"},
+                                    {"local_port", int4},
+                                    {"connect_time"},
+                                    {"request_time"},
+                                    {"wait", int4},
+                                    {"wait_us", int4},
+                                    {"close_needed", int4},
+                                    {"ptr"},
+                                    {"link"},
+                                    {"remote_pid", int4},
+                                    {"tls"},
+                                    {"application_name"}};
+    all.insert(all.end(), more);
+    return all;
+}
+
 /// Constants are for those who could read them in the database, too.
 std::string shown(std::string const& statement, console_facts const& facts) {
     return facts.whole_statements ? statement : routing::redact_sql(statement);
@@ -37,31 +61,14 @@ std::string shown(std::string const& statement, console_facts const& facts) {
 
 console_table show_clients(overview const& all, console_facts const& facts) {
     console_table t;
-    t.columns = {{"type"},
-                 {"user"},
-                 {"database"},
-                 {"state"},
-                 {"addr"},
-                 {"port", int4},
-                 {"local_addr"},
-                 {"local_port", int4},
-                 {"connect_time"},
-                 {"request_time"},
-                 {"wait", int4},
-                 {"wait_us", int4},
-                 {"close_needed", int4},
-                 {"ptr"},
-                 {"link"},
-                 {"remote_pid", int4},
-                 {"tls"},
-                 {"application_name"},
-                 {"site"},
-                 {"transaction"},
-                 {"pinned", int4},
-                 {"writes", int4},
-                 {"server_pid", int4},
-                 {"statement"},
-                 {"listens", int4}, {"pinned_by"}};
+    t.columns = with_connection({{"site"},
+                                 {"transaction"},
+                                 {"pinned", int4},
+                                 {"writes", int4},
+                                 {"server_pid", int4},
+                                 {"statement"},
+                                 {"listens", int4},
+                                 {"pinned_by"}});
     for (worker_survey const& w : all.workers.workers)
         for (client_row const& c : w.clients) {
             auto const [address, port] = split(c.address);
@@ -97,27 +104,7 @@ console_table show_clients(overview const& all, console_facts const& facts) {
 
 console_table show_servers(overview const& all) {
     console_table t;
-    t.columns = {{"type"},
-                 {"user"},
-                 {"database"},
-                 {"state"},
-                 {"addr"},
-                 {"port", int4},
-                 {"local_addr"},
-                 {"local_port", int4},
-                 {"connect_time"},
-                 {"request_time"},
-                 {"wait", int4},
-                 {"wait_us", int4},
-                 {"close_needed", int4},
-                 {"ptr"},
-                 {"link"},
-                 {"remote_pid", int4},
-                 {"tls"},
-                 {"application_name"},
-                 {"role"},
-                 {"use"},
-                 {"prepared_statements", int4}};
+    t.columns = with_connection({{"role"}, {"use"}, {"prepared_statements", int4}});
     std::set<std::pair<routing::backend_id, std::uint32_t>> listeners;
     for (worker_survey const& w : all.workers.workers)
         for (server_row const& s : w.servers) {

@@ -52,9 +52,7 @@ void pg_session_core::keep_unit(pg::bytes unit, unit_plan const& plan) {
     if (std::ranges::any_of(plan.messages, renames)) return;
     bool const described =
         (first.type == pg::frontend::describe && first.of_statement && std::ranges::none_of(plan.messages, binds)) ||
-        (first.type == pg::frontend::bind && plan.messages.size() > 2 && plan.messages[1].type == pg::frontend::describe &&
-         !plan.messages[1].of_statement && plan.messages[1].name == first.name &&
-         std::ranges::count_if(plan.messages, binds) == 1);
+        (is_described(first, plan, unit).value_or(false) && std::ranges::count_if(plan.messages, binds) == 1);
     if (described && plan.messages.back().type == pg::frontend::sync) keep_unit(unit);
 }
 
@@ -108,13 +106,6 @@ bool is_binary(pg::bytes formats) {
     return !in.good();  // not all of them are here
 }
 
-/// FNV-1a; 0 is none.
-std::uint64_t number_of(std::string_view types) {
-    std::uint64_t number = 14695981039346656037ULL;
-    for (char const c : types) number = (number ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-    return number;
-}
-
 }  // namespace
 
 /// What a client has been told of a statement's columns, and of its parameters where it sends them in binary, is of the session
@@ -151,8 +142,7 @@ void pg_session_core::note_shape(char type, pg::bytes body) {
     if (!there) return;
     told_shape* const told = front.ours ? nullptr : statements_.told(front.before->id);
     if (type == pg::backend::parameter_description) {
-        auto const types = pg::parse_parameter_description(body);
-        there->parameters = types ? number_of(*types) : 0;
+        there->parameters = pg::parse_parameter_shape(body).value_or(0);
         if (told) told->parameters = there->parameters;
         return;
     }

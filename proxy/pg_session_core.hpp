@@ -210,7 +210,7 @@ class pg_session_core {
     void send_message(pg::bytes in, std::size_t size, session_step& step);
     enum class listener : std::uint8_t { own_server, shared };
     bool is_told_apart(routing::operation const& op) const;
-    std::uint16_t record_settings(routing::operation const& op, std::string_view text, listener of);
+    std::uint16_t record_settings(routing::operation const& op, std::string_view text, listener of, bool apart = false);
     std::optional<std::string> carried_value(routing::statement const& s, std::string_view text) const;
     std::size_t function_call(pg::bytes in, pg::frame_header header, session_step& step);
     std::size_t copy_data(pg::bytes in, pg::frame_header header, session_step& step), drop(pg::bytes in, std::size_t size);

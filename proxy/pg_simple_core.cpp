@@ -375,7 +375,7 @@ void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string
     else if (!only || !only->name.empty())
         note_names(op, step);
     bool const apart = is_told_apart(op);
-    std::uint16_t const made = record_settings(op, text, listener::own_server);
+    std::uint16_t const made = record_settings(op, text, listener::own_server, apart);
     bool commits = false;
     for (routing::statement const& s : op.statements) {
         note_end_of_pins(s);

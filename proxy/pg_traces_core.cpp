@@ -113,8 +113,8 @@ bool pg_session_core::is_told_apart(routing::operation const& op) const {
     return pending_.size() + most_of_one * op.statements.size() < most_pending;
 }
 
-/// What a text does to settings, to be applied if its transaction commits. How many were recorded.
-std::uint16_t pg_session_core::record_settings(routing::operation const& op, std::string_view text, listener of) {
+/// What a text does to settings, to be applied if its transaction commits. How many were recorded. `apart`: is_told_apart().
+std::uint16_t pg_session_core::record_settings(routing::operation const& op, std::string_view text, listener of, bool apart) {
     using what = pending_setting::what;
     std::uint16_t count = 0;
     // It stays where it is, and so does the client.
@@ -140,7 +140,6 @@ std::uint16_t pg_session_core::record_settings(routing::operation const& op, std
         else if (channels_->joined.contains(name))
             channels_->active.insert(name);
     };
-    bool const apart = is_told_apart(op);
     for (routing::statement const& s : op.statements) {
         std::uint16_t const before = count;
         bool const makes = s.kind == statement_kind::set || s.kind == statement_kind::reset ||

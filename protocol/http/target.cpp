@@ -1,18 +1,10 @@
 #include "protocol/http/target.hpp"
 
 #include "protocol/http/chars.hpp"
+#include "protocol/http/percent.hpp"
 
 namespace lull::http {
 namespace {
-
-constexpr char hex_digits[] = "0123456789ABCDEF";
-
-void append_encoded(std::string& out, char c) {
-    auto const byte = static_cast<unsigned char>(c);
-    out += '%';
-    out += hex_digits[byte >> 4];
-    out += hex_digits[byte & 15];
-}
 
 /// RFC 3986 section 6.2.2. False: a bad escape, or an encoded control character.
 bool normalise_escapes(std::string_view in, std::string& out) {
@@ -20,7 +12,7 @@ bool normalise_escapes(std::string_view in, std::string& out) {
         char const c = in[i];
         if (c != '%') {
             if (static_cast<unsigned char>(c) >= 0x80 || c == '"' || c == '<' || c == '>')
-                append_encoded(out, c);
+                append_escape(out, c);
             else
                 out += c;
             continue;
@@ -31,7 +23,7 @@ bool normalise_escapes(std::string_view in, std::string& out) {
         if (is_unreserved(decoded))
             out += decoded;
         else
-            append_encoded(out, decoded);
+            append_escape(out, decoded);
         i += 2;
     }
     return true;
@@ -97,7 +89,7 @@ errc parse_path_and_query(std::string_view text, target& out) {
     if (mark == std::string_view::npos) return errc::none;
     for (char const c : text.substr(mark)) {
         if (static_cast<unsigned char>(c) >= 0x80)
-            append_encoded(out.query, c);
+            append_escape(out.query, c);
         else
             out.query += c;
     }

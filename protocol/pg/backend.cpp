@@ -73,6 +73,13 @@ void write_fields(std::string& out, char type, error_fields_out const& fields) {
     message.byte('\0');
 }
 
+struct fnv1a {
+    std::uint64_t value = 14695981039346656037ULL;
+    void mix(bytes part) noexcept {
+        for (std::byte const b : part) value = (value ^ std::to_integer<std::uint64_t>(b)) * 1099511628211ULL;
+    }
+};
+
 void write_authentication(std::string& out, authentication_code code, std::string_view data = {}) {
     writer(out, backend::authentication).int32(static_cast<std::uint32_t>(code)).raw(data);
 }
@@ -162,30 +169,28 @@ std::optional<std::string_view> parse_command_complete(bytes body) noexcept {
     return tag;
 }
 
-std::optional<std::string_view> parse_parameter_description(bytes body) noexcept {
+std::optional<std::uint64_t> parse_parameter_shape(bytes body) noexcept {
     reader in(body);
     std::size_t const count = in.uint16();
-    bytes const types = in.take(4 * count);
+    fnv1a shape;
+    shape.mix(in.take(4 * count));
     if (!in.finished()) return std::nullopt;
-    return as_text(types);
+    return shape.value;
 }
 
 std::optional<std::uint64_t> parse_row_shape(bytes body) noexcept {
     reader in(body);
-    std::uint64_t shape = 14695981039346656037ULL;  // FNV-1a
-    auto const mix = [&](bytes part) {
-        for (std::byte const b : part) shape = (shape ^ std::to_integer<std::uint64_t>(b)) * 1099511628211ULL;
-    };
+    fnv1a shape;
     for (std::size_t columns = in.uint16(); columns > 0 && in.good(); --columns) {
         std::string_view const name = in.text();
-        mix(as_bytes(name));
-        mix(as_bytes(std::string_view("\0", 1)));
+        shape.mix(as_bytes(name));
+        shape.mix(as_bytes(std::string_view("\0", 1)));
         in.take(6);       // OID of the table, number of the column
-        mix(in.take(10));  // type: OID, size, modifier
+        shape.mix(in.take(10));  // type: OID, size, modifier
         in.take(2);       // format
     }
     if (!in.finished()) return std::nullopt;
-    return shape;
+    return shape.value;
 }
 
 std::optional<error_fields> parse_error_fields(bytes body) noexcept {

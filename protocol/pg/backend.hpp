@@ -101,8 +101,8 @@ struct negotiate_protocol_version {
 [[nodiscard]] std::optional<char> parse_ready_for_query(bytes body) noexcept;
 /// The tag.
 [[nodiscard]] std::optional<std::string_view> parse_command_complete(bytes body) noexcept;
-/// ParameterDescription: the type OIDs, four bytes each.
-[[nodiscard]] std::optional<std::string_view> parse_parameter_description(bytes body) noexcept;
+/// ParameterDescription: a number for the types, as the next.
+[[nodiscard]] std::optional<std::uint64_t> parse_parameter_shape(bytes body) noexcept;
 /// RowDescription: a number for what PostgreSQL compares of two results (equalTupleDescs), which is names and types, and
 /// neither the formats nor which table a column is of. Two that differ have the same by chance only.
 [[nodiscard]] std::optional<std::uint64_t> parse_row_shape(bytes body) noexcept;

@@ -310,16 +310,15 @@ TEST_CASE("a write is read back: a replica that is behind is not asked") {
 TEST_CASE("in a text with the end of its transaction each setting counts as where it stands") {
     struct {
         char const *text, *tags;
-        char status;
         char const* work_mem;  // that the next server is given
     } const stories[] = {
-        {"set work_mem to 1; rollback", "SET,ROLLBACK", 'I', nullptr},
-        {"set work_mem to 1; commit; select 1", "SET,COMMIT,SELECT 1", 'I', "1"},
-        {"begin; set work_mem to 1; rollback; set work_mem to 2", "BEGIN,SET,ROLLBACK,SET", 'I', "2"},
-        {"set work_mem to 1; commit; set work_mem to 2; rollback", "SET,COMMIT,SET,ROLLBACK", 'I', "1"},
-        {"set work_mem to 1; commit; set work_mem to 2; select 1/0", "SET,COMMIT,SET,!", 'I', "1"},
-        {"set work_mem to 1; select 1/0; commit", "SET,!", 'I', nullptr},
-        {"begin; savepoint a; set work_mem to 1; rollback to a; commit", "BEGIN,SAVEPOINT,SET,ROLLBACK,COMMIT", 'I', nullptr},
+        {"set work_mem to 1; rollback", "SET,ROLLBACK", nullptr},
+        {"set work_mem to 1; commit; select 1", "SET,COMMIT,SELECT 1", "1"},
+        {"begin; set work_mem to 1; rollback; set work_mem to 2", "BEGIN,SET,ROLLBACK,SET", "2"},
+        {"set work_mem to 1; commit; set work_mem to 2; rollback", "SET,COMMIT,SET,ROLLBACK", "1"},
+        {"set work_mem to 1; commit; set work_mem to 2; select 1/0", "SET,COMMIT,SET,!", "1"},
+        {"set work_mem to 1; select 1/0; commit", "SET,!", nullptr},
+        {"begin; savepoint a; set work_mem to 1; rollback to a; commit", "BEGIN,SAVEPOINT,SET,ROLLBACK,COMMIT", nullptr},
     };
     for (auto const& story : stories) {
         CAPTURE(story.text);
@@ -330,7 +329,7 @@ TEST_CASE("in a text with the end of its transaction each setting counts as wher
                 left.remove_prefix(std::min(left.size(), tag.size() + 1));
                 answer += tag == "!" ? error("22012") : complete(tag);
             }
-            run(s, story.text, answer, story.status);
+            run(s, story.text, answer);
             s.client(query("select 1"));
             s.link();
             std::string const made = s.sent(s.replica);
@@ -344,8 +343,7 @@ TEST_CASE("in a text with the end of its transaction each setting counts as wher
 
 TEST_CASE("a COMMIT that rolled back a failed block has made none of its settings, though another stands behind it") {
     tell([](scene& s) {
-        s.client(query("begin"));
-        run(s, "insert into t values (1)", complete("BEGIN") + ready('T') + complete("INSERT 0 1"), 'T');
+        s.begin_and_write();
         run(s, "set work_mem to 1", complete("SET"), 'T');
         run(s, "select 1/0", error("22012"), 'E');
         run(s, "commit;commit;begin", complete("ROLLBACK") + complete("COMMIT") + complete("BEGIN"), 'T');

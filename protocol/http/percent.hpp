@@ -6,18 +6,21 @@
 #include <string>
 #include <string_view>
 
-namespace lull {
+namespace lull::http {
+
+inline void append_escape(std::string& out, char c) {
+    static constexpr char digits[] = "0123456789ABCDEF";
+    auto const byte = static_cast<unsigned char>(c);
+    (out += '%').append({digits[byte >> 4], digits[byte & 15]});
+}
 
 inline std::string percent_encode(std::string_view text) {
-    static constexpr char digits[] = "0123456789ABCDEF";
     std::string out;
-    for (char c : text) {
-        auto const byte = static_cast<unsigned char>(c);
-        if (http::is_unreserved(c))
+    for (char c : text)
+        if (is_unreserved(c))
             out += c;
         else
-            (out += '%').append({digits[byte >> 4], digits[byte & 15]});
-    }
+            append_escape(out, c);
     return out;
 }
 
@@ -25,8 +28,8 @@ inline std::string percent_encode(std::string_view text) {
 inline std::string percent_decode(std::string_view text) {
     std::string out;
     for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '%' && i + 2 < text.size() && http::is_hex(text[i + 1]) && http::is_hex(text[i + 2])) {
-            out += static_cast<char>(http::hex_value(text[i + 1]) * 16 + http::hex_value(text[i + 2]));
+        if (text[i] == '%' && i + 2 < text.size() && is_hex(text[i + 1]) && is_hex(text[i + 2])) {
+            out += static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
             i += 2;
         } else {
             out += text[i];
@@ -35,4 +38,4 @@ inline std::string percent_decode(std::string_view text) {
     return out;
 }
 
-}  // namespace lull
+}  // namespace lull::http
