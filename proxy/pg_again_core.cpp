@@ -108,11 +108,17 @@ bool is_binary(pg::bytes formats) {
 
 }  // namespace
 
+/// Of a name of the client's; 0: it does not stand for that statement (but for one in its place).
+std::uint32_t pg_session_core::meaning_of(std::string_view name, prepared const& statement) const {
+    auto const* const known = statements_.at(std::string(name));
+    return known && known->what == statement ? known->meaning : 0;
+}
+
 /// What a client has been told of a statement's columns, and of its parameters where it sends them in binary, is of the session
-/// in which that was described. Whether the server has it like that, as far as is known. `formats`: of the
-/// parameters, behind a Bind's names. `described`: the client asks for the columns.
-bool pg_session_core::is_as_told(prepared const& statement, bool described, pg::bytes formats) {
-    told_shape const* const told = statements_.told(statement->id);
+/// in which that was described. Whether the server has it like that, as far as is known. `meaning`: of the client's name for it.
+/// `formats`: of the parameters, behind a Bind's names. `described`: the client asks for the columns.
+bool pg_session_core::is_as_told(prepared const& statement, std::uint32_t meaning, bool described, pg::bytes formats) {
+    told_shape const* const told = statements_.told(meaning);
     if (!told || told->columns == 0) return true;
     told_shape const* const there = server_->statements.use(statement->id);
     if (!described && told->columns != no_columns && !(there && there->columns == told->columns)) return false;
@@ -140,7 +146,7 @@ void pg_session_core::note_shape(char type, pg::bytes body) {
     owed_reply const& front = server_->owed.front();
     told_shape* const there = server_->statements.use(front.before->id);
     if (!there) return;
-    told_shape* const told = front.ours ? nullptr : statements_.told(front.before->id);
+    told_shape* const told = statements_.told(front.meaning);
     if (type == pg::backend::parameter_description) {
         there->parameters = pg::parse_parameter_shape(body).value_or(0);
         if (told) told->parameters = there->parameters;

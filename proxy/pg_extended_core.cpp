@@ -91,12 +91,19 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, std:
                     pg::write_describe(out, pg::target_kind::statement, m.statement->server_name);
                 });
                 owed_reply& owed = server_->owed.push(owed_kind::describe);
-                if (!m.name.empty() && has_shape(m.statement)) owed.before = m.statement;
+                if (!m.name.empty() && has_shape(m.statement)) {
+                    owed.before = m.statement;
+                    owed.meaning = meaning_of(m.name, m.statement);
+                }
                 return true;
             }
             verbatim(owed_kind::describe);
-            if (auto const* portal = m.of_statement ? nullptr : portals_.find(m.name); portal && has_shape(portal->statement))
-                server_->owed.at(server_->owed.size() - 1).before = portal->statement;
+            if (auto const* portal = m.of_statement ? nullptr : portals_.find(m.name);
+                portal && portal->meaning != 0 && has_shape(portal->statement)) {
+                owed_reply& owed = server_->owed.at(server_->owed.size() - 1);
+                owed.before = portal->statement;
+                owed.meaning = portal->meaning;
+            }
             return true;
         case pg::frontend::close:
             if (whole[pg::header_bytes] == std::byte{'S'} && !m.name.empty()) {
@@ -227,9 +234,10 @@ bool pg_session_core::forward_bind(pg::bytes in, unit_message const& m, std::opt
     // what Lull itself puts in the place of the client's, and what is to end a block of which nobody has seen that it began.
     bool const certain = in_guard() && statement == m.statement && !is_dead_block();
     bool const by_text = !unnamed_here && (passing_ || (guard_needed() && !certain));
-    if (!by_text && !unnamed_here && !names.statement.empty()) {
+    std::uint32_t const meaning = names.statement.empty() ? 0 : meaning_of(known_name(names.statement), statement);
+    if (!by_text && !unnamed_here && meaning != 0) {
         pg::bytes const formats = body.subspan(names.rest);
-        if (!is_as_told(statement, described.value_or(false), formats)) {
+        if (!is_as_told(statement, meaning, described.value_or(false), formats)) {
             if (!described) return false;
             // (Behind a look of long ago it may have gone.)
             if (server_->looked != statement || !server_->statements.has(statement->id)) return look_at(statement, step), false;
@@ -243,7 +251,7 @@ bool pg_session_core::forward_bind(pg::bytes in, unit_message const& m, std::opt
         parse_unnamed(*statement, step);
     else if (!unnamed_here)
         ensure_prepared(statement, step);
-    std::unique_ptr<portal_change> portal = portals_.bind(m.name, {m.statement, retag, in_guard()});
+    std::unique_ptr<portal_change> portal = portals_.bind(m.name, {m.statement, retag, in_guard(), meaning});
     segment_runs_ = true;
     bool const writes = began_writing(op, step);
     if (unnamed_here) {

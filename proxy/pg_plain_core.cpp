@@ -65,10 +65,9 @@ std::optional<plain_segment> pg_session_core::find_plain(pg::bytes in) {
     auto const bind = pg::parse_bind_names(body, body.size());
     auto const* const names = std::get_if<pg::bind_names>(&bind);
     if (!names || !names->portal.empty()) return std::nullopt;
-    found.named = !names->statement.empty();
     found.names = names->rest;
     found.rest = body.size() - names->rest;
-    if (found.parses && found.named) return std::nullopt;
+    if (found.parses && !names->statement.empty()) return std::nullopt;
     if (messages.take(pg::frontend::describe, body)) {
         auto const target = pg::parse_describe(body);
         if (!target || target->kind != pg::target_kind::portal || !target->name.empty()) return std::nullopt;
@@ -81,10 +80,14 @@ std::optional<plain_segment> pg_session_core::find_plain(pg::bytes in) {
     found.size = messages.at();
 
     // What it is, is asked only now: that may be dear.
-    if (parse)
-        found.statement = statement_of(parse->query, pg::as_text(parse->parameter_types));
-    else
-        found.statement = found.named ? statements_.find(std::string(known_name(names->statement))) : unnamed_;
+    if (!names->statement.empty()) {
+        auto const* const known = statements_.at(std::string(known_name(names->statement)));
+        if (!known) return std::nullopt;
+        found.statement = known->what;
+        found.meaning = known->meaning;
+    } else {
+        found.statement = parse ? statement_of(parse->query, pg::as_text(parse->parameter_types)) : unnamed_;
+    }
     if (!found.statement || found.statement->by_sql) return std::nullopt;
     routing::operation const& op = *judge(found.statement->operation);
     if (!op.is_query() || op.asks_sequences) return std::nullopt;
@@ -99,13 +102,13 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, plain_segment const& se
     if (block_moves_ && moves_block(*segment.operation, step)) return 0;
     if (!place(segment.verdict, step)) return 0;
     prepared const& statement = segment.statement;
-    bool const unnamed_here = segment.parses || (!segment.named && server_->unnamed == statement);
-    if (segment.named) {
+    bool const unnamed_here = segment.parses || (segment.meaning == 0 && server_->unnamed == statement);
+    if (segment.meaning != 0) {
         // What it is told of its columns is looked into, once; and where they may be others than it was told, the server is asked.
-        told_shape const* const told = statements_.told(statement->id);
+        told_shape const* const told = statements_.told(segment.meaning);
         bool const unknown = told && told->columns == 0;
         pg::bytes const formats = in.subspan(segment.bind + pg::header_bytes + segment.names);
-        if (unknown ? segment.describes : !is_as_told(statement, false, formats)) return this->segment(in, step);
+        if (unknown ? segment.describes : !is_as_told(statement, segment.meaning, false, formats)) return this->segment(in, step);
     }
     note_statement(statement->text);
     forget_refusal();

@@ -8,6 +8,7 @@
 #include "proxy/pg_prepared_core.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -32,6 +33,7 @@ struct bound_portal {
     prepared statement;           // null: there is none
     char const* retag = nullptr;  // CommandComplete of its Execute goes out with this tag; static storage
     bool guarded = false;         // what stands for it was chosen inside our READ ONLY transaction
+    std::uint32_t meaning = 0;    // statement_book::named::meaning of what was bound; 0: it has no name
 };
 
 /// What a Bind or a Close has changed: what there was before, for where the server fails or skips it.

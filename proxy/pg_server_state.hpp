@@ -54,6 +54,7 @@ struct owed_marks {
     bool asks_pins = false;          // ours: a question of pg_pins_core.cpp for each CommandComplete
     std::uint8_t pins_answered = 0;
     std::uint8_t pins_gone = 0;      // by the number of the question
+    std::uint32_t meaning = 0;       // of a Describe: statement_book::named::meaning of what it is about
     // (A bit each: with a byte more the whole is eight longer.)
     bool failed : 1 = false;      // an ErrorResponse came
     bool keeps : 1 = false;       // ours: turns off what would have the server end the session; it may fail

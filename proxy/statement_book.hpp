@@ -4,6 +4,7 @@
 #include "proxy/pg_prepared_core.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -17,45 +18,52 @@ class statement_book {
     /// Of their texts and names.
     std::size_t bytes() const { return all_ ? all_->bytes : 0; }
     bool contains(std::string const& name) const { return all_ && all_->by_name.contains(name); }
-    /// Null: there is none of that name.
-    prepared find(std::string const& name) const {
+    struct named {
+        prepared what;              // not null
+        std::uint32_t meaning = 0;  // of the name: no other of any name has that number (among 2^32), none 0
+    };
+    /// Until the next change. Null: there is none of that name.
+    named const* at(std::string const& name) const {
         if (!all_) return nullptr;
-        auto const at = all_->by_name.find(name);
-        return at == all_->by_name.end() ? nullptr : at->second;
+        auto const found = all_->by_name.find(name);
+        return found == all_->by_name.end() ? nullptr : &found->second;
     }
-    /// What it was; null: there was none. What has been told of it is forgotten: it is another one that is parsed.
+    prepared find(std::string const& name) const {
+        named const* const known = at(name);
+        return known ? known->what : nullptr;
+    }
+    /// What it was; null: there was none.
     prepared put(std::string const& name, prepared what) {
         if (!all_) all_ = std::make_unique<content>();
-        prepared& entry = all_->by_name[name];
+        named& entry = all_->by_name[name];
         all_->bytes += bytes_of(name, *what);
-        told_entry& told = all_->told[what->id];
-        ++told.names;
-        told.shape = {};
-        if (entry) forget(name, *entry);
-        return std::exchange(entry, std::move(what));
+        if (entry.what) forget(name, entry);
+        entry.meaning = next_meaning();
+        all_->told[entry.meaning];
+        return std::exchange(entry.what, std::move(what));
     }
     /// The same.
     prepared take(std::string const& name) {
         if (!all_) return nullptr;
         auto const at = all_->by_name.find(name);
         if (at == all_->by_name.end()) return nullptr;
-        prepared was = std::move(at->second);
-        forget(name, *was);
+        forget(name, at->second);
+        prepared was = std::move(at->second.what);
         all_->by_name.erase(at);
         if (all_->by_name.empty()) all_.reset();
         return was;
     }
-    /// What the client has been told of a statement that it has a name for. Null: it has none.
-    told_shape* told(std::uint64_t id) {
+    /// What the client has been told of it by that name. Null: no name means that any more.
+    told_shape* told(std::uint32_t meaning) {
         if (!all_) return nullptr;
-        auto const at = all_->told.find(id);
-        return at == all_->told.end() ? nullptr : &at->second.shape;
+        auto const at = all_->told.find(meaning);
+        return at == all_->told.end() ? nullptr : &at->second;
     }
     void clear() { all_.reset(); }
     template <class Each>
     void each(Each&& tell) const {
         if (!all_) return;
-        for (auto const& [name, statement] : all_->by_name) tell(name, statement);
+        for (auto const& [name, entry] : all_->by_name) tell(name, entry.what);
     }
 
     static std::size_t bytes_of(std::string const& name, prepared_text const& what) {
@@ -63,19 +71,19 @@ class statement_book {
     }
 
   private:
-    struct told_entry {
-        std::size_t names = 0;
-        told_shape shape = {};
-    };
     struct content {
-        std::unordered_map<std::string, prepared> by_name;  // none of them null
-        std::unordered_map<std::uint64_t, told_entry> told;  // of those
+        std::unordered_map<std::string, named> by_name;
+        std::unordered_map<std::uint32_t, told_shape> told;  // of each of them
         std::size_t bytes = 0;
     };
-    void forget(std::string const& name, prepared_text const& was) {
-        all_->bytes -= bytes_of(name, was);
-        auto const told = all_->told.find(was.id);
-        if (--told->second.names == 0) all_->told.erase(told);
+    /// Of all books of the worker: a counter for each would make each client larger.
+    static std::uint32_t next_meaning() {
+        static thread_local std::uint32_t last = 0;
+        return ++last != 0 ? last : ++last;
+    }
+    void forget(std::string const& name, named const& was) {
+        all_->bytes -= bytes_of(name, *was.what);
+        all_->told.erase(was.meaning);
     }
 
     std::unique_ptr<content> all_;  // never an empty one

@@ -97,6 +97,26 @@ def test_who_was_told_the_columns_on_another_server_is_told(make_lull, primary, 
             assert not errors(answer) and rows(answer) != []
 
 
+@pytest.mark.parametrize("later", ["named", "unnamed"])
+def test_each_name_of_a_text_has_the_columns_that_were_told_by_it(make_lull, primary, later):
+    """What is told of the same text by another name, or by none, is of that."""
+    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}}, replicas=False)
+    text = "SELECT * FROM log"
+    with lull.wire() as a, lull.wire() as other:
+        a.ask(parse("first", text), describe("S", "first"), sync())
+        other.query("BEGIN")
+        other.query("SELECT 1")
+        primary.sql("INSERT INTO log (who) VALUES ('of the table')", db="shop")
+        primary.sql(ADDED, db="shop")
+        name = "second" if later == "named" else ""
+        told = a.ask(parse(name, text), bind("", name), describe("P"), execute(), sync())
+        assert set(columns(told)) == {4}
+        answer = a.ask(bind("", "first"), execute(), sync())
+        assert errors(answer)[0]["C"] == "0A000" and rows(answer) == [], answer
+        again = a.ask(bind("", name), execute(), sync())
+        assert not errors(again) and columns(again) == [4], again
+
+
 def test_what_writes_has_not_run_where_its_columns_have_changed(make_lull, primary):
     lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}}, replicas=False)
     with lull.wire() as a, lull.wire() as other:
