@@ -312,10 +312,10 @@ def test_a_replica_too_far_behind_gets_no_reads(make_lull, standby, primary):
 
 
 def test_an_idle_primary_does_not_make_a_replica_look_late(make_lull):
-    lull = make_lull({"clusters": {"main": {"max_replica_lag": "1s"}}})  # a busy machine may look at it half a second late
+    lull = make_lull({"clusters": {"main": {"max_replica_lag": "3s"}}})  # a busy machine may look at it a second late
     with lull.wire() as client:
         fresh(client)
-        stays(lambda: client.one(WHERE) == "t", 3.0, "nothing is written, so nothing is late")
+        stays(lambda: client.one(WHERE) == "t", 5.0, "nothing is written, so nothing is late")
 
 
 def test_replica_down_and_back(lull, client, standby):
