@@ -28,10 +28,15 @@ void wipe(scram_keys& keys) noexcept {
     wipe(keys.server_key);
 }
 
-// Fetched once: by EVP_sha256() every use of it would look it up among the providers again.
+// Fetched once in a thread: by EVP_sha256() every use of it would look it up among the providers again. What failed (there
+// was no memory just then) is tried again with the next use, here and below.
 EVP_MD const* sha_256_algorithm() noexcept {
-    static EVP_MD const* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-    return algorithm;
+    struct deleter {
+        void operator()(EVP_MD* algorithm) const noexcept { EVP_MD_free(algorithm); }
+    };
+    thread_local std::unique_ptr<EVP_MD, deleter> algorithm;
+    if (!algorithm) algorithm.reset(EVP_MD_fetch(nullptr, "SHA256", nullptr));
+    return algorithm.get();
 }
 
 struct mac_deleter {
@@ -51,7 +56,8 @@ mac make_hmac() noexcept {
 
 // By a context of this thread's: what HMAC() looks up and makes for one use costs more than the digest.
 maybe_key hmac(bytes key, std::string_view message) noexcept {
-    thread_local mac const context = make_hmac();
+    thread_local mac context;
+    if (!context) context = make_hmac();
     if (!context || key.empty()) return std::nullopt;  // without a key it would go on with the last one
     scram_key digest;
     auto const text = [](auto const& range) { return reinterpret_cast<unsigned char const*>(range.data()); };
@@ -84,9 +90,10 @@ bool equal(scram_key const& a, scram_key const& b) noexcept {
 // Hi() of RFC 5802 and the two keys made of it; `iterations` and `salt` are within bounds.
 std::optional<scram_keys> keys_of(std::string_view password, bytes salt, std::uint32_t iterations) noexcept {
     scram_key salted;
-    if (PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()),
+    EVP_MD const* const digest = sha_256_algorithm();
+    if (!digest || PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()),
                           reinterpret_cast<unsigned char const*>(salt.data()), static_cast<int>(salt.size()),
-                          static_cast<int>(iterations), sha_256_algorithm(), static_cast<int>(salted.size()),
+                          static_cast<int>(iterations), digest, static_cast<int>(salted.size()),
                           reinterpret_cast<unsigned char*>(salted.data())) != 1)
         return std::nullopt;
     maybe_key const client_key = hmac(salted, "Client Key");

@@ -4,8 +4,11 @@
 
 #include <doctest/doctest.h>
 
+#include <openssl/evp.h>
+
 #include <array>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace lull;
@@ -347,6 +350,24 @@ TEST_CASE("SCRAM: what a client refuses to begin with") {
     CHECK(error(scram_client(std::string(8193, 'p'), "mine").client_first()) == errc::scram_too_long);
     CHECK(ok(scram_client("pw", "mine").client_first("a,b=c")) == "n,,n=a=2Cb=3Dc,r=mine");
     CHECK(make_nonce(as_bytes("123456789012345678")) == "MTIzNDU2Nzg5MDEyMzQ1Njc4");
+}
+
+TEST_CASE("SCRAM: a thread whose first digest could not be had has the next") {
+    auto const secret = as_bytes("the process's own");
+    auto const salt = salt_for("nobody", secret);
+    auto const verifier = verifier_of("pw");
+    bool failed = false, same_salt = false, same_verifier = false;
+    std::thread([&] {
+        EVP_set_default_properties(nullptr, "provider=nobody");
+        failed = salt_for("nobody", secret) != salt && std::holds_alternative<errc>(make_verifier("pw", verifier.salt, 2));
+        EVP_set_default_properties(nullptr, "");
+        same_salt = salt_for("nobody", secret) == salt;
+        auto const again = make_verifier("pw", verifier.salt, 2);
+        same_verifier = std::holds_alternative<scram_verifier>(again) && std::get<scram_verifier>(again) == verifier;
+    }).join();
+    CHECK(failed);
+    CHECK(same_salt);
+    CHECK(same_verifier);
 }
 
 TEST_CASE("base64: RFC 4648 section 10, and one spelling for each value") {
