@@ -16,6 +16,7 @@
 #include "proxy/journal_rights.hpp"
 #include "proxy/journal_show.hpp"
 #include "proxy/journals.hpp"
+#include "proxy/login_book_core.hpp"
 #include "proxy/ports.hpp"
 #include "proxy/probes.hpp"
 #include "proxy/secret_finder.hpp"
@@ -28,6 +29,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <nlohmann/json.hpp>
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -240,8 +242,9 @@ class control final : public control_port, public admin_desk, private channel_au
     std::vector<std::string> site_names_;  // indexed by site_id
     std::vector<std::shared_ptr<config::site const>> site_settings_;
     std::vector<replay_server> primaries_;
-    std::map<std::pair<routing::site_id, std::string>, server_credentials> credentials_;
+    login_book logins_{10'000};
     std::map<std::string, server_credentials> configured_;  // by user
+    std::atomic<bool> said_no_more_logins_ = false;
     journals journals_;      // the last two: nothing of the above may be gone when they call back
     journal_rights rights_;
 };

@@ -19,8 +19,6 @@ namespace lull {
 
 namespace {
 
-constexpr std::size_t most_credentials = 10'000;
-
 /// Of what its session has made, all that might make it another role.
 std::vector<std::string> made_roles(journal_entry const& entry) {
     std::vector<std::string> out;
@@ -91,15 +89,23 @@ void control::keep(routing::site_id site, journal_entry entry, server_credential
         .user = entry.user,
         .credentials = credentials,
         .roles = made_roles(entry)};
+    bool can_be_run = false;
     {
         std::lock_guard const lock(shared_);
         auto const index = static_cast<std::size_t>(site);
         question.site_name = site_names_[index];
         question.primary = primaries_[index];
         limits = site_settings_[index]->journal;
-        credentials_[{site, entry.user}] = credentials;
+        can_be_run = logins_.keep(site, entry.user, credentials) || configured_.contains(entry.user);
     }
     std::string name = question.site_name;
+    if (!can_be_run) {
+        if (!said_no_more_logins_.exchange(true))
+            log::warning("site {}: writes of {} are refused, not journaled: Lull remembers of {} users how they log in, and has that many; "
+                         "who has a password under users needs no such place",
+                         name, entry.user, logins_.most());
+        return then(journal_outcome::full);
+    }
     rights_.ask(std::move(question), [this, name = std::move(name), limits, entry = std::move(entry),
                                       then = std::move(then)](std::string const& why_not) {
         if (!why_not.empty()) return then(journal_outcome::failed);
@@ -121,7 +127,7 @@ void control::ask_for_rights(managed_site& s) {
         });
     };
     std::lock_guard const lock(shared_);
-    for (auto const& [key, credentials] : credentials_)
+    for (auto const& [key, credentials] : logins_)
         if (key.first == s.id && may_journal(key.second))
             for (std::string const& database : settings.databases)
                 rights_.expect({s.id, s.name, primaries_[static_cast<std::size_t>(s.id)], database, key.second,
@@ -131,15 +137,14 @@ void control::ask_for_rights(managed_site& s) {
 void control::logged_in(routing::site_id site, std::string const& user,
                         server_credentials const& credentials) {
     std::lock_guard const lock(shared_);
-    if (credentials_.size() < most_credentials || credentials_.contains({site, user}))
-        credentials_[{site, user}] = credentials;
+    logins_.keep(site, user, credentials);
 }
 
 /// Nothing: neither the configuration nor a login has told.
 std::optional<server_credentials> control::credentials_of(routing::site_id site, std::string const& user) {
     std::lock_guard const lock(shared_);
     if (auto const at = configured_.find(user); at != configured_.end()) return at->second;
-    if (auto const at = credentials_.find({site, user}); at != credentials_.end()) return at->second;
+    if (server_credentials const* const seen = logins_.find(site, user)) return *seen;
     return std::nullopt;
 }
 
