@@ -13,6 +13,7 @@
 #include <charconv>
 #include <filesystem>
 #include <optional>
+#include <poll.h>
 #include <stdexcept>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -102,11 +103,22 @@ class session : public std::enable_shared_from_this<session> {
     }
 
   private:
+    /// Both sides are closed; who has only ended its own (as `nc -N` does) waits for an answer.
+    bool asker_has_gone() {
+        pollfd peer{.fd = stream_.socket().native_handle(), .events = 0, .revents = 0};
+        return ::poll(&peer, 1, 0) == 1 && (peer.revents & POLLHUP) != 0;
+    }
+
     void handle() {
         auto const& request = parser_->get();
         keep_alive_ = request.keep_alive();
         std::string const verb(request.method_string());
         std::string const target(request.target());
+        // It may have waited here for long, unread. Whoever gave up counts on nothing; nothing may be closed behind his back.
+        if (asker_has_gone()) {
+            if (verb != "GET") log::notice("admin socket: {} {} is not begun: who asked for it has gone", verb, target);
+            return;
+        }
         std::string const path = target.substr(0, target.find('?'));
         if (request.find("Origin") != request.end())  // a browser has no business here
             return answer(problem(403, "Forbidden", "requests of web pages are refused"), false);
@@ -194,7 +206,7 @@ class session : public std::enable_shared_from_this<session> {
         stream_.expires_never();
         timer_.expires_after(look_again);
         timer_.async_wait([self = shared_from_this(), verb, name, until](boost::system::error_code error) {
-            if (error) return;
+            if (error || self->asker_has_gone()) return;  // what was begun goes on
             admin_answer now = self->desk_.site(name);
             bool const over = now.status >= 400 || is_over(verb, now.body);
             if (!over && std::chrono::steady_clock::now() < until) return self->watch(verb, name, until);
@@ -248,8 +260,9 @@ bool may_come_in(int fd) {
 
 bool somebody_listens(std::string const& path) {
     boost::asio::io_context io;
-    local::socket socket(io);
+    local::socket socket(io, local());
     boost::system::error_code error;
+    socket.non_blocking(true, error);  // as many as may wait there already: it would wait, too
     socket.connect(path, error);
     return !error;
 }

@@ -42,7 +42,8 @@ std::string holder_of(json const& site, std::string const& as) {
 }
 
 int not_known(std::string const& site) {
-    complain("lull: interrupted before the server has answered: it may still do it, see `lull status {}`.\n",
+    complain("lull: interrupted before the server has answered: what it has begun it goes on with, what it has not it does not begin; "
+             "see `lull status {}`.\n",
              site);
     return interrupted;
 }
