@@ -1,6 +1,7 @@
 #include "proxy/admin.hpp"
 
 #include "protocol/http/percent.hpp"
+#include "proxy/descriptors.hpp"
 #include "proxy/log.hpp"
 #include "proxy/version.hpp"
 
@@ -100,6 +101,10 @@ class session : public std::enable_shared_from_this<session> {
     }
     void refuse_peer() {
         answer(problem(403, "Forbidden", "only root and the user that runs lull may use this socket"), false);
+    }
+    /// What is left is for the files and connections that those who are in need.
+    void refuse_one_more() {
+        answer(problem(503, "Service Unavailable", "too many commands wait on this socket", "end those that hang, then run it again"), false);
     }
 
   private:
@@ -313,11 +318,14 @@ void admin::accept() {
         if (error == boost::asio::error::operation_aborted) return;
         if (!error) {
             bool const allowed = may_come_in(socket.native_handle());
+            bool const room = has_room(descriptor_use::admin, socket.native_handle());
             auto const made = std::make_shared<session>(std::move(socket), io_, desk_);
-            if (allowed)
-                made->read();
-            else
+            if (!allowed)
                 made->refuse_peer();
+            else if (!room)
+                made->refuse_one_more();
+            else
+                made->read();
             complained_ = false;
         } else {
             // Without file descriptors the next attempt fails at once, too: those who come wait a moment.

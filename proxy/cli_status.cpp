@@ -208,6 +208,16 @@ void print_site(json const& site) {
         print_last_window(site, *last);
 }
 
+/// Of the last ten minutes.
+void print_open_files(json const& files) {
+    constexpr std::int64_t of_interest = 600;
+    auto const since = files.find("seconds_since_refusal");
+    if (since == files.end() || !since->is_number_integer() || since->get<std::int64_t>() > of_interest) return;
+    say("OUT OF FILE DESCRIPTORS {} s ago: of {} that lull may open {} are for clients; more are turned away\n"
+        "  raise the limit (LimitNOFILE= of its unit, ulimit -n; at once: prlimit --pid PID --nofile=NUMBER), or end clients; see its log\n",
+        text(files, "seconds_since_refusal"), text(files, "max"), text(files, "max_for_clients"));
+}
+
 void complain_lines(std::string_view indent, std::string_view lines) {
     while (!lines.empty()) {
         std::string_view const line = lines.substr(0, lines.find('\n'));
@@ -246,6 +256,7 @@ int status(admin_client const& admin, std::string const& site, bool as_json) {
             "hand "
             "and delete the file\n",
             text(s, "writes"), text(s, "site"), text(s, "file"), text(s, "site"), text(s, "site"));
+    print_open_files(reply.body.value("open_files", json::object()));
     auto const sites = reply.body.find("sites");
     if (sites != reply.body.end() && sites->is_array())
         for (json const& s : *sites) print_site(s);

@@ -2,6 +2,7 @@
 #include "config/endpoint.hpp"
 #include "config/print.hpp"
 #include "proxy/control.hpp"
+#include "proxy/descriptors.hpp"
 #include "proxy/version.hpp"
 
 #include <algorithm>
@@ -242,8 +243,17 @@ admin_answer control::status() {
     json strays = json::array();
     for (journals::stray const& one : stray_journals())
         strays.push_back({{"site", one.site}, {"file", one.file}, {"writes", one.writes}});
+    auto const without = since_no_room();
+    std::size_t const most = descriptor_limit();
+    json const files{{"max", most},
+                     {"max_for_clients", descriptors_below(descriptor_use::client, most)},
+                     {"seconds_since_refusal", without ? json(without->count()) : json(nullptr)}};
     return {200,
-            {{"version", version}, {"workers", workers_count_}, {"sites", sites}, {"stray_journals", strays}}};
+            {{"version", version},
+             {"workers", workers_count_},
+             {"open_files", files},
+             {"sites", sites},
+             {"stray_journals", strays}}};
 }
 
 admin_answer control::sites() {

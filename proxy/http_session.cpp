@@ -1,5 +1,6 @@
 #include "proxy/http_session.hpp"
 
+#include "proxy/descriptors.hpp"
 #include "proxy/http_connection.hpp"
 #include "proxy/http_env.hpp"
 #include "proxy/http_socket.hpp"
@@ -8,6 +9,7 @@
 #include "proxy/resolver.hpp"
 
 #include <boost/asio/io_context.hpp>
+#include <fmt/format.h>
 
 #include <random>
 #include <string_view>
@@ -17,13 +19,22 @@
 namespace lull {
 namespace {
 
-constexpr std::string_view too_many_clients =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
-    "Cache-Control: no-store\r\nContent-Length: 134\r\nConnection: close\r\n\r\n"
-    "{\"type\":\"urn:lull:problem:too_many_clients\",\"title\":\"Too many clients\",\"status\":503,"
-    "\"detail\":\"the limit max_http_clients is reached\"}\n";
 constexpr std::size_t most_named_writers = 50;  // as site_load::longest says
-static_assert(too_many_clients.size() - too_many_clients.find("\r\n\r\n") - 4 == 134);
+
+/// For one too many: an answer to whatever he asks.
+void turn_away(int fd, std::string_view detail) {
+    std::string const body =
+        fmt::format("{{\"type\":\"urn:lull:problem:too_many_clients\",\"title\":\"Too many clients\",\"status\":503,\"detail\":\"{}\"}}\n", detail);
+    std::string const answer = fmt::format(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
+        "Cache-Control: no-store\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+        body.size(), body);
+    [[maybe_unused]] ssize_t const sent = ::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL);
+    // With his request unread the connection would end by a reset, which may overtake the answer.
+    constexpr std::size_t as_much_as_there_is = std::size_t{1} << 30;
+    [[maybe_unused]] ssize_t const dropped = ::recv(fd, nullptr, as_much_as_there_is, MSG_TRUNC | MSG_DONTWAIT);
+    ::close(fd);
+}
 
 /// `192.0.2.1:1234`, `[2001:db8::1]:1234` and IPv4 in IPv6 as the address alone.
 std::string address_of(std::string const& peer) {
@@ -81,12 +92,10 @@ http_service::~http_service() {
 void http_service::accept(int fd, std::string const& peer, std::uint16_t local_port) {
     http_env& env = impl_->env;
     ++env.stats.accepted;
-    if (http_connection::open_in_process() >= env.snapshot->config->limits.max_http_clients) {
+    bool const full = http_connection::open_in_process() >= env.snapshot->config->limits.max_http_clients;
+    if (full || !has_room(descriptor_use::client, fd)) {
         ++env.stats.turned_away;
-        [[maybe_unused]] ssize_t const n =
-            ::send(fd, too_many_clients.data(), too_many_clients.size(), MSG_NOSIGNAL);
-        ::close(fd);
-        return;
+        return turn_away(fd, full ? "the limit max_http_clients is reached" : "the limit of open files is reached");
     }
     prepare_http_socket(fd);
     impl* const self = impl_.get();

@@ -1,5 +1,6 @@
 #include "proxy/http_upstream_pool.hpp"
 
+#include "proxy/descriptors.hpp"
 #include "proxy/http_socket.hpp"
 #include "proxy/server_dial.hpp"
 
@@ -53,7 +54,11 @@ void http_upstream::next_address() {
         socket_address const address = addresses_.back();
         addresses_.pop_back();
         auto const* const name = reinterpret_cast<sockaddr const*>(&address.storage);
-        int const fd = ::socket(name->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        int const fd = server_socket(name->sa_family);
+        if (fd < 0 && errno == EMFILE) {  // which says nothing about the upstream
+            candidates_.clear();
+            return owner_->upstream_not_opened();
+        }
         if (fd < 0) continue;
         prepare_http_socket(fd);
         // Connect first: an unconnected socket is reported as hung up as soon as epoll knows it.

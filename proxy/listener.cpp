@@ -1,6 +1,7 @@
 #include "proxy/listener.hpp"
 
 #include "config/endpoint.hpp"
+#include "proxy/descriptors.hpp"
 #include "proxy/keep_alive.hpp"
 #include "proxy/log.hpp"
 #include "proxy/peer.hpp"
@@ -103,7 +104,8 @@ void listener::on_readable() {
         if (fd < 0) {
             if (errno == EAGAIN) return socket_.wait_readable();
             if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS) continue;
-            // Those who wait stay in the backlog until descriptors come free.
+            // Those who wait stay in the backlog until descriptors come free. (As a rule nobody comes here: has_room().)
+            descriptor_limit();  // somebody may have lowered it
             if (!complained_)
                 log::error("cannot accept connections: {}; raise the limit of open files", std::strerror(errno));
             complained_ = true;

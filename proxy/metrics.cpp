@@ -208,7 +208,7 @@ class writer_of_metrics {
             .add({}, sum<count>([](worker_survey const& w) { return w.pg.accepted; }));
         {
             static constexpr std::array<char const*, turned_away_kinds> names{"stopping", "clients", "user",
-                                                                              "database", "address"};
+                                                                              "database", "address", "open_files"};
             auto f = counter("lull_client_connections_turned_away_total",
                              "Of these, over a limit of clients, by which, or while stopping.");
             for (std::size_t t = 0; t < turned_away_kinds; ++t) {
@@ -384,7 +384,7 @@ class writer_of_metrics {
         using of = count (*)(worker_survey const&);
         counter("lull_http_connections_total", "HTTP connections accepted.")
             .add({}, sum(of([](worker_survey const& w) { return w.http.accepted; })));
-        counter("lull_http_connections_turned_away_total", "Of these, over limits.max_http_clients.")
+        counter("lull_http_connections_turned_away_total", "Of these, over limits.max_http_clients, or without a file descriptor.")
             .add({}, sum(of([](worker_survey const& w) { return w.http.turned_away; })));
         counter("lull_http_requests_total", "Requests.").add({}, sum(of([](worker_survey const& w) {
                                                                  return w.http.requests;

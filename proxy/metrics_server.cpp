@@ -1,6 +1,7 @@
 #include "proxy/metrics_server.hpp"
 
 #include "config/endpoint.hpp"
+#include "proxy/descriptors.hpp"
 #include "proxy/log.hpp"
 #include "proxy/metrics.hpp"
 
@@ -155,8 +156,9 @@ void metrics_server::accept() {
             });
             return;
         }
+        bool const room = has_room(descriptor_use::metrics, socket.native_handle());
         auto const made = std::make_shared<session<shared>>(std::move(socket), shared_);
-        if (shared_->connections > most_connections)
+        if (!room || shared_->connections > most_connections)
             made->turn_away();
         else
             made->read();

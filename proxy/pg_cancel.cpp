@@ -1,6 +1,7 @@
 #include "proxy/pg_cancel.hpp"
 
 #include "protocol/pg/startup.hpp"
+#include "proxy/descriptors.hpp"
 #include "proxy/edge_socket.hpp"
 #include "proxy/log.hpp"
 #include "proxy/outbox.hpp"
@@ -29,7 +30,7 @@ class request final : public socket_events, public std::enable_shared_from_this<
     void start(std::string packet) {
         packet_ = std::move(packet);
         self_ = shared_from_this();
-        int const fd = ::socket(to_.address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        int const fd = server_socket(to_.address.storage.ss_family);
         if (fd < 0) return finish();
         auto const* const address = reinterpret_cast<sockaddr const*>(&to_.address.storage);
         bool const failed = ::connect(fd, address, to_.address.size) != 0 && errno != EINPROGRESS;

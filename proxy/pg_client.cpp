@@ -11,12 +11,15 @@
 
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
+
 namespace lull {
 
 namespace {
 
 // So that one client's stream does not starve the others of its worker.
 constexpr int blocks_a_turn = 8;
+constexpr std::chrono::seconds patience_without_room{5};  // with who is to be told so, or opens the console: others wait to be told
 constexpr std::chrono::seconds patience_at_end{5};  // for a client to read the last that it is told
 
 }  // namespace
@@ -38,8 +41,8 @@ void pg_client::start() {
     read();
 }
 
-void pg_client::start_crowded() {
-    login_->crowded();
+void pg_client::start_crowded(turned_away_by why) {
+    login_->crowded(why);
     start();
 }
 
@@ -358,7 +361,9 @@ void pg_client::start_session(std::string_view before) {
 void pg_client::look_at_clock() {
     if (finished_) return;
     if (login_) {
-        if (service_.context().now - since_ < service_.limits().login_timeout) return;
+        auto const patience = service_.limits().login_timeout;
+        if (service_.context().now - since_ < (login_->is_crowded() ? std::min<routing::instant::duration>(patience, patience_without_room) : patience))
+            return;
         std::string out;
         login_->on_timeout(out);
         ++service_.context().stats.login_timeouts;

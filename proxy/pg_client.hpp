@@ -32,7 +32,7 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     void start();
     /// The same, for one too many: told so in answer to its StartupMessage, as PostgreSQL does; it may still ask for
     /// encryption first, for a cancel, or for the console.
-    void start_crowded();
+    void start_crowded(turned_away_by why);
     /// Says why, behind what has to be said first, and closes: too many clients.
     void refuse(std::string_view sqlstate, std::string_view message, std::string_view hint = {},
                 std::string before = {});

@@ -106,8 +106,7 @@ void pg_client::refuse(std::string_view sqlstate, std::string_view message, std:
 
 void pg_client::end_login() {
     closing_ = true;
-    if (login_->turned_away())
-        ++service_.context().stats.turned_away[static_cast<std::size_t>(turned_away_by::clients)];
+    if (auto const why = login_->turned_away()) ++service_.context().stats.turned_away[static_cast<std::size_t>(*why)];
     if (!login_->refusal().empty()) service_.login_refused(login_->user(), login_->database(), peer_, login_->refusal());
 }
 

@@ -113,8 +113,9 @@ std::size_t pg_login_core::on_startup(pg::bytes in, std::string& out) {
 
 void pg_login_core::begin(std::string& out) {
     if (crowded_ && !wants_console()) {
-        turned_away_ = true;
-        return refuse(pg::sqlstate::too_many_connections, too_many_clients, out, too_many_clients_hint);
+        turned_away_ = crowded_;
+        return refuse(pg::sqlstate::too_many_connections, too_many_clients, out,
+                      *crowded_ == turned_away_by::open_files ? too_many_files_hint : too_many_clients_hint);
     }
     if (auto const& wrong = wish_->wrong) return refuse(wrong->sqlstate, wrong->message, out, wrong->hint);
     out += wish_->negotiation;

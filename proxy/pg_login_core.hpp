@@ -9,6 +9,7 @@
 #include "proxy/console_session_core.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "proxy/startup_wish_core.hpp"
+#include "proxy/stats.hpp"
 #include "routing/admission.hpp"
 #include "routing/snapshot.hpp"
 
@@ -67,6 +68,7 @@ struct server_credentials {
 /// What one client too many is told.
 inline constexpr std::string_view too_many_clients = "sorry, too many clients already";
 inline constexpr std::string_view too_many_clients_hint = "The limit of the proxy is limits.max_clients.";
+inline constexpr std::string_view too_many_files_hint = "The limit of the proxy is that of its open files; see its log.";
 
 class pg_login_core {
   public:
@@ -86,9 +88,10 @@ class pg_login_core {
     /// Whose connection it really is, told by somebody who is trusted; before on_client().
     void set_address(std::string address) { channel_.address = std::move(address); }
     /// There are too many clients already, and only the console is open: it is needed then. Before on_client().
-    void crowded() { crowded_ = true; }
+    void crowded(turned_away_by why) { crowded_ = why; }
+    bool is_crowded() const { return crowded_.has_value(); }
     /// It was refused for that.
-    bool turned_away() const { return turned_away_; }
+    std::optional<turned_away_by> turned_away() const { return turned_away_; }
     /// Why it was refused, for the log; empty: it was not.
     std::string const& refusal() const { return refusal_; }
     /// Bytes consumed; what is to be sent is appended to `out`.
@@ -151,8 +154,8 @@ class pg_login_core {
 
     std::shared_ptr<routing::snapshot const> snapshot_;
     bool const migration_;
-    bool crowded_ = false;
-    bool turned_away_ = false;
+    std::optional<turned_away_by> crowded_;
+    std::optional<turned_away_by> turned_away_;
     login_channel channel_;
     std::optional<tls_facts> tls_;
     bool direct_tls_ = false;

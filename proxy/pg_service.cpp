@@ -2,6 +2,7 @@
 
 #include "config/in_force.hpp"
 #include "protocol/pg/sqlstate.hpp"
+#include "proxy/descriptors.hpp"
 #include "proxy/log.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_pool.hpp"
@@ -84,6 +85,7 @@ void pg_service::accept(int fd, std::string peer, bool migration) {
     pg_client& client = *made;
     clients_.emplace(&client, std::move(made));
     std::size_t const count = shared_.clients.fetch_add(1);
+    bool const room = has_room(migration ? descriptor_use::server : descriptor_use::client, fd);
     ++context_.stats.accepted;
     auto const turn_away = [&](turned_away_by why, std::string_view sqlstate, std::string_view message,
                                std::string_view hint) {
@@ -95,8 +97,12 @@ void pg_service::accept(int fd, std::string peer, bool migration) {
     else if (count + shared_.consoles >= limits().max_clients + heard_out && !migration)
         turn_away(turned_away_by::clients, pg::sqlstate::too_many_connections, too_many_clients,
                   too_many_clients_hint);
+    else if (!room && !would_have_room(descriptor_use::refusal, fd))
+        turn_away(turned_away_by::open_files, pg::sqlstate::too_many_connections, too_many_clients, too_many_files_hint);
     else if (count >= limits().max_clients && !migration)
-        client.start_crowded();
+        client.start_crowded(turned_away_by::clients);
+    else if (!room)
+        client.start_crowded(turned_away_by::open_files);
     else
         client.start();
 }

@@ -5,6 +5,7 @@
 #include "proxy/configured.hpp"
 #include "proxy/console_desk.hpp"
 #include "proxy/control.hpp"
+#include "proxy/descriptors.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/log.hpp"
 #include "proxy/metrics_server.hpp"
@@ -20,7 +21,6 @@
 #include <csignal>
 #include <functional>
 #include <optional>
-#include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
 
@@ -44,9 +44,21 @@ std::size_t worker_count(config::config const& config) {
                                    most);
 }
 
+/// It is better read at the start than found out at night.
+void compare_with_descriptors(config::config const& config) {
+    std::size_t const room = descriptors_below(descriptor_use::client, descriptor_limit());
+    std::size_t const web = config.listen.http ? config.limits.max_http_clients : 0;
+    if (config.limits.max_clients + web <= room) return;
+    log::warning("the limit of open files is {}: {} of them are for clients, fewer than limits.max_clients ({}){} let in; raise it "
+                 "(LimitNOFILE= of the unit, ulimit -Hn)",
+                 descriptor_limit(), room, config.limits.max_clients,
+                 web ? fmt::format(" and limits.max_http_clients ({})", web) : std::string());
+}
+
 /// Everything that runs, in the order in which it may go away again.
 int run(configured const& with) {
     auto const& config = with.config;
+    compare_with_descriptors(*config);
     state_file state(config->state_dir);
     boost::asio::io_context io;
     std::size_t const count = worker_count(*config);
@@ -133,18 +145,6 @@ int run(configured const& with) {
     waiting.join();
     commands.stop();
     return 0;
-}
-
-}  // namespace
-
-namespace {
-
-/// Shells and service managers give 1024, fewer than the clients that the limits allow.
-void raise_descriptor_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "proxy/server_dial.hpp"
 
+#include "proxy/descriptors.hpp"
 #include "proxy/keep_alive.hpp"
 
 #include <cerrno>
@@ -15,7 +16,7 @@ namespace lull {
 int dial(std::vector<socket_address> const& addresses, std::size_t& next, config::limits const& limits, int& error) {
     while (next < addresses.size()) {
         socket_address const& to = addresses[next++];
-        int const fd = ::socket(to.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        int const fd = server_socket(to.storage.ss_family);
         if (fd < 0) {
             error = errno;
             continue;

@@ -66,8 +66,8 @@ enum class time_limit : std::uint8_t {
 inline constexpr std::size_t time_limit_kinds = 5;
 
 /// Which limit a client was over, or that Lull was stopping.
-enum class turned_away_by : std::uint8_t { stopping, clients, user, database, address };
-inline constexpr std::size_t turned_away_kinds = 5;
+enum class turned_away_by : std::uint8_t { stopping, clients, user, database, address, open_files };
+inline constexpr std::size_t turned_away_kinds = 6;
 
 struct database_stats {
     std::uint64_t transactions = 0;

@@ -1,5 +1,6 @@
 // A worker: one thread, one io_context, the sessions of its clients. Everything in it but the mailbox belongs
 // to that thread.
+#include "proxy/descriptors.hpp"
 #include "proxy/http_session.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/log.hpp"
@@ -99,7 +100,9 @@ class worker final : public worker_port {
                 auto const least =
                     std::min_element(workers.begin(), workers.end(),
                                      [](auto const& a, auto const& b) { return a->load() < b->load(); });
-                if (least->get() != this) return (*least)->adopt(kind, peer_fd, std::move(peer));
+                // Who is to be turned away must not wait in a mailbox, with descriptors that are for others.
+                bool const room = would_have_room(descriptor_use::client, peer_fd);
+                if (room && least->get() != this) return (*least)->adopt(kind, peer_fd, std::move(peer));
                 ++load_;
                 take_in(kind, peer_fd, std::move(peer));
             }));

@@ -1,12 +1,19 @@
 """Where there is no room: the admin socket's queue is full, or Lull takes nobody in from it; Lull has no file descriptor left."""
 import contextlib
+import http.client
+import http.server
 import os
+import resource
 import signal
 import socket
+import threading
 import time
+import urllib.request
 
+import psycopg
 import pytest
 
+from harness.ports import free_port
 from harness.wait import wait_for
 
 
@@ -107,3 +114,150 @@ def test_a_command_that_found_no_room_is_ended(lull, crowd):
     assert "no answer for 5 s" in command.stdout.readline()
     command.send_signal(signal.SIGINT)
     assert command.wait(timeout=20) != 0
+
+
+# -- file descriptors ---------------------------------------------------------------------------------------------------------------
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def few(request, make_lull, tmp_path):
+    """A Lull that may open 128 files, or as many as the test says."""
+    application = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web)
+    threading.Thread(target=application.serve_forever, daemon=True).start()
+    ports = {"http": free_port(), "metrics": free_port()}
+    listen = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+    lull = make_lull({"listen": dict(listen, unix_socket_directory=str(tmp_path)), "console": {"admins": ["other"]},
+                      "limits": {"login_timeout": "5min"},
+                      "sites": {"shop": {"hosts": ["shop.example"], "upstreams": [f"127.0.0.1:{application.server_port}"]}}}, start=False)
+    lull.run_under = ["prlimit", "--nofile={0}:{0}".format(getattr(request, "param", 128))]
+    lull.ports = ports
+    yield lull.start()
+    application.shutdown()
+    application.server_close()
+
+
+def many(kind, lull, count=300):
+    """Who connects and stays; those who are turned away are gone."""
+    crowd = []
+    for _ in range(count):
+        with contextlib.suppress(OSError):
+            if kind == "unix":
+                peer = socket.socket(socket.AF_UNIX)
+                peer.connect(f"{lull.config['listen']['unix_socket_directory']}/.s.PGSQL.{lull.port}")
+            else:
+                peer = socket.create_connection(("127.0.0.1", {"postgres": lull.port}.get(kind) or lull.ports[kind]), 5)
+            crowd.append(peer)
+            peer.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n" if kind == "http" else b"G" if kind == "metrics" else b"\0")
+    return crowd
+
+
+def scrape(lull):
+    with urllib.request.urlopen(f"http://127.0.0.1:{lull.ports['metrics']}/metrics", timeout=5) as answer:
+        return answer.read().decode()
+
+
+def web(lull):
+    """(status, body)"""
+    connection = http.client.HTTPConnection("127.0.0.1", lull.ports["http"], timeout=5)
+    with contextlib.closing(connection):
+        connection.request("GET", "/", headers={"Host": "shop.example"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def refusal(lull):
+    with pytest.raises(psycopg.OperationalError) as error:
+        lull.connect().close()
+    return str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "unix", "http"])
+def test_who_has_no_room_is_refused_and_everything_else_goes_on(few, kind):
+    inside, idle = few.wire(), few.wire(dbname="held")
+    browser = http.client.HTTPConnection("127.0.0.1", few.ports["http"], timeout=5)
+    browser.connect()
+    browser.sock.sendall(b"GET / HTTP/1.1\r\n")  # comes in, and asks for nothing yet
+    crowd = many(kind, few)
+    try:
+        wait_for(lambda: "out of file descriptors: clients are turned away" in few.log(), "the limit is met", 5)
+        assert "cannot accept" not in few.log() and "admin socket" not in few.log()
+        if kind == "http":  # connections to the application that are free again have made room
+            wait_for(lambda: crowd.extend(many(kind, few, 30)) or web(few)[0] == 503, "that is taken, too")
+        wait_for(lambda: "sorry, too many clients already" in refusal(few), "who is told so is not kept from it by who says nothing", 10)
+        status, said = web(few)
+        assert status == 503 and b"limit of open files" in said
+        # those who are in have their servers, also new ones; so has the migration
+        assert inside.one("SELECT 1") == "1" and idle.one("SELECT 1") == "1"
+        browser.sock.sendall(b"Host: shop.example\r\n\r\n")
+        assert browser.sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+        with few.migration() as owner:
+            assert owner.execute("SELECT 1").fetchone() == (1,)
+        # and the operator what he needs
+        assert "OUT OF FILE DESCRIPTORS" in few.cli("status").stdout
+        figures = scrape(few)
+        turned = [line for line in figures.splitlines() if "turned_away_total" in line and ("open_files" in line or "http" in line)]
+        assert any(float(line.split()[-1]) > 0 for line in turned), turned
+        few.cli("maintenance", "on", "shop")
+        assert few.site()["mode"] == "sealed"
+        few.cli("maintenance", "off", "shop")
+        assert "OUT OF FILE DESCRIPTORS" in few.cli("status").stdout
+        for peer in crowd:
+            peer.close()
+        wait_for(lambda: few.wire().one("SELECT 1") == "1", "there is room again", 10)
+        assert web(few) == (200, b"ok")
+    finally:
+        for peer in [*crowd, browser]:
+            peer.close()
+
+
+def test_the_console_opens_where_there_is_no_room(few):
+    for peer in (crowd := [few.wire() for _ in range(30)]):
+        assert peer.one("SELECT 1") == "1"
+    more = []
+    with pytest.raises(Exception, match="too many clients"):
+        while len(more) < 100:
+            more.append(few.wire())
+    with few.wire(dbname="lull", user="other", password="other-secret") as console:
+        assert console.query("SHOW LISTS")
+    for peer in crowd:
+        assert peer.one("SELECT 1") == "1"
+
+
+@pytest.mark.parametrize("few", [1024], indirect=True)
+def test_a_limit_that_is_changed_meanwhile_holds(few):
+    resource.prlimit(few.process.pid, resource.RLIMIT_NOFILE, (100, 1024))
+    crowd = many("postgres", few, 200)
+    wait_for(lambda: "cannot accept connections: Too many open files" in few.log(), "that it was lowered is noticed", 5)
+    resource.prlimit(few.process.pid, resource.RLIMIT_NOFILE, (110, 1024))
+    wait_for(lambda: "too many clients" in refusal(few) or "SSL exchange" in refusal(few), "the new one holds", 10)
+    resource.prlimit(few.process.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+    with few.connect() as client:
+        assert client.execute("SELECT 1").fetchone() == (1,)
+    for peer in crowd:
+        peer.close()
+
+
+def test_a_crowd_at_the_metrics_does_not_lock_the_operator_out(few):
+    crowd = many("postgres", few) + many("metrics", few)
+    few.cli("maintenance", "on", "shop")
+    few.cli("maintenance", "off", "shop")
+    assert "Too many open files" not in few.log()
+    for peer in crowd:
+        peer.close()
+    wait_for(lambda: "lull_info" in scrape(few), "there is room again", 10)
+
+
+def test_a_limit_that_is_too_low_is_said_at_the_start(few):
+    assert "the limit of open files is 128: 72 of them are for clients, fewer than limits.max_clients (5000) and " \
+           "limits.max_http_clients (5000) let in" in few.log()

@@ -41,7 +41,7 @@ struct newcomer {
 
 TEST_CASE("where there are too many clients the console is open, and nothing else") {
     newcomer client, walsender, operators;
-    for (newcomer* n : {&client, &walsender, &operators}) n->login->crowded();
+    for (newcomer* n : {&client, &walsender, &operators}) n->login->crowded(turned_away_by::clients);
     CHECK(client.says({{"user", "ops"}, {"database", "shop"}}).find("53300") != std::string::npos);
     CHECK(client.login->turned_away());
     CHECK(client.login->needs() == pg_login_core::need::close);
@@ -49,6 +49,15 @@ TEST_CASE("where there are too many clients the console is open, and nothing els
           std::string::npos);
     CHECK(operators.says({{"user", "ops"}, {"database", "lull"}}).find("53300") == std::string::npos);
     CHECK_FALSE(operators.login->turned_away());
+}
+
+TEST_CASE("where there are no file descriptors a client is told which limit that is") {
+    newcomer client;
+    client.login->crowded(turned_away_by::open_files);
+    std::string const said = client.says({{"user", "ops"}, {"database", "shop"}});
+    CHECK(said.find("sorry, too many clients already") != std::string::npos);
+    CHECK(said.find("open files") != std::string::npos);
+    CHECK(client.login->turned_away() == turned_away_by::open_files);
 }
 
 TEST_CASE("where there is room nobody is turned away") {
