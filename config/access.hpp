@@ -4,8 +4,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lull::config {
@@ -69,11 +71,27 @@ enum class hba_connection : std::uint8_t { local, host, hostssl, hostnossl };
 /// What of certificates is asked beside the method: one that our CA has signed, or one in the user's name.
 enum class client_certificate : std::uint8_t { not_asked, verify_ca, verify_full };
 
+/// A regular expression (name_pattern.hpp makes it). Immutable, any thread.
+class name_pattern {
+  public:
+    name_pattern() = default;
+    name_pattern(name_pattern const&) = delete;
+    name_pattern& operator=(name_pattern const&) = delete;
+    virtual ~name_pattern() = default;
+    /// Anywhere in the name, unless the pattern is anchored.
+    [[nodiscard]] virtual bool matches(std::string_view name) const = 0;
+};
+
 struct hba_name {
     std::string text;
     bool quoted = false;  // then all, sameuser and replication are names like others
-    friend bool operator==(hba_name const&, hba_name const&) = default;
+    std::shared_ptr<name_pattern const> pattern = nullptr;  // of a text that begins with a slash, quoted or not
+
+    friend bool operator==(hba_name const& a, hba_name const& b) { return a.text == b.text && a.quoted == b.quoted; }
 };
+
+/// Whom a rule means beside those of its network: who comes from an address, or a network, of this machine itself.
+enum class hba_near : std::uint8_t { anywhere, same_host, same_net };
 
 /// A line of pg_hba.conf.
 struct hba_rule {
@@ -81,6 +99,7 @@ struct hba_rule {
     std::vector<hba_name> databases;
     std::vector<hba_name> users;
     std::optional<ip_network> network;  // nothing: all
+    hba_near near = hba_near::anywhere;
     auth_method method = auth_method::reject;
     client_certificate certificate = client_certificate::not_asked;
     friend bool operator==(hba_rule const&, hba_rule const&) = default;

@@ -2,8 +2,10 @@
 
 #include "config/duration.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
@@ -30,7 +32,7 @@ file_error failed(int error) {
     } else {
         fix = "make it a readable file";
     }
-    return {"cannot read it: " + std::generic_category().message(error), fix};
+    return {"cannot read it: " + std::generic_category().message(error), fix, error == ENOENT};
 }
 
 }  // namespace
@@ -61,6 +63,21 @@ std::variant<text_file, file_error> read_text_file(std::string const& path, std:
     if (filled > most_bytes)
         return file_error{"it is larger than " + format_size(most_bytes), "check that it is the right file"};
     out.bytes.resize(filled);
+    return out;
+}
+
+std::variant<std::vector<std::string>, file_error> files_of_folder(std::string const& path, std::string_view ending) {
+    std::error_code failure;
+    std::vector<std::string> out;
+    std::filesystem::directory_iterator at(path, failure);
+    for (; !failure && at != std::filesystem::directory_iterator(); at.increment(failure)) {
+        std::string const name = at->path().filename().string();
+        std::error_code unknown;
+        if (!name.starts_with('.') && name.size() > ending.size() && name.ends_with(ending) && !at->is_directory(unknown))
+            out.push_back(at->path().string());
+    }
+    if (failure) return failed(failure.value());
+    std::sort(out.begin(), out.end());
     return out;
 }
 

@@ -17,6 +17,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace lull {
 
@@ -32,6 +33,7 @@ struct login_channel {
     bool tls = false;     // there is a certificate to speak TLS with
     std::string os_user;  // local: whose process it is; empty: not known
     std::string address;  // numeric, without a port; local: empty
+    std::vector<config::ip_network> own = {};  // this machine's addresses, where a rule asks for samehost or samenet
 };
 
 /// What a finished handshake tells.

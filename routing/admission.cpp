@@ -5,6 +5,20 @@
 namespace lull::routing {
 namespace {
 
+/// What is near is asked only where a rule asks.
+bool fits_near(config::hba_near near, newcomer const& who) {
+    auto const any = [&](auto const& fits) { return std::any_of(who.own.begin(), who.own.end(), fits); };
+    switch (near) {
+        case config::hba_near::anywhere:
+            return true;
+        case config::hba_near::same_host:
+            return any([&](config::ip_network const& one) { return one.base == *who.address; });
+        case config::hba_near::same_net:
+            return any([&](config::ip_network const& one) { return one.contains(*who.address); });
+    }
+    return false;
+}
+
 bool fits_connection(config::hba_rule const& rule, newcomer const& who) {
     switch (rule.connection) {
         case config::hba_connection::local:
@@ -18,7 +32,12 @@ bool fits_connection(config::hba_rule const& rule, newcomer const& who) {
             if (who.tls) return false;
             break;
     }
-    return !who.local && who.address && (!rule.network || rule.network->contains(*who.address));
+    return !who.local && who.address && (!rule.network || rule.network->contains(*who.address)) &&
+           fits_near(rule.near, who);
+}
+
+bool fits_text(config::hba_name const& name, std::string_view text) {
+    return name.pattern ? name.pattern->matches(text) : name.text == text;
 }
 
 bool fits_database(config::hba_name const& name, newcomer const& who) {
@@ -28,11 +47,11 @@ bool fits_database(config::hba_name const& name, newcomer const& who) {
     if (who.replication) return false;
     if (keyword && name.text == "all") return true;
     if (keyword && name.text == "sameuser") return who.user == who.database;
-    return name.text == who.database;
+    return fits_text(name, who.database);
 }
 
 bool fits_user(config::hba_name const& name, newcomer const& who) {
-    return (!name.quoted && name.text == "all") || name.text == who.user;
+    return (!name.quoted && name.text == "all") || fits_text(name, who.user);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ struct newcomer {
     bool tls = false;
     bool replication = false;  // physical; one of a database (replication=database) is like other connections
     std::optional<config::ip_address> address;  // nothing: local, or not an IP address: no host rule fits
+    std::span<config::ip_network const> own;    // the addresses of this machine, each with its network's mask
     std::string_view user;
     std::string_view database;
 };

@@ -50,6 +50,7 @@ EXTERNAL = {
     "config": [
         (r"config/load\.cpp$", r"yaml-cpp/"),
         (r"config/text_file\.cpp$", r"(fcntl\.h|unistd\.h|sys/stat\.h)$"),
+        (r"config/name_pattern\.cpp$", r"regex\.h$"),
     ],
     "routing": [
         (r"routing/sql_walk\w*\.c$", POSTGRES.pattern),

@@ -137,6 +137,30 @@ def test_a_file_of_rules_and_its_reload(make_lull, tmp_path):
 
 
 # -- methods --------------------------------------------------------------------------------------------------------------
+def test_files_that_a_file_of_rules_includes_and_their_reload(make_lull, tmp_path):
+    """All of them are read again, and what is wrong is told with its own place."""
+    rules, names, more = tmp_path / "pg_hba.conf", tmp_path / "names", tmp_path / "hba.d"
+    more.mkdir()
+    names.write_text("app, # the shop's\nverifier_user\n")
+    (more / "10-held.conf").write_text("host /^he.d$ other samehost scram-sha-256\n")
+    (more / "ignored").write_text("nonsense\n")
+    rules.write_text('host shop @names samenet scram-sha-256\ninclude_dir hba.d\ninclude_if_exists "not there"\n')
+    lull = make_lull({"auth": None, "hba_file": str(rules)})
+    assert user_of(lull.connect()) == "app" and user_of(lull.connect(user="verifier_user")) == "verifier_user"
+    assert user_of(lull.connect("held", user="other")) == "other"
+    refused(lambda: lull.connect("held"), "no pg_hba.conf entry")
+    refused(lambda: lull.connect(user="other"), "no pg_hba.conf entry")
+    assert lull.cli("reload").stdout.strip() != "hba_file", "nothing has changed"
+    names.write_text("other\n")
+    assert lull.cli("reload").stdout == "hba_file\n"
+    assert user_of(lull.connect(user="other")) == "other"
+    refused(lambda: lull.connect(), "no pg_hba.conf entry")
+    (more / "20-wrong.conf").write_text("\nhost all +admins all trust\n")
+    failed = lull.cli("reload", check=False)
+    assert failed.returncode == 1 and f"{more}/20-wrong.conf:2:10" in failed.stderr, failed.stderr
+    assert user_of(lull.connect(user="other")) == "other"
+
+
 
 def test_md5(ruled):
     assert user_of(ruled.connect(user="hashed", password="hashed-secret", sslmode="disable")) == "hashed"

@@ -1,14 +1,53 @@
 #include "config/hba.hpp"
 
+#include "config/name_pattern.hpp"
 #include "config/network.hpp"
 
 #include <doctest/doctest.h>
 
+#include <map>
 #include <string>
 
 using namespace lull::config;
 
 namespace {
+
+/// A disk of a few files.
+class few_files final : public hba_files {
+  public:
+    std::map<std::string, std::string> content;
+
+    std::variant<std::string, file_error> read(std::string const& path) override {
+        auto const at = content.find(path);
+        if (at == content.end()) return file_error{"nothing is there", "write it", true};
+        return at->second;
+    }
+    std::variant<std::vector<std::string>, file_error> list(std::string const& folder) override {
+        std::vector<std::string> out;
+        for (auto const& [path, text] : content)
+            if (path.starts_with(folder + "/")) out.push_back(path);
+        if (out.empty()) return file_error{"no such folder", "make it", true};
+        return out;
+    }
+};
+
+hba_text parse_hba(std::string_view text) {
+    few_files none;
+    return lull::config::parse_hba(text, "/etc/hba", none);
+}
+
+hba_text parse_with(std::map<std::string, std::string> content, std::string_view text) {
+    few_files files;
+    files.content = std::move(content);
+    return lull::config::parse_hba(text, "/etc/hba", files);
+}
+
+std::string all_of(hba_text const& t) {
+    std::string out;
+    for (hba_problem const& p : t.problems)
+        out += p.file + ":" + std::to_string(p.line) + ":" + std::to_string(p.column) + ": " + p.message + "\n";
+    return out;
+}
 
 hba_rule one(std::string_view line) {
     auto const parsed = parse_hba(line);
@@ -68,20 +107,113 @@ TEST_CASE("HBA: comments, empty lines, lines that go on, and the order of rules"
     CHECK(parsed.rules[1].method == auth_method::reject);
     auto const wrong = parse_hba("local all all trust\n\nlocal all \\\nall bogus\nlocal\n");
     REQUIRE(wrong.problems.size() == 2);
-    CHECK(wrong.problems[0].line == 3);
+    CHECK(wrong.problems[0].line == 4);  // where the word stands
     CHECK(wrong.problems[1].line == 5);
 }
 
+TEST_CASE("HBA: a problem has the line and the column of its word") {
+    CHECK(all_of(parse_hba("local all all trust\nlocal  all \\\n  all   ldap")) ==
+          "/etc/hba:3:9: the method \"ldap\" is not supported\n");
+    CHECK(all_of(parse_hba("host app, +ops all all md5")).empty());
+    CHECK(all_of(parse_hba("host all app, +ops all md5")) ==
+          "/etc/hba:1:15: \"+ops\" means the members of a role, which only the server knows\n");
+    CHECK(all_of(parse_hba("local all")) == "/etc/hba:1:7: the line ends too early\n");
+}
+
+TEST_CASE("HBA: words that have no meaning in quotes, and some that PostgreSQL takes for others") {
+    CHECK(one("host all all samehost trust").near == hba_near::same_host);
+    CHECK(one("host all all samenet trust").near == hba_near::same_net);
+    CHECK(one("hostnogssenc all all all trust").connection == hba_connection::host);
+    CHECK(one("local all \"+ops\" trust").users[0] == hba_name{"+ops", true});
+    CHECK(one("local all \"@ops\" trust").users[0] == hba_name{"@ops", true});
+    CHECK(one("local all @ trust").users[0] == hba_name{"@", false});
+}
+
+TEST_CASE("HBA: files that are included, and files of names") {
+    auto const parsed = parse_with(
+        {{"/etc/more/first", "local all all peer\ninclude second\n"},
+         {"/etc/more/second", "host all @../names all reject\n"},
+         {"/etc/names", "a, b # and\nc\t\"all\" @/names2"},
+         {"/names2", "\nd\n"},
+         {"/etc/d/1.conf", "host one all all md5"},
+         {"/etc/d/2.conf", "host two all all md5"}},
+        "include more/first\ninclude_if_exists nothing\ninclude_dir \"d\"\nlocal all e,@names,f trust");
+    CHECK(all_of(parsed) == "");
+    REQUIRE(parsed.rules.size() == 5);
+    CHECK(parsed.rules[0].method == auth_method::peer);
+    std::vector<hba_name> wanted = names({"a", "b", "c", "all", "d"});
+    wanted[3].quoted = true;
+    CHECK(parsed.rules[1].users == wanted);
+    CHECK(parsed.rules[2].databases == names({"one"}));
+    CHECK(parsed.rules[3].databases == names({"two"}));
+    CHECK(parsed.rules[4].users.size() == 7);
+}
+
+TEST_CASE("HBA: what is wrong with what is included is told where it stands") {
+    CHECK(all_of(parse_with({{"/etc/sub/a", "\nlocal all all bogus"}}, "\ninclude sub/a")) ==
+          "/etc/sub/a:2:15: the method \"bogus\" is not supported\n");
+    CHECK(all_of(parse_with({{"/etc/names", "a\n +ops"}}, "local all @names trust")) ==
+          "/etc/names:2:2: \"+ops\" means the members of a role, which only the server knows\n");
+    CHECK(all_of(parse_hba("include gone")) == "/etc/hba:1:9: /etc/gone: nothing is there\n");
+    CHECK(all_of(parse_hba("local all a,@gone trust")) == "/etc/hba:1:13: /etc/gone: nothing is there\n");
+    CHECK(all_of(parse_hba("include_dir gone")) == "/etc/hba:1:13: /etc/gone: no such folder\n");
+    CHECK(all_of(parse_hba("include one two")) == "/etc/hba:1:1: include takes one file\n");
+    CHECK(all_of(parse_with({{"/etc/none", "# nobody"}}, "local all @none trust")) ==
+          "/etc/hba:1:11: the file has no names in it\n");
+    CHECK(all_of(parse_with({{"/etc/self", "include self\nlocal all all trust"}}, "include self")) ==
+          "/etc/self:1:9: /etc/self: maximum nesting depth exceeded\n");
+    std::string many;
+    for (int i = 0; i < 100; ++i) many += "include self\n";
+    CHECK(parse_with({{"/etc/self", many}}, "include self").problems.size() == most_hba_problems);
+    many.clear();
+    for (int i = 0; i < 1100; ++i) many += "include one\n";
+    CHECK(all_of(parse_with({{"/etc/one", "local all all trust"}}, many)) ==
+          "/etc/hba:1001:9: more than 1000 files are included\n");
+}
+
+TEST_CASE("HBA: regular expressions are PostgreSQL's, or refused by name") {
+    auto const fits = [](std::string const& pattern, std::string_view name) {
+        auto const made = compile_pattern(pattern);
+        if (auto const* wrong = std::get_if<pattern_error>(&made)) FAIL(pattern << ": " << wrong->message);
+        return std::get<std::shared_ptr<name_pattern const>>(made)->matches(name);
+    };
+    CHECK(fits("shop", "the_shop_2"));
+    CHECK(!fits("^shop", "the_shop"));
+    CHECK(fits("^shop(_[0-9]{1,3})?$", "shop_12"));
+    CHECK(!fits("^shop(_[0-9]{1,3})?$", "shop_1234"));
+    CHECK(fits("^(a|b)\\w+$", "b_9"));
+    CHECK(fits("^\\d\\.\\s$", "1. "));
+    CHECK(!fits("^\\d\\.$", "1x"));
+    CHECK(fits("^[]^-]+$", "^]-"));
+    CHECK(fits("^[[:alpha:]_]+$", "a_B"));
+    CHECK(fits("^a{2,}$", "aaa"));
+    CHECK(fits("^\xc3\xa9$", "\xc3\xa9"));
+    CHECK(fits("^..$", "\xc3\xa9"));  // bytes, as PostgreSQL before it knows a database
+    for (char const* bad : {"", "(", ")", "a)", "[", "[a", "[[:alpha:]", "*a", "(+a)", "a|*", "^*", "a**", "a+?", "a??", "a{1}{2}",
+                            "a{", "a{x}", "a{,3}", "a{3,1}", "a{256}", "(?i)a", "\\1", "\\y", "\\", "[\\d]", "[[.a.]]", "[[=a=]]",
+                            "***=a", "((a{255}){255}){255}", "[[:nothing:]]"}) {
+        CAPTURE(bad);
+        auto const made = compile_pattern(bad);
+        auto const* wrong = std::get_if<pattern_error>(&made);
+        REQUIRE(wrong);
+        CHECK((!wrong->message.empty() && !wrong->fix.empty()));
+    }
+    auto const rule = one("host /^shop_ \"/^(a|b),c$\",d all md5");
+    CHECK(rule.databases[0].pattern->matches("shop_1"));
+    CHECK(rule.users[0].pattern->matches("a,c"));
+    CHECK(!rule.users[1].pattern);
+    CHECK(rule == one("host /^shop_ \"/^(a|b),c$\",d all md5"));  // a reload sees no change
+    CHECK(all_of(parse_hba("host a,/b( all all md5")) == "/etc/hba:1:8: \"/b(\": a parenthesis that is not closed\n");
+}
+
 TEST_CASE("HBA: what is not understood is refused, never skipped") {
-    CHECK(problem("hostgssenc all all all trust") == "\"hostgssenc\" is no kind of connection");
-    CHECK(problem("include other.conf") == "\"include\" is no kind of connection");
+    CHECK(problem("hostgssenc all all all trust").find("GSSAPI is not supported") != std::string::npos);
+    CHECK(problem("hosts all all all trust") == "\"hosts\" is no kind of connection");
     CHECK(problem("local all") == "the line ends too early");
     CHECK(problem("local all all") == "no method");
     CHECK(problem("local all +admins trust").find("members of a role") != std::string::npos);
     CHECK(problem("local samerole all trust").find("members of a role") != std::string::npos);
-    CHECK(problem("local /re all trust").find("regular expression") != std::string::npos);
-    CHECK(problem("local @file all trust").find("file of names") != std::string::npos);
-    CHECK(problem("host all all samenet trust") == "\"samenet\" is not supported");
+    CHECK(problem("host all all \"samenet\" trust").find("no address") != std::string::npos);
     CHECK(problem("host all all db.example trust").find("no address") != std::string::npos);
     CHECK(problem("host all all 10.0.0.0/33 trust") == "\"10.0.0.0/33\" is no network");
     CHECK(problem("host all all 10.0.0.0 trust") == "\"10.0.0.0\" has neither prefix nor mask");
@@ -93,7 +225,7 @@ TEST_CASE("HBA: what is not understood is refused, never skipped") {
           "clientcert can only be configured for hostssl rows");
     CHECK(problem("hostssl all all all cert map=x").find("option") != std::string::npos);
     CHECK(problem("hostssl all all all cert clientcert=verify-ca").find("not possible") != std::string::npos);
-    CHECK(problem("local all \"all trust") == "no method");
+    CHECK(problem("local all \"all trust") == "a quote that is not closed");
     CHECK(problem("local all all \"trust") == "a quote that is not closed");
     CHECK(problem("local all \"\" trust") == "an empty name");
 }

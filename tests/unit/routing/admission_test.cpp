@@ -19,6 +19,10 @@ config::hba_rule rule(hba_connection connection, std::vector<config::hba_name> d
     return r;
 }
 
+struct begins_with_shop final : config::name_pattern {
+    bool matches(std::string_view name) const override { return name.starts_with("shop_"); }
+};
+
 config::ip_address v4(std::uint8_t a, std::uint8_t d) {
     config::ip_address out;
     out.bytes = {a, 0, 0, d};
@@ -81,6 +85,37 @@ TEST_CASE("admission: networks") {
     who.address->v6 = true;
     who.address->bytes[0] = 10;
     CHECK(!admit(rules, who));
+}
+
+TEST_CASE("admission: who comes from this machine, or from a network of it") {
+    std::vector<config::ip_network> const own{{v4(127, 1), v4(255, 0)}, {v4(10, 7), v4(255, 0)}};
+    auto const fits = [&](config::hba_near near, std::uint8_t a, std::uint8_t d) {
+        std::vector<config::hba_rule> rules{rule(hba_connection::host, {{"all"}}, {{"all"}}, auth_method::trust)};
+        rules[0].near = near;
+        newcomer who = over_tcp(false);
+        who.address = v4(a, d);
+        who.own = own;
+        return admit(rules, who) != nullptr;
+    };
+    CHECK(fits(config::hba_near::same_host, 10, 7));
+    CHECK(!fits(config::hba_near::same_host, 10, 8));
+    CHECK(fits(config::hba_near::same_net, 10, 8));
+    CHECK(!fits(config::hba_near::same_net, 11, 8));
+    CHECK(fits(config::hba_near::anywhere, 11, 8));
+}
+
+TEST_CASE("admission: a pattern fits databases and users, and physical replication never") {
+    config::hba_name pattern{"/^shop_", true};
+    pattern.pattern = std::make_shared<begins_with_shop const>();
+    std::vector<config::hba_rule> const databases{rule(hba_connection::host, {pattern}, {{"all"}}, auth_method::trust)};
+    CHECK(admit(databases, over_tcp(false, "app", "shop_1")));
+    CHECK(!admit(databases, over_tcp(false, "app", "myshop_1")));
+    newcomer replica = over_tcp(false, "app", "shop_1");
+    replica.replication = true;
+    CHECK(!admit(databases, replica));
+    std::vector<config::hba_rule> const users{rule(hba_connection::host, {{"all"}}, {pattern}, auth_method::trust)};
+    CHECK(admit(users, over_tcp(false, "shop_a", "x")));
+    CHECK(!admit(users, over_tcp(false, "a", "x")));
 }
 
 TEST_CASE("admission: keywords, unless quoted, and physical replication") {
