@@ -169,6 +169,8 @@ void visit_cluster(Cluster& c, V& v) {
                     spec{.about = "Returns one row, name and password verifier, for the user name $1.",
                          .longest = 8192,
                          .restart = true});
+            v.field("cache_time", q.cache_time,
+                    spec{.about = "How long an answer is taken for true; 0: each login asks.", .most = hour, .restart = true});
         });
     v.section("tls", [&] { visit_server_tls(c.tls, v); });
     v.field("pool_size", c.pool_size,

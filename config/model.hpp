@@ -102,6 +102,7 @@ struct auth_query {
     login_role role;
     std::string query = "SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1 AND rolcanlogin "
                         "AND (rolvaliduntil IS NULL OR rolvaliduntil > now())";
+    milliseconds cache_time{10'000};  // 0: asked at each login
     friend bool operator==(auth_query const&, auth_query const&) = default;
 };
 

@@ -175,6 +175,12 @@ void control::find_secret(worker_id worker, std::uint64_t request, std::string c
     });
 }
 
+void control::doubt_secret(std::string cluster, std::string user) {
+    boost::asio::post(io_, [this, cluster = std::move(cluster), user = std::move(user)] {
+        if (auto const at = finders_.find(cluster); at != finders_.end()) at->second->doubt(user);
+    });
+}
+
 void control::ask_console(worker_id worker, std::uint64_t request, console_command what, std::string user) {
     boost::asio::post(io_, [this, worker, request, what = std::move(what), user = std::move(user)] {
         if (console_) console_->ask(worker, request, what, user);

@@ -114,12 +114,25 @@ void pg_login_core::find_secret(std::string& out) {
     config::user const* const user = known_user();
     if (user && !user->password.empty()) {
         use_secret(user->password);
-    } else if (site_ && snapshot_->config->clusters.at(cluster_).auth_query) {
+    } else if (has_query()) {
+        asked_query_ = true;
         state_ = state::secret;
         need_ = need::secret;
         return;
     }
     challenge(out);
+}
+
+/// Whether there is a server to ask. Of a database of no site, and of the console, it is that of the only cluster that
+/// has a query.
+bool pg_login_core::has_query() {
+    auto const& clusters = snapshot_->config->clusters;
+    if (site_) return clusters.at(cluster_).auth_query.has_value();
+    auto const asks = [](auto const& c) { return c.second.auth_query.has_value(); };
+    auto const only = std::find_if(clusters.begin(), clusters.end(), asks);
+    if (only == clusters.end() || std::count_if(clusters.begin(), clusters.end(), asks) > 1) return false;
+    cluster_ = only->first;
+    return true;
 }
 
 void pg_login_core::use_secret(std::string const& secret) {
@@ -152,11 +165,30 @@ void pg_login_core::use_secret(std::string const& secret) {
 void pg_login_core::on_secret(std::optional<std::string> secret, std::string const& error, std::string& out) {
     if (state_ == state::over) return;
     need_ = need::input;
+    if (!answer_.empty()) return on_second_secret(std::move(secret), error, out);
     if (!error.empty())  // what it says of servers and roles is for the log
         return refuse(pg::sqlstate::sqlclient_unable_to_establish_sqlconnection, "cannot look up the user", out,
                       "The cluster's auth_query failed; the proxy's log says why.");
-    if (secret && (pg::is_scram_verifier(*secret) || pg::is_md5_hash(*secret))) use_secret(*secret);
+    use_found(std::move(secret));
     challenge(out);
+}
+
+void pg_login_core::use_found(std::optional<std::string> secret) {
+    found_ = std::move(secret);
+    known_ = false;
+    md5_hash_.clear();
+    if (found_ && (pg::is_scram_verifier(*found_) || pg::is_md5_hash(*found_))) use_secret(*found_);
+}
+
+/// For an answer that the first has not let in.
+void pg_login_core::on_second_secret(std::optional<std::string> secret, std::string const& error, std::string& out) {
+    // Nothing new: the work of judging it again would only tell that there is a secret.
+    if (!error.empty() || secret == found_) return say_wrong_password(out);
+    if (refused_as_guess(out)) return;
+    use_found(std::move(secret));
+    if (!known_) verifier_ = pg::mock_verifier(wish_->user, entropy_.process_secret);
+    if (!answered_right()) return say_wrong_password(out);
+    accept_answer(out);
 }
 
 void pg_login_core::challenge(std::string& out) {
@@ -224,22 +256,35 @@ void pg_login_core::on_plain_answer(pg::bytes body, std::string& out) {
     if (answer->empty())
         return refuse(pg::sqlstate::invalid_password, "empty password returned by client", out);
     if (refused_as_guess(out)) return;
-    if (state_ == state::md5) {
-        auto const wanted = pg::md5_answer(md5_hash_, md5_salt());
-        if (!wanted || !pg::equal_secrets(*wanted, *answer)) return refuse_password(out);
-        return accept(out);
+    answer_ = *answer;
+    by_md5_ = state_ == state::md5;
+    if (answered_right()) return accept_answer(out);
+    if (!asked_query_) return refuse_password(out);
+    // Perhaps what auth_query said is what was true some seconds ago. It counts as failed until that is known: who
+    // opens many logins at once does not get more guesses by it.
+    guard_.failed(channel_.address, wish_->user);
+    doubts_secret_ = true;
+    state_ = state::secret;
+    need_ = need::secret;
+}
+
+bool pg_login_core::answered_right() const {
+    if (by_md5_) {
+        auto const wanted = md5_hash_.empty() ? std::nullopt : pg::md5_answer(md5_hash_, md5_salt());
+        return wanted && pg::equal_secrets(*wanted, answer_);
     }
     // The work is the same whatever is stored, and whether anything is.
-    pg::verifier_result const made = pg::make_verifier(*answer, verifier_.salt, verifier_.iterations);
+    pg::verifier_result const made = pg::make_verifier(answer_, verifier_.salt, verifier_.iterations);
     auto const* guess = std::get_if<pg::scram_verifier>(&made);
-    bool right = known_ && guess &&
-                 pg::equal_secrets(pg::as_text(guess->stored_key), pg::as_text(verifier_.stored_key));
-    if (!md5_hash_.empty()) {
-        auto const hash = pg::md5_hash(*answer, wish_->user);
-        right = hash && pg::equal_secrets(*hash, md5_hash_);
-    }
-    if (!right) return refuse_password(out);
-    cleartext_ = *answer;
+    bool const right = known_ && guess &&
+                       pg::equal_secrets(pg::as_text(guess->stored_key), pg::as_text(verifier_.stored_key));
+    if (md5_hash_.empty()) return right;
+    auto const hash = pg::md5_hash(answer_, wish_->user);
+    return hash && pg::equal_secrets(*hash, md5_hash_);
+}
+
+void pg_login_core::accept_answer(std::string& out) {
+    if (!by_md5_) cleartext_ = std::move(answer_);
     accept(out);
 }
 
@@ -341,6 +386,11 @@ void pg_login_core::refuse_host(std::string_view why, std::string& out, std::str
 
 void pg_login_core::refuse_password(std::string& out) {
     guard_.failed(channel_.address, wish_->user);
+    say_wrong_password(out);
+}
+
+void pg_login_core::say_wrong_password(std::string& out) {
+    doubts_secret_ = asked_query_;
     refuse(pg::sqlstate::invalid_password, "password authentication failed for user \"" + wish_->user + "\"", out);
 }
 

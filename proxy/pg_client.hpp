@@ -118,6 +118,7 @@ class pg_client final : public socket_events, public std::enable_shared_from_thi
     void prepare_login();
     bool take_proxy_header();
     void log_in();
+    void follow_login(std::string out);
     void end_login();
     bool count_in(session_identity const& who, std::string_view before);
     void begin_session(std::string before);

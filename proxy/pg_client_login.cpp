@@ -140,6 +140,7 @@ void pg_client::refuse(std::string_view sqlstate, std::string_view message, std:
 void pg_client::end_login() {
     closing_ = true;
     if (auto const why = login_->turned_away()) ++service_.context().stats.turned_away[static_cast<std::size_t>(*why)];
+    if (login_->doubts_secret()) service_.doubt_secret(login_->cluster(), login_->user());
     if (!login_->refusal().empty()) service_.login_refused(login_->user(), login_->database(), peer_, login_->refusal());
 }
 
@@ -148,6 +149,11 @@ void pg_client::log_in() {
     std::string out;
     std::size_t const used = login_->on_client(pg::as_bytes(in_), out);
     in_.erase(0, used);
+    follow_login(std::move(out));
+}
+
+/// `out` is what the login has to say so far.
+void pg_client::follow_login(std::string out) {
     switch (login_->needs()) {
         case pg_login_core::need::input:
             break;
@@ -155,6 +161,7 @@ void pg_client::log_in() {
             if (!out.empty()) flush_text(out);
             return begin_tls();
         case pg_login_core::need::secret:
+            if (login_->doubts_secret()) service_.doubt_secret(login_->cluster(), login_->user());
             service_.ask_secret(*this, login_->cluster(), login_->user());
             break;
         case pg_login_core::need::cancel:
@@ -223,9 +230,8 @@ void pg_client::secret_found(std::optional<std::string> secret, std::string cons
     if (!error.empty()) log::warning("cannot look up user {}: {}", login_->user(), error);
     std::string out;
     login_->on_secret(std::move(secret), error, out);
-    if (login_->needs() == pg_login_core::need::close) end_login();
-    flush_text(out);
-    if (!finished_ && !closing_ && !in_.empty()) log_in();
+    follow_login(std::move(out));
+    if (login_ && !finished_ && !closing_ && !in_.empty()) log_in();
     if (!finished_) resume_reading();
 }
 

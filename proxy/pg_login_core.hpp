@@ -109,7 +109,11 @@ class pg_login_core {
     need needs() const { return need_; }
     std::string const& user() const { return wish_->user; }
     std::string const& database() const { return wish_->database; }
+    /// Whose auth_query is meant by need::secret.
     std::string const& cluster() const { return cluster_; }
+    /// What auth_query has said did not let the client in: if that was not fresh, it is to be asked anew, for a
+    /// need::secret of this login and for the next one.
+    bool doubts_secret() const { return doubts_secret_; }
     std::int32_t cancel_pid() const { return cancel_pid_; }
     /// How long the secret of its cancel key is, in bytes: what its protocol version can have.
     std::size_t secret_bytes() const { return wish_->protocol >= pg::protocol_3_2 ? 32 : 4; }
@@ -140,6 +144,11 @@ class pg_login_core {
     void find_secret(std::string& out);
     bool refused_as_guess(std::string& out);
     void use_secret(std::string const& secret);
+    void use_found(std::optional<std::string> secret);
+    void on_second_secret(std::optional<std::string> secret, std::string const& error, std::string& out);
+    bool answered_right() const;
+    void accept_answer(std::string& out);
+    bool has_query();
     void challenge(std::string& out);
     pg::bytes md5_salt() const;
     std::size_t on_password(pg::bytes in, std::string& out);
@@ -151,6 +160,7 @@ class pg_login_core {
                 std::string_view hint = {}, std::string_view detail = {});
     void refuse_host(std::string_view why, std::string& out, std::string_view hint);
     void refuse_password(std::string& out);
+    void say_wrong_password(std::string& out);
     config::user const* known_user() const;
     bool wants_console() const;
 
@@ -174,7 +184,12 @@ class pg_login_core {
     std::optional<routing::site_id> site_;
     pg::scram_verifier verifier_;
     std::string md5_hash_;   // what is stored in place of a verifier
+    std::string answer_;     // of a client that was asked for its password, in plain text or with md5
     std::string cleartext_;  // the password itself, where the method had it sent
+    std::optional<std::string> found_;  // by auth_query
+    bool by_md5_ = false;    // it is one to md5_salt()
+    bool asked_query_ = false;
+    bool doubts_secret_ = false;
     config::auth_method method_ = config::auth_method::scram_sha_256;
     bool known_ = false;  // the verifier is a real user's
     std::optional<pg::scram_server> scram_;

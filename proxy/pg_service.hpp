@@ -137,6 +137,7 @@ class pg_service final : private login_guard, private channel_port {
     /// One of the clients is an operator, who takes nobody's place.
     void console_begun();
     std::uint64_t ask_secret(pg_client& client, std::string cluster, std::string user);
+    void doubt_secret(std::string cluster, std::string user);
     /// Has the entry written to its site's journal; `then` is called on this thread.
     void keep(routing::site_id site, journal_entry entry, server_credentials const& credentials,
               std::function<void(journal_outcome)> then);

@@ -57,6 +57,10 @@ std::uint64_t pg_service::ask_secret(pg_client& client, std::string cluster, std
     return request;
 }
 
+void pg_service::doubt_secret(std::string cluster, std::string user) {
+    control_.doubt_secret(std::move(cluster), std::move(user));
+}
+
 void pg_service::secret_found(std::uint64_t request, std::optional<std::string> secret, std::string error) {
     auto const at = asked_.find(request);
     if (at == asked_.end()) return;

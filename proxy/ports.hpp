@@ -145,6 +145,8 @@ class control_port {
     virtual void report(worker_report) = 0;
     /// Ask the cluster's auth_query for a user; answered by worker_port::secret_found.
     virtual void find_secret(worker_id, std::uint64_t request, std::string cluster, std::string user) = 0;
+    /// A login has failed by what it said last: perhaps that was changed since.
+    virtual void doubt_secret(std::string cluster, std::string user) = 0;
     /// An operator's command, on behalf of `user`; answered by worker_port::answer_console, perhaps in parts.
     virtual void ask_console(worker_id, std::uint64_t request, console_command, std::string user) = 0;
     /// Nobody waits for that answer any more.

@@ -8,8 +8,6 @@ namespace lull {
 
 namespace {
 
-constexpr std::chrono::seconds remembered{10};
-constexpr std::size_t most_remembered = 10'000;
 constexpr std::size_t most_questions = 10'000;
 
 }  // namespace
@@ -18,6 +16,7 @@ secret_finder::secret_finder(config::endpoint primary, config::auth_query query,
     : primary_(std::move(primary)),
       query_(std::move(query)),
       tls_(std::move(tls)),
+      book_(query_.cache_time),
       thread_([this] { run(); }) {}
 
 secret_finder::~secret_finder() {
@@ -31,15 +30,23 @@ secret_finder::~secret_finder() {
 }
 
 void secret_finder::find(std::string user, found then) {
+    ask({std::move(user), std::move(then)});
+}
+
+void secret_finder::doubt(std::string user) {
+    ask({std::move(user), nullptr});
+}
+
+void secret_finder::ask(question q) {
     {
         std::lock_guard const lock(mutex_);
         if (questions_.size() < most_questions) {
-            questions_.push_back({std::move(user), std::move(then)});
+            questions_.push_back(std::move(q));
             wake_.notify_one();
             return;
         }
     }
-    then(std::nullopt, "too many logins wait for it");
+    if (q.then) q.then(std::nullopt, "too many logins wait for it");
 }
 
 void secret_finder::run() {
@@ -57,10 +64,9 @@ void secret_finder::run() {
 }
 
 void secret_finder::answer(question const& q) {
+    if (!q.then) return book_.doubt(q.user);
     auto const now = std::chrono::steady_clock::now();
-    for (auto const* book : {&known_, &strangers_})
-        if (auto const at = book->find(q.user); at != book->end() && at->second.until > now)
-            return q.then(at->second.secret, {});
+    if (auto const* known = book_.find(q.user, now)) return q.then(*known, {});
     std::string error;
     if (!pg_usable(connection_)) {
         if (connection_) pg_close(connection_);
@@ -71,14 +77,10 @@ void secret_finder::answer(question const& q) {
     if (!r.ok()) return q.then(std::nullopt, r.error());
     if (r.columns() < 2)
         return q.then(std::nullopt, "auth_query must give two columns, the user and the secret");
-    // Who is not there is remembered as well: the time that an answer takes would tell him from the others.
-    bool const none = r.rows() == 0 || r.null(0, 1);
-    auto& book = none ? strangers_ : known_;
-    if (book.size() >= most_remembered) book.clear();
-    known const found{none ? std::nullopt : std::optional<std::string>(r.text(0, 1)), now + remembered};
-    (none ? known_ : strangers_).erase(q.user);
-    book[q.user] = found;
-    q.then(found.secret, {});
+    secret_book::secret found;
+    if (r.rows() > 0 && !r.null(0, 1)) found = std::string(r.text(0, 1));
+    book_.keep(q.user, found, now);
+    q.then(std::move(found), {});
 }
 
 }  // namespace lull

@@ -1,14 +1,13 @@
-// auth_query: asks a cluster's primary for a user's secret, on a thread of its own. Answers are kept for ten
-// seconds, so that a storm of logins is one query.
+// auth_query: asks a cluster's primary for a user's secret, on a thread of its own. Answers are kept for its cache_time,
+// so that a storm of logins is one query.
 #pragma once
 
 #include "config/model.hpp"
+#include "proxy/secret_book_core.hpp"
 
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -27,16 +26,16 @@ class secret_finder {
     ~secret_finder();
 
     void find(std::string user, found then);
+    /// What it has found last may be true no more: the next who asks for this user is not told it again, unless it is
+    /// fresh.
+    void doubt(std::string user);
 
   private:
     struct question {
         std::string user;
-        found then;
+        found then;  // none: it is a doubt
     };
-    struct known {
-        std::optional<std::string> secret;
-        std::chrono::steady_clock::time_point until;
-    };
+    void ask(question);
     void run();
     void answer(question const& q);
 
@@ -48,8 +47,7 @@ class secret_finder {
     std::deque<question> questions_;
     bool stop_ = false;
     // The finder's thread only.
-    std::map<std::string, known> known_;
-    std::map<std::string, known> strangers_;  // apart, so that invented names drive nobody out
+    secret_book book_;
     pg_conn* connection_ = nullptr;
     std::thread thread_;
 };

@@ -7,6 +7,7 @@ import socket
 import stat
 import struct
 import subprocess
+import time
 
 import psycopg
 import pytest
@@ -136,7 +137,6 @@ def test_a_file_of_rules_and_its_reload(make_lull, tmp_path):
     refused(lambda: lull.connect(), "no pg_hba.conf entry")
 
 
-# -- methods --------------------------------------------------------------------------------------------------------------
 def test_files_that_a_file_of_rules_includes_and_their_reload(make_lull, tmp_path):
     """All of them are read again, and what is wrong is told with its own place."""
     rules, names, more = tmp_path / "pg_hba.conf", tmp_path / "names", tmp_path / "hba.d"
@@ -161,6 +161,7 @@ def test_files_that_a_file_of_rules_includes_and_their_reload(make_lull, tmp_pat
     assert user_of(lull.connect(user="other")) == "other"
 
 
+# -- methods --------------------------------------------------------------------------------------------------------------
 
 def test_md5(ruled):
     assert user_of(ruled.connect(user="hashed", password="hashed-secret", sslmode="disable")) == "hashed"
@@ -196,7 +197,7 @@ def test_cert(make_lull, certificates, authority):
 def test_an_expired_password_does_not_let_in(lull, primary):
     primary.sql("ALTER ROLE query_user VALID UNTIL '2001-01-01'")
     try:
-        # auth_query's answers are remembered for ten seconds.
+        # auth_query's answers are remembered for its cache_time.
         def shut():
             try:
                 lull.connect(user="query_user").close()
@@ -206,6 +207,56 @@ def test_an_expired_password_does_not_let_in(lull, primary):
     finally:
         primary.sql("ALTER ROLE query_user VALID UNTIL 'infinity'")
     wait_for(lambda: user_of(lull.connect(user="query_user")) == "query_user" if not shut() else None, "it is valid again", 20)
+
+
+@pytest.mark.parametrize("auth, attempts", [("password", 1), ("scram-sha-256", 2)])
+def test_a_password_that_was_just_changed_lets_in(make_lull, primary, auth, attempts):
+    """auth_query's answer of before is not believed against whom it does not let in."""
+    lull = make_lull({"auth": auth, "clusters": {"main": {"auth_query": {"cache_time": "1min"}}}}, replicas=False)
+    before = primary.one("SELECT rolpassword FROM pg_authid WHERE rolname = 'query_user'")
+    assert user_of(lull.connect(user="query_user")) == "query_user"
+    time.sleep(1.1)  # it is asked again once a second for a user
+    primary.sql("ALTER ROLE query_user PASSWORD 'another'")
+    try:
+        for _ in range(attempts - 1):
+            refused(lambda: lull.connect(user="query_user", password="another"), "password authentication failed")
+        assert user_of(lull.connect(user="query_user", password="another")) == "query_user"
+    finally:
+        primary.sql(f"ALTER ROLE query_user PASSWORD '{before}'")
+
+
+def test_bad_logins_are_not_a_query_each(make_lull, primary):
+    lull = make_lull({"clusters": {"main": {"auth_query": {"cache_time": "1min", "query":
+        "SELECT rolname, rolpassword, set_config('application_name', current_setting('application_name') || '!', false) "
+        "FROM pg_authid WHERE rolname = $1"}}}}, replicas=False)
+    begun = time.monotonic()
+    for _ in range(15):
+        refused(lambda: lull.connect(user="query_user", password="wrong"), "password authentication failed")
+    asked = primary.one("SELECT application_name FROM pg_stat_activity WHERE usename = 'lull_auth' AND application_name LIKE '%!'")
+    assert asked.count("!") <= 2 + (time.monotonic() - begun), "no more than one a second"
+
+
+def test_without_cache_time_each_login_asks(make_lull, primary):
+    lull = make_lull({"clusters": {"main": {"auth_query": {"cache_time": "0s"}}}}, replicas=False)
+    before = primary.one("SELECT rolpassword FROM pg_authid WHERE rolname = 'query_user'")
+    lull.connect(user="query_user").close()
+    primary.sql("ALTER ROLE query_user PASSWORD 'another'")
+    try:
+        refused(lambda: lull.connect(user="query_user"), "password authentication failed")
+        assert user_of(lull.connect(user="query_user", password="another")) == "query_user"
+    finally:
+        primary.sql(f"ALTER ROLE query_user PASSWORD '{before}'")
+
+
+def test_the_one_auth_query_serves_the_console_and_databases_of_no_site(make_lull):
+    lull = make_lull({"console": {"admins": ["query_user"]}}, replicas=False)
+    with lull.connect("lull", user="query_user", autocommit=True) as connection:
+        assert connection.execute("SHOW VERSION").fetchone()
+    refused(lambda: lull.connect("lull", user="query_user", password="wrong"), "password authentication failed")
+    refused(lambda: lull.connect("nope", user="query_user"), 'database "nope" does not exist')
+    # Who cannot log in is told the same of each.
+    refused(lambda: lull.connect("nope", user="query_user", password="wrong"), "password authentication failed")
+    refused(lambda: lull.connect("nope", user="nobody_at_all", password="wrong"), "password authentication failed")
 
 
 # -- guessing ---------------------------------------------------------------------------------------------------------------

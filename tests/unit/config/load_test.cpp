@@ -25,7 +25,7 @@ clusters:
     primary: 127.0.0.1:5432
     replicas: [127.0.0.1:5433]
     control: {user: lull, password: "p1", database: postgres}
-    auth_query: {user: lull_auth, password: "p2", database: auth, query: "SELECT 1"}
+    auth_query: {user: lull_auth, password: "p2", database: auth, query: "SELECT 1", cache_time: 3s}
     pool_size: 7
     probe_interval: 50ms
     max_replica_lag: 5s
@@ -87,7 +87,7 @@ TEST_CASE("every key fills its member") {
     CHECK(main.name == "main");
     CHECK(main.replicas == std::vector<endpoint>{{"127.0.0.1", 5433}});
     CHECK(main.control == login_role{"lull", "p1", "postgres"});
-    CHECK(main.auth_query == auth_query{{"lull_auth", "p2", "auth"}, "SELECT 1"});
+    CHECK(main.auth_query == auth_query{{"lull_auth", "p2", "auth"}, "SELECT 1", 3s});
     CHECK(main.pool_size == 7);
     CHECK(main.probe_interval == 50ms);
     CHECK(main.max_replica_lag == 5s);

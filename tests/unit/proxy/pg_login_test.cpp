@@ -1,21 +1,28 @@
 #include "proxy/pg_login_core.hpp"
 
+#include "protocol/pg/md5.hpp"
+#include "proxy/secret_book_core.hpp"
+
 #include <doctest/doctest.h>
 
 using namespace lull;
 
 namespace {
 
-struct nobody_fails final : login_guard {
+struct nobody_is_blocked final : login_guard {
+    int failures = 0;
     bool blocked(std::string_view, std::string_view) override { return false; }
-    void failed(std::string_view, std::string_view) override {}
+    void failed(std::string_view, std::string_view) override { ++failures; }
 };
 
 /// What somebody is told in answer to the first packet.
 struct newcomer {
-    newcomer() {
+    explicit newcomer(config::auth_method auth = config::auth_method::scram_sha_256, std::size_t asking_clusters = 0) {
         auto settings = std::make_shared<config::config>();
+        settings->auth = auth;
         settings->console.admins = {"ops"};
+        for (std::size_t i = 0; i < asking_clusters; ++i)
+            settings->clusters["c" + std::to_string(i)].auth_query.emplace();
         auto made = std::make_shared<routing::snapshot>();
         made->config = settings;
         snapshot = made;
@@ -28,16 +35,130 @@ struct newcomer {
         return out;
     }
 
+    std::string answers(std::string const& password) {
+        std::string packet = "p", out;
+        auto const size = static_cast<char>(password.size() + 5);
+        packet.append("\0\0\0", 3).append(1, size).append(password).append(1, '\0');
+        login->on_client(pg::as_bytes(packet), out);
+        return out;
+    }
+    std::string finds(std::optional<std::string> secret, std::string const& error = {}) {
+        std::string out;
+        login->on_secret(std::move(secret), error, out);
+        return out;
+    }
+
     std::shared_ptr<routing::snapshot const> snapshot;
     setting_interner settings;
     startup_book startups{settings};
     verifier_cache verifiers;
     login_entropy entropy;
-    nobody_fails guard;
+    nobody_is_blocked guard;
     std::optional<pg_login_core> login;
 };
 
+std::string verifier(std::string_view password) {
+    auto const made = pg::make_verifier(password, pg::as_bytes("salt"));
+    return pg::format_verifier(std::get<pg::scram_verifier>(made));
+}
+
+using need = pg_login_core::need;
+
 }  // namespace
+
+TEST_CASE("a password that was changed behind the answer at hand lets in at once, and is asked for once more only") {
+    newcomer n(config::auth_method::password, 1);
+    n.says({{"user", "ops"}, {"database", "lull"}});
+    REQUIRE(n.login->needs() == need::secret);
+    CHECK(n.login->cluster() == "c0");
+    CHECK_FALSE(n.login->doubts_secret());
+    n.finds(verifier("old"));
+    SUBCASE("it is the new one") {
+        CHECK(n.answers("new").empty());
+        REQUIRE(n.login->needs() == need::secret);
+        CHECK(n.login->doubts_secret());
+        n.finds(verifier("new"));
+        CHECK(n.login->needs() == need::console);
+    }
+    SUBCASE("it is now an md5 hash") {
+        n.answers("new");
+        n.finds(pg::md5_hash("new", "ops"));
+        CHECK(n.login->needs() == need::console);
+    }
+    SUBCASE("it is wrong by the new one, too") {
+        n.answers("other");
+        CHECK(n.finds(verifier("new")).find("28P01") != std::string::npos);
+        CHECK(n.login->needs() == need::close);
+    }
+    SUBCASE("it was not changed") {
+        n.answers("other");
+        CHECK(n.finds(verifier("old")).find("28P01") != std::string::npos);
+        CHECK(n.login->needs() == need::close);
+    }
+    SUBCASE("there is nobody to ask any more") {
+        n.answers("other");
+        CHECK(n.finds(std::nullopt, "down").find("28P01") != std::string::npos);
+    }
+    SUBCASE("the right one is not doubted") {
+        n.answers("old");
+        CHECK(n.login->needs() == need::console);
+        CHECK_FALSE(n.login->doubts_secret());
+        CHECK(n.guard.failures == 0);
+        return;
+    }
+    CHECK(n.guard.failures == 1);
+}
+
+TEST_CASE("a stranger is asked for once more as anybody is") {
+    newcomer n(config::auth_method::password, 1);
+    n.says({{"user", "ops"}, {"database", "lull"}});
+    n.finds(std::nullopt);
+    CHECK(n.answers("guess").empty());
+    CHECK(n.login->needs() == need::secret);
+    CHECK(n.finds(std::nullopt).find("28P01") != std::string::npos);
+    CHECK(n.guard.failures == 1);
+}
+
+TEST_CASE("who logs in to a database of no site is asked for where there is one server to ask") {
+    for (std::size_t const clusters : {0u, 1u, 2u}) {
+        CAPTURE(clusters);
+        newcomer n(config::auth_method::password, clusters);
+        n.says({{"user", "app"}, {"database", "nowhere"}});
+        REQUIRE((n.login->needs() == need::secret) == (clusters == 1));
+        if (clusters == 1) n.finds(verifier("right"));
+        CHECK(n.answers("right").find(clusters == 1 ? "3D000" : "28P01") != std::string::npos);
+    }
+    newcomer stranger(config::auth_method::password, 1);
+    stranger.says({{"user", "app"}, {"database", "nowhere"}});
+    stranger.finds(verifier("right"));
+    stranger.answers("wrong");
+    CHECK(stranger.finds(verifier("right")).find("3D000") == std::string::npos);
+}
+
+TEST_CASE("what auth_query said counts for its time, and what failed somebody for a second") {
+    using namespace std::chrono_literals;
+    secret_book::instant const start{};
+    secret_book book(10s);
+    CHECK(!book.find("a", start));
+    book.keep("a", "x", start);
+    book.keep("nobody", std::nullopt, start);
+    for (char const* who : {"a", "nobody"}) {
+        CAPTURE(who);
+        CHECK(book.find(who, start + 9999ms));
+        CHECK(!book.find(who, start + 10s));
+        book.doubt(who);
+        CHECK(book.find(who, start + 999ms));
+        CHECK(!book.find(who, start + 1s));
+    }
+    book.keep("a", std::nullopt, start + 1s);
+    REQUIRE(book.find("a", start + 5s));
+    CHECK(!*book.find("a", start + 5s));
+    book.doubt("somebody else");
+    CHECK(!book.find("somebody else", start));
+    secret_book none(0s);
+    none.keep("a", "x", start);
+    CHECK(!none.find("a", start));
+}
 
 TEST_CASE("where there are too many clients the console is open, and nothing else") {
     newcomer client, walsender, operators;
