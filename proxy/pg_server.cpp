@@ -99,7 +99,7 @@ void pg_server::start_login() {
                                                               : session_default::read_write;
     login_.emplace(key.user, key.database, mode, pool_.credentials(),
                    pg::make_nonce(pg::as_bytes(service_.random(pg::nonce_bytes))),
-                   tls_wish_of(service_.snapshot(), state_.backend));
+                   tls_wish());
     gather& out = service_.step().server;
     out.write([&](std::string& text) { login_->start(text); });
     send(out);
@@ -181,6 +181,7 @@ void pg_server::read() {
         service_.touch_clock();  // a write that these bytes confirm has ended by now, not when the turn began
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) break;
+        if (n <= 0 && connect_in_plain("the server closed the connection")) return;
         if (n <= 0) return lose(n == 0 ? "the server closed the connection" : std::strerror(errno));
         note_read(static_cast<std::size_t>(n));
         std::span<std::byte const> fresh = block.first(static_cast<std::size_t>(n));
@@ -379,7 +380,7 @@ void pg_server::cancel() {
     if (cancelling_) return;  // it serves them all
     if (state_.pid == 0 || !address()) return end_cancel();
     cancelling_ = true;
-    cancel_target const to{state_.backend, *address(), tls_wish_of(service_.snapshot(), state_.backend)};
+    cancel_target const to{state_.backend, *address(), tls_wish()};
     send_cancel(service_, to, state_.pid, state_.secret,
                 [this, alive = std::weak_ptr<bool>(alive_)](cancel_end how) {
                     if (!alive.lock()) return;

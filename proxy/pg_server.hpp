@@ -102,6 +102,8 @@ class pg_server final : public socket_events {
     // pg_server_tls.cpp
     void begin_tls();
     bool decrypt(std::span<std::byte const>& fresh);
+    server_tls_wish tls_wish() const;
+    bool connect_in_plain(std::string_view why);
     outbox::result put(gather& bytes);
 
     pg_pool& pool_;
@@ -112,6 +114,7 @@ class pg_server final : public socket_events {
     std::size_t next_address_ = 0;
     std::optional<edge_socket> socket_;
     std::unique_ptr<tls_filter> tls_;  // null: plain text
+    bool in_plain_ = false;            // TLS is only preferred, and has failed
     std::optional<pg_server_login_core> login_;
     pg_client* client_ = nullptr;
     std::string in_;  // what was read and not yet understood

@@ -1,5 +1,6 @@
 // TLS to a server: as pg_client_tls.cpp, the other way round.
 #include "protocol/pg/sqlstate.hpp"
+#include "proxy/log.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
@@ -26,6 +27,7 @@ bool pg_server::decrypt(std::span<std::byte const>& fresh) {
             lose(tls_->error());
             return false;
         }
+        if (connect_in_plain(tls_->error())) return false;
         fail("TLS to the server at " + place_of(service_.snapshot(), state_.backend) + " failed: " + tls_->error(),
              pg::sqlstate::sqlclient_unable_to_establish_sqlconnection,
              "The proxy's configuration has it under tls of the cluster.");
@@ -42,6 +44,28 @@ bool pg_server::decrypt(std::span<std::byte const>& fresh) {
     gather& out = service_.step().server;
     out.text(text);
     send(out);
+    return true;
+}
+
+server_tls_wish pg_server::tls_wish() const {
+    return in_plain_ ? server_tls_wish::none : tls_wish_of(service_.snapshot(), state_.backend);
+}
+
+/// As libpq with sslmode=prefer: a server whose handshake fails is connected to again, at the same address, without TLS.
+/// False: TLS was not under way, or is more than preferred.
+bool pg_server::connect_in_plain(std::string_view why) {
+    if (!login_ || login_->where() != pg_server_login_core::state::tls || tls_wish() != server_tls_wish::prefer) return false;
+    log::warning("TLS to the server at {} failed, and is only preferred: it goes on in plain text: {}",
+                 place_of(service_.snapshot(), state_.backend), why);
+    in_plain_ = true;
+    tls_.reset();
+    login_.reset();
+    socket_.reset();
+    out_ = outbox();
+    in_.clear();
+    reading_ = false;
+    --next_address_;
+    connect_next();
     return true;
 }
 

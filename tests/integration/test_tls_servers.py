@@ -11,6 +11,7 @@ import pytest
 from harness.certificates import Authority
 from harness.gate import Gate
 from harness.wait import wait_for
+from harness.wire import errors, query
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 CANCEL_CODE = bytes.fromhex("04d2162e")
@@ -174,6 +175,26 @@ def test_prefer_takes_what_there_is(with_tls):
     lull = with_tls(None, mode="prefer")
     with lull.connect() as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_prefer_goes_on_in_plain_text_where_the_handshake_fails(with_tls, good, servers):
+    """As libpq. Nothing that both speak; cancel requests go the way of their session."""
+    for server in servers.each:
+        server.sql("ALTER SYSTEM SET ssl_max_protocol_version = 'TLSv1.2'")
+    try:
+        lull = with_tls(good, mode="prefer", min_version="TLSv1.3")
+        with lull.connect() as connection:
+            assert not encrypted(connection)
+        wire = lull.wire()
+        wire.send(query("SELECT pg_sleep(20)"))
+        assert wire.quiet(0.3)
+        wire.cancel()
+        assert errors(wire.until("Z"))[0]["C"] == "57014"
+        assert "only preferred" in lull.log()
+        says(start_broken(with_tls(good, start=False, mode="require", min_version="TLSv1.3")), "TLS to the server at")
+    finally:
+        for server in servers.each:
+            server.sql("ALTER SYSTEM RESET ssl_max_protocol_version")
 
 
 def says(lull, *words):
