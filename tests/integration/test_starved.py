@@ -72,11 +72,17 @@ def test_what_has_begun_goes_on_without_who_asked(lull):
         lull.wait_mode("draining")
         command.kill()
         command.communicate(timeout=20)
+        time.sleep(1)  # its connection, too, has gone by then
+
+        def count():
+            return len(os.listdir(f"/proc/{lull.process.pid}/fd"))
+
+        alone = count()
         peer = asking(lull, b"PUT /sites/shop/maintenance?wait_ms=60000 HTTP/1.1\r\nHost: lull\r\n\r\n")
-        descriptors = f"/proc/{lull.process.pid}/fd"
-        before = len(os.listdir(descriptors))
+        wait_for(lambda: count() > alone, "it is taken in")
+        time.sleep(0.5)  # and heard
         peer.close()
-        wait_for(lambda: len(os.listdir(descriptors)) < before, "nobody is waited for who has gone", 5)
+        wait_for(lambda: count() <= alone, "nobody is waited for who has gone", 5)
         assert lull.site()["mode"] == "draining"
         writer.commit()
     lull.wait_mode("sealed")
@@ -177,9 +183,12 @@ def web(lull):
 
 
 def refusal(lull):
-    with pytest.raises(psycopg.OperationalError) as error:
+    """What a login is told; empty: it is let in."""
+    try:
         lull.connect().close()
-    return str(error.value)
+    except psycopg.OperationalError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("kind", ["postgres", "unix", "http"])
@@ -192,11 +201,15 @@ def test_who_has_no_room_is_refused_and_everything_else_goes_on(few, kind):
     try:
         wait_for(lambda: "out of file descriptors: clients are turned away" in few.log(), "the limit is met", 5)
         assert "cannot accept" not in few.log() and "admin socket" not in few.log()
-        if kind == "http":  # connections to the application that are free again have made room
-            wait_for(lambda: crowd.extend(many(kind, few, 30)) or web(few)[0] == 503, "that is taken, too")
-        wait_for(lambda: "sorry, too many clients already" in refusal(few), "who is told so is not kept from it by who says nothing", 10)
-        status, said = web(few)
-        assert status == 503 and b"limit of open files" in said
+
+        def crowded(condition):
+            """Connections to the application that are free again make room: that is taken, too."""
+            if kind == "http":
+                crowd.extend(many(kind, few, 30))
+            return condition()
+
+        wait_for(lambda: crowded(lambda: "sorry, too many clients already" in refusal(few)), "the login is told so", 10)
+        wait_for(lambda: crowded(lambda: b"limit of open files" in web(few)[1]), "the browser is told so", 10)
         # those who are in have their servers, also new ones; so has the migration
         assert inside.one("SELECT 1") == "1" and idle.one("SELECT 1") == "1"
         browser.sock.sendall(b"Host: shop.example\r\n\r\n")
