@@ -4,7 +4,7 @@
 #   deploy/install-packages.sh build|demo|test|bench|nightly ...
 set -euo pipefail
 
-build=(g++ cmake ninja-build libboost1.81-dev libssl-dev libpq-dev libpg-query-dev postgresql-server-dev-15
+build=(g++ cmake ninja-build libboost1.81-dev libssl-dev libicu-dev libpq-dev libpg-query-dev postgresql-server-dev-15
   libyaml-cpp-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev
   prometheus-cpp-dev)
 demo=(postgresql-15 postgresql-client-15 python3-psycopg2 curl)

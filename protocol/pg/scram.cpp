@@ -1,5 +1,6 @@
 #include "protocol/pg/scram.hpp"
 
+#include "protocol/pg/saslprep.hpp"
 #include "protocol/pg/scram_text.hpp"
 
 #include <openssl/core_names.h>
@@ -88,14 +89,17 @@ bool equal(scram_key const& a, scram_key const& b) noexcept {
 }
 
 // Hi() of RFC 5802 and the two keys made of it; `iterations` and `salt` are within bounds.
-std::optional<scram_keys> keys_of(std::string_view password, bytes salt, std::uint32_t iterations) noexcept {
+std::optional<scram_keys> keys_of(std::string_view password, bytes salt, std::uint32_t iterations) {
+    auto prepared = saslprep(password);
+    if (prepared) password = *prepared;
     scram_key salted;
     EVP_MD const* const digest = sha_256_algorithm();
-    if (!digest || PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()),
-                          reinterpret_cast<unsigned char const*>(salt.data()), static_cast<int>(salt.size()),
-                          static_cast<int>(iterations), digest, static_cast<int>(salted.size()),
-                          reinterpret_cast<unsigned char*>(salted.data())) != 1)
-        return std::nullopt;
+    bool const done = digest && PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()),
+                                                  reinterpret_cast<unsigned char const*>(salt.data()), static_cast<int>(salt.size()),
+                                                  static_cast<int>(iterations), digest, static_cast<int>(salted.size()),
+                                                  reinterpret_cast<unsigned char*>(salted.data())) == 1;
+    if (prepared) wipe(*prepared);
+    if (!done) return std::nullopt;
     maybe_key const client_key = hmac(salted, "Client Key");
     maybe_key const server_key = hmac(salted, "Server Key");
     wipe(salted);

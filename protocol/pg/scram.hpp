@@ -3,9 +3,8 @@
 // random bytes come from the caller. One object serves one login, on one thread, and wipes its secrets when
 // it goes. Views are needed only during the call.
 //
-// Passwords: SASLprep is not applied. ASCII is its own SASLprep; of any other password the raw bytes count,
-// as PostgreSQL takes them where SASLprep fails. A password that normalisation would change (say, with
-// decomposed accents or full-width letters) therefore does not match a verifier that PostgreSQL made of it.
+// Passwords in plain text are prepared by SASLprep before they are hashed, as on both sides of PostgreSQL (saslprep.hpp);
+// their bound is that of what came, not of what it becomes.
 //
 // Bounds: messages 8 KiB; salts 1 KiB; iterations 1 to max_iterations wherever the work would be ours.
 // Working with a password costs `iterations` times two SHA-256 rounds (1 to 2 ms for 4096) on the calling

@@ -46,6 +46,7 @@ EXTERNAL = {
         (r"protocol/http/[^/]+\.cpp$", r"boost/beast/(http|core)/|boost/asio/buffer\.hpp$"),
         # libcrypto only; TLS is a matter of connections.
         (r"protocol/pg/(scram\w*|base64|md5)\.cpp$", r"openssl/(?!ssl|bio)"),
+        (r"protocol/pg/saslprep\.cpp$", r"unicode/u"),
     ],
     "config": [
         (r"config/load\.cpp$", r"yaml-cpp/"),
@@ -200,6 +201,7 @@ CLEAN = {
     "CMakeLists.txt": "", "README.md": "", ".gitignore": "", "build/x.cpp": '#include "nowhere.hpp"\n',
     "protocol/pg/frame.hpp": "#pragma once\n#include <boost/system/result.hpp>\n#include <cstddef>\n",
     "protocol/pg/scram.cpp": '#include "protocol/pg/frame.hpp"\n#include <openssl/evp.h>\n',
+    "protocol/pg/saslprep.cpp": "#include <unicode/usprep.h>\n",
     "protocol/http/head.cpp": "#include <boost/beast/http/basic_parser.hpp>\n",
     "config/model.hpp": "#pragma once\n#include <string>\n",
     "config/load.hpp": '#pragma once\n#include "config/model.hpp"\n',
@@ -237,6 +239,7 @@ BREACHES = [  # file, content, what must be said about it; nothing else may be
     ("protocol/http/head.hpp", "#pragma once\n#include <boost/beast/http/basic_parser.hpp>\n", "I/O belongs to proxy"),
     ("protocol/pg/scram.cpp", "#include <openssl/ssl.h>\n", "I/O belongs to proxy"),
     ("protocol/pg/frame.cpp", "#include <openssl/evp.h>\n", "I/O belongs to proxy"),
+    ("protocol/pg/frame.cpp", "#include <unicode/ustring.h>\n", "protocol may not include <unicode/ustring.h>"),
     ("proxy/a_core.cpp", "#include <boost/asio/buffer.hpp>\n", "a core may not include <boost/asio/buffer.hpp>"),
     ("proxy/a_core.hpp", "#pragma once\n#include <libpq-fe.h>\n", "a core may not include <libpq-fe.h>"),
     ("proxy/a_core.cpp", '#include "proxy/socket.hpp"\n', "a core may not include <thread> through proxy/socket.hpp"),

@@ -1,6 +1,7 @@
 // The first byte chooses who hears the rest: a server at its first or second step, a client at its first or
-// second, the parsers of verifiers and base64. Nothing but the right proof may succeed.
+// second, the parsers of verifiers and base64, who prepares passwords. Nothing but the right proof may succeed.
 #include "protocol/pg/base64.hpp"
+#include "protocol/pg/saslprep.hpp"
 #include "protocol/pg/scram.hpp"
 
 #include <cstdint>
@@ -61,6 +62,10 @@ void parse_texts(std::string_view text) {
     if (auto const data = base64_decode(text)) require(base64_encode(*data) == text);
 }
 
+void prepare(std::string_view text) {
+    if (auto const prepared = saslprep(text)) require(!prepared->empty() && prepared->size() <= text.size() * 11);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
@@ -78,6 +83,9 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
             break;
         case '4':
             hear_server_final(text);
+            break;
+        case '5':
+            prepare(text);
             break;
         default:
             parse_texts(text);
