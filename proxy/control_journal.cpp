@@ -96,7 +96,7 @@ void control::keep(routing::site_id site, journal_entry entry, server_credential
         question.site_name = site_names_[index];
         question.primary = primaries_[index];
         limits = site_settings_[index]->journal;
-        can_be_run = logins_.keep(site, entry.user, credentials) || configured_.contains(entry.user);
+        can_be_run = logins_.keep(site, entry.user, credentials, true) || configured_.contains(entry.user);
     }
     std::string name = question.site_name;
     if (!can_be_run) {
@@ -127,11 +127,11 @@ void control::ask_for_rights(managed_site& s) {
         });
     };
     std::lock_guard const lock(shared_);
-    for (auto const& [key, credentials] : logins_)
-        if (key.first == s.id && may_journal(key.second))
+    logins_.each([&](routing::site_id site, std::string const& user, server_credentials const& credentials) {
+        if (site == s.id && may_journal(user))
             for (std::string const& database : settings.databases)
-                rights_.expect({s.id, s.name, primaries_[static_cast<std::size_t>(s.id)], database, key.second,
-                                credentials, {}});
+                rights_.expect({s.id, s.name, primaries_[static_cast<std::size_t>(s.id)], database, user, credentials, {}});
+    });
 }
 
 void control::logged_in(routing::site_id site, std::string const& user,

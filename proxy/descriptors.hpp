@@ -24,7 +24,7 @@ bool would_have_room(descriptor_use use, int fd);
 /// socket(2), non-blocking, for a connection to a server: -1 and EMFILE where what is left is for others.
 int server_socket(int family);
 
-/// How long ago a client, or a connection to a server, found no room; nothing: none did.
+/// How long ago somebody found no room; nothing: nobody did.
 std::optional<std::chrono::seconds> since_no_room();
 
 }  // namespace lull

@@ -18,18 +18,27 @@ class login_book {
     /// Of so many users at most, those of each site apart: anybody who may log in adds to it.
     explicit login_book(std::size_t most) : most_(most) {}
 
-    /// False: there are as many as may be, and it is not remembered.
-    bool keep(routing::site_id site, std::string const& user, server_credentials const& credentials);
+    /// False: there are as many as may be, and it is not remembered. `needed`: it takes the place of one that never was, if there is
+    /// any: with `trust` anybody comes in under names that he makes up.
+    bool keep(routing::site_id site, std::string const& user, server_credentials const& credentials, bool needed = false);
     /// nullptr: nobody of that name was seen there.
     server_credentials const* find(routing::site_id site, std::string const& user) const;
 
     std::size_t most() const { return most_; }
-    auto begin() const { return known_.begin(); }
-    auto end() const { return known_.end(); }
+    /// each(site, user, credentials)
+    template <class Each>
+    void each(Each&& tell) const {
+        for (auto const& [key, one] : known_) tell(key.first, key.second, one.credentials);
+    }
+    std::size_t size() const { return known_.size(); }
 
   private:
     std::size_t const most_;
-    std::map<std::pair<routing::site_id, std::string>, server_credentials> known_;
+    struct entry {
+        server_credentials credentials;
+        bool needed = false;
+    };
+    std::map<std::pair<routing::site_id, std::string>, entry> known_;
 };
 
 }  // namespace lull

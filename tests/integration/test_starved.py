@@ -120,7 +120,8 @@ def test_a_command_that_found_no_room_is_ended(lull, crowd):
     command = lull.cli_start("maintenance", "on", "shop")
     assert "no answer for 5 s" in command.stdout.readline()
     command.send_signal(signal.SIGINT)
-    assert command.wait(timeout=20) != 0
+    said = command.communicate(timeout=20)
+    assert command.returncode == 130 and "what it has not it does not begin" in said[0], said
 
 
 # -- file descriptors ---------------------------------------------------------------------------------------------------------------

@@ -27,5 +27,19 @@ TEST_CASE("login book: who comes when it is full is not remembered, who is in it
     REQUIRE(book.find(held, "one"));
     CHECK(book.find(held, "one")->password == "b");
     CHECK_FALSE(book.find(shop, "two"));
-    CHECK(std::distance(book.begin(), book.end()) == 2);
+    CHECK(book.size() == 2);
+}
+
+TEST_CASE("login book: whose writes are journaled takes the place of who has only come in, never that of another like him") {
+    constexpr routing::site_id shop{0};
+    login_book book(2);
+    CHECK(book.keep(shop, "visitor", password("a")));
+    CHECK(book.keep(shop, "writer", password("b"), true));
+    CHECK(book.keep(shop, "writer", password("c")));  // comes in once more
+    CHECK(book.keep(shop, "another", password("d"), true));
+    CHECK_FALSE(book.find(shop, "visitor"));
+    REQUIRE(book.find(shop, "writer"));
+    CHECK(book.find(shop, "writer")->password == "c");
+    CHECK_FALSE(book.keep(shop, "third", password("e"), true));
+    CHECK(book.size() == 2);
 }
