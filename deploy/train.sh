@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # Builds build/trained/proxy/lull: the preset "release", but the compiler knows what runs often. First it builds a binary that
 # counts, then it runs the benchmark's workloads through that, beside a PostgreSQL of its own (in a temporary folder, stopped
-# at the end), then it builds once more by these counts. Takes some ten minutes on two cores.
+# at the end), then it builds once more by these counts. Takes some seven minutes on two cores.
 #   deploy/train.sh [--seconds 2]      of each workload
 # The counts are of one build folder and one compiler; nothing of them is kept in the tree.
 set -euo pipefail
+case ${1:-} in
+  "" | --seconds) ;;
+  -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+  *) echo "error: unknown option $1; see $0 --help" >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 deploy/install-packages.sh build test bench
 
