@@ -1,12 +1,44 @@
 #include "config/name_pattern.hpp"
 
+#include "config/issue.hpp"
+
 #include <algorithm>
+#include <array>
+#include <bitset>
+#include <cstdint>
 #include <optional>
-#include <regex.h>
+#include <re2/re2.h>
+#include <string>
 #include <utility>
 
 namespace lull::config {
 namespace {
+
+// Of one pattern: its program and what it remembers of names that it was asked about, which anybody can send. Where that
+// is full, RE2 forgets it, or goes on without.
+constexpr std::int64_t pattern_memory = 256 * 1024;
+
+using byte_set = std::bitset<256>;
+
+/// In pairs: from, to. Those of the C locale, by which PostgreSQL matches names.
+struct byte_class {
+    std::string_view name;
+    std::string_view ranges;
+};
+
+constexpr std::array<byte_class, 13> classes{{{"alnum", "09AZaz"},
+                                              {"alpha", "AZaz"},
+                                              {"blank", "\t\t  "},
+                                              {"cntrl", {"\0\x1f\x7f\x7f", 4}},
+                                              {"digit", "09"},
+                                              {"graph", "!~"},
+                                              {"lower", "az"},
+                                              {"print", " ~"},
+                                              {"punct", "!/:@[`{~"},
+                                              {"space", "\t\r  "},
+                                              {"upper", "AZ"},
+                                              {"word", "09AZaz__"},
+                                              {"xdigit", "09AFaf"}}};
 
 bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -16,7 +48,19 @@ bool is_word(char c) {
     return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/// Reads a pattern once: what the two kinds of regular expression understand alike goes on, in POSIX's spelling.
+void add_range(byte_set& to, char first, char last) {
+    for (std::size_t c = static_cast<unsigned char>(first); c <= static_cast<unsigned char>(last); ++c) to.set(c);
+}
+
+/// False: there is none of that name.
+bool add_class(byte_set& to, std::string_view name) {
+    auto const at = std::find_if(classes.begin(), classes.end(), [&](byte_class const& c) { return c.name == name; });
+    if (at == classes.end()) return false;
+    for (std::size_t i = 0; i < at->ranges.size(); i += 2) add_range(to, at->ranges[i], at->ranges[i + 1]);
+    return true;
+}
+
+/// Reads a pattern once: what RE2 understands as PostgreSQL does goes on, all characters that could mean something as \xHH.
 class translator {
   public:
     explicit translator(std::string_view text) : text_(text) {}
@@ -30,8 +74,6 @@ class translator {
             if (auto wrong = step()) return *wrong;
         if (open_ > 0) return pattern_error{"a parenthesis that is not closed", "close it"};
         if (out_.empty()) return pattern_error{"an empty regular expression", "write all in place of it"};
-        if (text_.size() * repeats_ > most_pattern_states)
-            return pattern_error{"the regular expression is too complex", "use smaller numbers in {}"};
         return std::move(out_);
     }
 
@@ -64,8 +106,11 @@ class translator {
             case '^':
             case '$':
                 return put(before::nothing);
-            default:
+            case '.':
                 return put(before::atom);
+            default:
+                ++at_;
+                return one(c);
         }
     }
 
@@ -75,53 +120,108 @@ class translator {
         return std::nullopt;
     }
 
+    /// A character that stands for itself.
+    std::optional<pattern_error> one(char c) {
+        if (is_word(c))
+            out_ += c;
+        else
+            put_byte(static_cast<unsigned char>(c));
+        last_ = before::atom;
+        return std::nullopt;
+    }
+
+    void put_byte(std::size_t c) {
+        constexpr std::string_view digits = "0123456789abcdef";
+        out_ += "\\x";
+        out_ += digits[c / 16];
+        out_ += digits[c % 16];
+    }
+
+    void put_set(byte_set const& set) {
+        out_ += '[';
+        for (std::size_t first = 0; first < set.size(); ++first) {
+            if (!set[first]) continue;
+            std::size_t last = first;
+            while (last + 1 < set.size() && set[last + 1]) ++last;
+            put_byte(first);
+            out_ += '-';
+            put_byte(last);
+            first = last;
+        }
+        out_ += ']';
+        last_ = before::atom;
+    }
+
     std::optional<pattern_error> escape() {
         if (at_ + 1 == text_.size()) return pattern_error{"a backslash at the end", "write \\\\ for the character"};
         char const what = text_[at_ + 1];
         at_ += 2;
-        last_ = before::atom;
-        switch (what) {
-            case 'd':
-                out_ += "[[:digit:]]";
-                return std::nullopt;
-            case 'w':
-                out_ += "[[:alnum:]_]";
-                return std::nullopt;
-            case 's':
-                out_ += "[[:space:]]";
-                return std::nullopt;
-            default:
-                break;
-        }
-        if (is_word(what))
+        if (!is_word(what)) return one(what);
+        if (what != 'd' && what != 'w' && what != 's')
             return pattern_error{std::string("the escape \\") + what + " is not supported",
                                  "of escapes with a letter or digit, \\d, \\w and \\s are"};
-        out_ += '\\';
-        out_ += what;
+        byte_set set;
+        add_class(set, what == 'd' ? "digit" : what == 'w' ? "word" : "space");
+        put_set(set);
         return std::nullopt;
     }
 
     std::optional<pattern_error> bracket() {
-        std::size_t end = at_ + 1;
-        if (end < text_.size() && text_[end] == '^') ++end;
-        if (end < text_.size() && text_[end] == ']') ++end;  // first, it is a character
-        for (; end < text_.size() && text_[end] != ']'; ++end) {
-            if (text_[end] == '\\')
-                return pattern_error{"a backslash in [] is not supported", "write the characters without it"};
-            if (text_[end] != '[' || end + 1 == text_.size()) continue;
-            char const kind = text_[end + 1];
-            if (kind == '.' || kind == '=')
-                return pattern_error{"collating elements are not supported", "write the characters themselves"};
-            if (kind != ':') continue;
-            std::size_t const close = text_.find(":]", end + 2);
-            if (close == std::string_view::npos) break;
-            end = close + 1;
-        }
-        if (end >= text_.size()) return pattern_error{"a bracket that is not closed", "close it"};
-        out_.append(text_.substr(at_, end + 1 - at_));
-        at_ = end + 1;
-        last_ = before::atom;
+        ++at_;
+        bool const others = next_is('^');
+        if (others) ++at_;
+        byte_set set;
+        // First, ] and - are characters.
+        for (bool first = true; first || !next_is(']'); first = false)
+            if (auto wrong = bracket_part(set, first)) return wrong;
+        ++at_;
+        put_set(others ? ~set : set);
         return std::nullopt;
+    }
+
+    /// A character, a range or a class.
+    std::optional<pattern_error> bracket_part(byte_set& set, bool first) {
+        static pattern_error const open{"a bracket that is not closed", "close it"};
+        static pattern_error const bad_range{"an invalid range in []", "write the smaller end first, and - as the last character"};
+        if (at_ == text_.size()) return open;
+        if (at_special()) {
+            if (text_[at_ + 1] != ':')
+                return pattern_error{"collating elements are not supported", "write the characters themselves"};
+            std::size_t const close = text_.find(":]", at_ + 2);
+            if (close == std::string_view::npos) return open;
+            std::string_view const name = text_.substr(at_ + 2, close - at_ - 2);
+            if (!add_class(set, name))
+                return pattern_error{"no class of characters is named " + shown(name),
+                                     "use one as [:alpha:] or [:digit:]"};
+            at_ = close + 2;
+            // What follows a class is no range.
+            return next_is('-') && !is_last() ? std::optional(bad_range) : std::nullopt;
+        }
+        char const from = text_[at_];
+        if (from == '\\') return pattern_error{"a backslash in [] is not supported", "write the characters without it"};
+        if (from == '-' && !first && !is_last()) return bad_range;
+        ++at_;
+        if (!next_is('-') || is_last()) {
+            add_range(set, from, from);
+            return std::nullopt;
+        }
+        ++at_;
+        if (at_ == text_.size()) return open;
+        char const to = text_[at_];
+        if (to == '\\' || at_special() || static_cast<unsigned char>(to) < static_cast<unsigned char>(from)) return bad_range;
+        add_range(set, from, to);
+        ++at_;
+        return std::nullopt;
+    }
+
+    bool next_is(char c) const { return at_ < text_.size() && text_[at_] == c; }
+
+    /// Whether the bracket closes behind this character.
+    bool is_last() const { return at_ + 1 < text_.size() && text_[at_ + 1] == ']'; }
+
+    /// Whether a [:class:], [=x=] or [.x.] begins here.
+    bool at_special() const {
+        return next_is('[') && at_ + 1 < text_.size() && std::string_view(":=.").find(text_[at_ + 1]) != std::string_view::npos;
     }
 
     std::optional<pattern_error> repetition() {
@@ -130,21 +230,21 @@ class translator {
         if (last_ == before::repeated)
             return pattern_error{"two repetitions in a row, as of a non-greedy one, are not supported", "leave one out"};
         if (text_[at_] != '{') return put(before::repeated);
-        std::size_t const begin = at_++;
+        ++at_;
         std::size_t const least = number();
         std::size_t most = least;
+        bool endless = false;
         bool const has_number = is_digit(text_[at_ - 1]);
-        if (at_ < text_.size() && text_[at_] == ',') {
+        if (next_is(',')) {
             ++at_;
-            most = at_ < text_.size() && is_digit(text_[at_]) ? number() : std::max<std::size_t>(least, 1);
+            endless = next_is('}');
+            if (!endless) most = number();
         }
-        if (!has_number || at_ == text_.size() || text_[at_] != '}' || std::max(least, most) > most_pattern_repeats ||
-            (text_[at_ - 1] != ',' && most < least))
+        if (!has_number || !is_digit(text_[at_ - 1 - endless]) || !next_is('}') || most < least || most > most_pattern_repeats)
             return pattern_error{"what stands in {} is no number of repetitions",
                                  "write {3}, {3,} or {3,5}, up to " + std::to_string(most_pattern_repeats)};
         ++at_;
-        repeats_ = std::min(repeats_ * std::max<std::size_t>({least, most, 1}), most_pattern_states + 1);
-        out_.append(text_.substr(begin, at_ - begin));
+        out_ += '{' + std::to_string(least) + ',' + (endless ? "" : std::to_string(most)) + '}';
         last_ = before::repeated;
         return std::nullopt;
     }
@@ -159,38 +259,33 @@ class translator {
     std::string_view text_;
     std::size_t at_ = 0;
     std::size_t open_ = 0;
-    std::size_t repeats_ = 1;  // all multiplied: the worst case, one in the other
     before last_ = before::nothing;
     std::string out_;
 };
 
+/// RE2's time is linear in the name, and its memory bounded: names are asked about before anybody has logged in.
 class regex_pattern final : public name_pattern {
   public:
-    regex_pattern() = default;
-    regex_pattern(regex_pattern const&) = delete;
-    regex_pattern& operator=(regex_pattern const&) = delete;
-    ~regex_pattern() override {
-        if (compiled_) ::regfree(&regex_);
-    }
+    explicit regex_pattern(std::string const& text) : regex_(text, options()) {}
 
-    std::optional<pattern_error> compile(std::string const& text) {
-        int const failed = ::regcomp(&regex_, text.c_str(), REG_EXTENDED | REG_NOSUB);
-        compiled_ = failed == 0;
-        if (compiled_) return std::nullopt;
-        char words[128] = {};
-        ::regerror(failed, &regex_, words, sizeof words);
-        return pattern_error{std::string("invalid regular expression: ") + words, "correct it"};
-    }
+    bool good() const { return regex_.ok(); }
 
     bool matches(std::string_view name) const override {
-        regmatch_t part{};
-        part.rm_eo = static_cast<regoff_t>(name.size());
-        return ::regexec(&regex_, name.data(), 1, &part, REG_STARTEND) == 0;
+        return regex_.Match({name.data(), name.size()}, 0, name.size(), RE2::UNANCHORED, nullptr, 0);
     }
 
   private:
-    regex_t regex_{};
-    bool compiled_ = false;
+    static RE2::Options options() {
+        RE2::Options out;
+        out.set_encoding(RE2::Options::EncodingLatin1);  // a byte is a character
+        out.set_max_mem(pattern_memory);
+        out.set_dot_nl(true);  // as PostgreSQL's
+        out.set_never_capture(true);
+        out.set_log_errors(false);
+        return out;
+    }
+
+    RE2 regex_;
 };
 
 }  // namespace
@@ -198,8 +293,9 @@ class regex_pattern final : public name_pattern {
 pattern_result compile_pattern(std::string_view text) {
     auto translated = translator(text).run();
     if (auto* wrong = std::get_if<pattern_error>(&translated)) return std::move(*wrong);
-    auto made = std::make_shared<regex_pattern>();
-    if (auto wrong = made->compile(std::get<std::string>(translated))) return std::move(*wrong);
+    auto made = std::make_shared<regex_pattern const>(std::get<std::string>(translated));
+    if (!made->good())
+        return pattern_error{"the regular expression is too complex", "use smaller numbers in {}, or several expressions"};
     return std::shared_ptr<name_pattern const>(std::move(made));
 }
 

@@ -1,6 +1,5 @@
-// A regular expression of pg_hba.conf, for the names of databases and users. PostgreSQL's and POSIX's extended ones agree
-// on what is taken here, byte by byte as PostgreSQL matches names before it knows a database; where they differ it is
-// refused. Any thread.
+// A regular expression of pg_hba.conf, for the names of databases and users. PostgreSQL's and RE2's agree on what is taken
+// here, byte by byte as PostgreSQL matches names before it knows a database; the rest of PostgreSQL's is refused. Any thread.
 #pragma once
 
 #include "config/access.hpp"
@@ -14,8 +13,7 @@
 namespace lull::config {
 
 inline constexpr std::size_t most_pattern_bytes = 1'000;
-inline constexpr std::size_t most_pattern_repeats = 255;      // in {}, as in PostgreSQL
-inline constexpr std::size_t most_pattern_states = 200'000;  // about, with all repeats written out
+inline constexpr std::size_t most_pattern_repeats = 255;  // in {}, as in PostgreSQL
 
 struct pattern_error {
     std::string message;

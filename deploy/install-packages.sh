@@ -5,7 +5,7 @@
 set -euo pipefail
 
 build=(g++ cmake ninja-build libboost1.81-dev libssl-dev libicu-dev libpq-dev libpg-query-dev postgresql-server-dev-15
-  libyaml-cpp-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev
+  libyaml-cpp-dev libre2-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev
   prometheus-cpp-dev)
 demo=(postgresql-15 postgresql-client-15 python3-psycopg2 curl)
 test=(doctest-dev postgresql-15 postgresql-client-15 python3-psycopg2 python3-psycopg python3-pytest python3-pytest-xdist python3-yaml

@@ -51,7 +51,7 @@ EXTERNAL = {
     "config": [
         (r"config/load\.cpp$", r"yaml-cpp/"),
         (r"config/text_file\.cpp$", r"(fcntl\.h|unistd\.h|sys/stat\.h)$"),
-        (r"config/name_pattern\.cpp$", r"regex\.h$"),
+        (r"config/name_pattern\.cpp$", r"re2/re2\.h$"),
     ],
     "routing": [
         (r"routing/sql_walk\w*\.c$", POSTGRES.pattern),
@@ -59,7 +59,7 @@ EXTERNAL = {
     ],
 }
 # proxy may include what it likes, except what has its one place elsewhere.
-ELSEWHERE = re.compile(r"yaml-cpp/|doctest|pg_query|postgres\.h$")
+ELSEWHERE = re.compile(r"yaml-cpp/|re2/|doctest|pg_query|postgres\.h$")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCES = (".hpp", ".cpp", ".h", ".c", ".inc")

@@ -5,8 +5,12 @@
 
 #include <doctest/doctest.h>
 
+#include <ctime>
+#include <fstream>
 #include <map>
+#include <random>
 #include <string>
+#include <unistd.h>
 
 using namespace lull::config;
 
@@ -189,9 +193,21 @@ TEST_CASE("HBA: regular expressions are PostgreSQL's, or refused by name") {
     CHECK(fits("^a{2,}$", "aaa"));
     CHECK(fits("^\xc3\xa9$", "\xc3\xa9"));
     CHECK(fits("^..$", "\xc3\xa9"));  // bytes, as PostgreSQL before it knows a database
+    CHECK(fits("^\\<a\\>\\`\\'$", "<a>`'"));  // no anchors, as in other kinds
+    CHECK(!fits("(^a){2}", "aa"));
+    CHECK(fits("(^a){1,2}$", "a"));
+    CHECK(fits("(|a)*$", ""));
+    CHECK(fits("^[^x]..$", "\n\n\n"));
+    CHECK(!fits("a$", "a\n"));
+    CHECK(fits("^[%--a-c-]+$", "&-b"));
+    CHECK(fits("^[[:word:][:punct:]-]+$", "a-_~"));
+    CHECK(fits("^a{02}b{0}}]$", "aa}]"));
+    CHECK(fits("^[[:space:]]+\\s$", "\v\v"));
     for (char const* bad : {"", "(", ")", "a)", "[", "[a", "[[:alpha:]", "*a", "(+a)", "a|*", "^*", "a**", "a+?", "a??", "a{1}{2}",
                             "a{", "a{x}", "a{,3}", "a{3,1}", "a{256}", "(?i)a", "\\1", "\\y", "\\", "[\\d]", "[[.a.]]", "[[=a=]]",
-                            "***=a", "((a{255}){255}){255}", "[[:nothing:]]"}) {
+                            "***=a", "((a{255}){255}){255}", "[[:nothing:]]",
+                            "(((a?){20}){20}){20}", "[[:^alpha:]]", "[[:<:]]", "[a-c-e]", "[[:alpha:]-z]", "[c-a]", "[a-[:alpha:]]", "[a-\\d]",
+                            "[a-", "[-", "[^]", "a{1", "a{1,", "a{1,x}", "\\m", "\\A", "\\Z", "\\b", "\\pN", "\\Q", "^{2}", "$+"}) {
         CAPTURE(bad);
         auto const made = compile_pattern(bad);
         auto const* wrong = std::get_if<pattern_error>(&made);
@@ -204,6 +220,35 @@ TEST_CASE("HBA: regular expressions are PostgreSQL's, or refused by name") {
     CHECK(!rule.users[1].pattern);
     CHECK(rule == one("host /^shop_ \"/^(a|b),c$\",d all md5"));  // a reload sees no change
     CHECK(all_of(parse_hba("host a,/b( all all md5")) == "/etc/hba:1:8: \"/b(\": a parenthesis that is not closed\n");
+}
+
+TEST_CASE("HBA: no name is dear to match, and no pattern grows with the names that it sees") {
+    auto const resident = [] {
+        std::size_t pages = 0, ours = 0;
+        std::ifstream("/proc/self/statm") >> pages >> ours;
+        return ours * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    };
+    std::mt19937 random(1);
+    [[maybe_unused]] auto const before = resident();
+    std::vector<std::shared_ptr<name_pattern const>> made;
+    for (char const* text : {"^.*a.{20}$", "(a|b)*a(a|b){18}$", "(.?.?.?.?.?.?.?.?){30}x", "((a*)*)*b"}) {
+        auto one = compile_pattern(text);
+        REQUIRE(std::holds_alternative<std::shared_ptr<name_pattern const>>(one));
+        made.push_back(std::get<std::shared_ptr<name_pattern const>>(std::move(one)));
+    }
+    timespec begun{}, ended{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begun);
+    for (int i = 0; i < 1000; ++i) {
+        std::string name;
+        while (name.size() < 63) name += random() % 2 == 0 ? 'a' : 'b';
+        for (auto const& pattern : made) (void)pattern->matches(name);
+    }
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ended);
+    // Some milliseconds and hundreds of kilobytes; what keeps all that it has seen takes tens of megabytes.
+    CHECK(ended.tv_sec - begun.tv_sec < 5);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they hold on to what is freed
+    CHECK(resident() < before + 16 * 1024 * 1024);
+#endif
 }
 
 TEST_CASE("HBA: what is not understood is refused, never skipped") {
