@@ -52,8 +52,9 @@ class hba_splitter::line_reader {
 
   private:
     hba_place place(std::size_t at) const {
-        auto part = std::find_if(line_.parts.rbegin(), line_.parts.rend(),
-                                 [&](auto const& p) { return p.first <= at; });
+        // The last that begins there or before; the first begins at 0.
+        auto const part = std::prev(std::upper_bound(line_.parts.begin(), line_.parts.end(), at,
+                                                     [](std::size_t byte, auto const& p) { return byte < p.first; }));
         return {&file_, part->second, static_cast<int>(at - part->first) + 1};
     }
 
