@@ -142,6 +142,9 @@ void hba_splitter::take(hba_line line, int depth, std::vector<hba_line>& out) {
         return complain(line.front().at, std::string(word) + " takes one " + (folder ? "folder" : "file"),
                         "put a name with blanks in quotes");
     hba_token const& what = line[1].tokens.front();
+    // Beside a file it would be the folder of that file.
+    if (what.name.text.empty())
+        return complain(what.at, "an empty name", std::string("name the ") + (folder ? "folder" : "file"));
     std::string const path = beside(*what.at.file, what.name.text);
     if (!folder) return include(path, what.at, depth, word == "include", out);
     auto const listed = files_.list(path);

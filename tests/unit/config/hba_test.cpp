@@ -173,6 +173,12 @@ TEST_CASE("HBA: what is wrong with what is included is told where it stands") {
     CHECK(all_of(parse_hba("include gone")) == "/etc/hba:1:9: /etc/gone: nothing is there\n");
     CHECK(all_of(parse_hba("local all a,@gone trust")) == "/etc/hba:1:13: /etc/gone: nothing is there\n");
     CHECK(all_of(parse_hba("include_dir gone")) == "/etc/hba:1:13: /etc/gone: no such folder\n");
+    for (char const* word : {"include", "include_if_exists", "include_dir"}) {
+        CAPTURE(word);
+        std::string const column = std::to_string(std::string_view(word).size() + 2);
+        CHECK(all_of(parse_with({{"/etc/other.conf", "local all all trust"}}, std::string(word) + " \"\"")) ==
+              "/etc/hba:1:" + column + ": an empty name\n");
+    }
     CHECK(all_of(parse_hba("include one two")) == "/etc/hba:1:1: include takes one file\n");
     CHECK(all_of(parse_with({{"/etc/none", "# nobody"}}, "local all @none trust")) ==
           "/etc/hba:1:11: the file has no names in it\n");
