@@ -90,10 +90,10 @@ std::vector<change> diff(config const& old_config, config const& new_config) {
         }
         out.push_back(std::move(c));
     }
-    // Rules come from a file whose name need not have changed.
+    // Rules come from files whose names need not have changed.
     if (old_config.hba_rules != new_config.hba_rules && old_config.hba == new_config.hba &&
         old_config.hba_file == new_config.hba_file)
-        out.push_back({"hba_file", true,
+        out.push_back({new_config.hba.empty() ? "hba_file" : "hba", true,
                        std::to_string(old_config.hba_rules.size()) + " rules -> " +
                            std::to_string(new_config.hba_rules.size()) + " rules"});
     std::sort(out.begin(), out.end(), [](change const& a, change const& b) { return a.what < b.what; });

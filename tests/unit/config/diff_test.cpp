@@ -52,6 +52,21 @@ TEST_CASE("policies, users, limits and auth are taken over") {
     CHECK(only([](config& c) { c.sites["shop"].databases.push_back("more"); }).reloadable);
 }
 
+TEST_CASE("rules that come from included files change under the key that includes them") {
+    auto const rules = [](auto set_source) {
+        auto before = base();
+        set_source(before);
+        before.hba_rules.resize(1);
+        auto after = before;
+        after.hba_rules.resize(2);
+        auto const changes = diff(before, after);
+        REQUIRE(changes.size() == 1);
+        return changes.front();
+    };
+    CHECK(rules([](config& c) { c.hba = {"include rules"}; }) == change{"hba", true, "1 rules -> 2 rules"});
+    CHECK(rules([](config& c) { c.hba_file = "rules"; }) == change{"hba_file", true, "1 rules -> 2 rules"});
+}
+
 TEST_CASE("what is bound at the start is not") {
     CHECK_FALSE(only([](config& c) { c.listen.postgres->port = 1; }).reloadable);
     CHECK(has(only([](config& c) {
