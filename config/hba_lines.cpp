@@ -93,8 +93,8 @@ class hba_splitter::line_reader {
 
 hba_lines hba_splitter::split(std::string_view text, std::string name) {
     hba_lines out;
-    names_.push_back(std::make_unique<std::string>(std::move(name)));
-    split_text(text, *names_.back(), 0, out.lines);
+    name_ = std::move(name);
+    split_text(text, name_, 0, out.lines);
     out.problems = std::move(problems_);
     return out;
 }
@@ -147,6 +147,7 @@ void hba_splitter::take(hba_line line, int depth, std::vector<hba_line>& out) {
         return complain(what.at, "an empty name", std::string("name the ") + (folder ? "folder" : "file"));
     std::string const path = beside(*what.at.file, what.name.text);
     if (!folder) return include(path, what.at, depth, word == "include", out);
+    if (!may_mention(what.at)) return;
     auto const listed = files_.list(path);
     if (auto const* wrong = std::get_if<file_error>(&listed))
         return complain(what.at, path + ": " + wrong->message, wrong->fix);
@@ -156,22 +157,33 @@ void hba_splitter::take(hba_line line, int depth, std::vector<hba_line>& out) {
     }
 }
 
+/// A file without a byte costs time too.
+bool hba_splitter::may_mention(hba_place const& at) {
+    if (++mentions_ <= most_hba_mentions) return true;
+    stopped_ = true;
+    complain(at, "files are included more than " + std::to_string(most_hba_mentions) + " times", "merge some");
+    return false;
+}
+
 void hba_splitter::include(std::string const& path, hba_place const& at, int depth, bool must_exist,
                            std::vector<hba_line>& out) {
     if (depth == deepest_hba_file)
         return complain(at, path + ": maximum nesting depth exceeded",
                         "include at most " + std::to_string(deepest_hba_file) + " files within each other, and none in itself");
-    if (names_.size() > most_hba_files) {
-        stopped_ = true;
-        return complain(at, "more than " + std::to_string(most_hba_files) + " files are included", "merge some");
+    if (!may_mention(at)) return;
+    auto known = read_.find(path);
+    if (known == read_.end()) {
+        if (read_.size() == most_hba_files) {
+            stopped_ = true;
+            return complain(at, "more than " + std::to_string(most_hba_files) + " files are included", "merge some");
+        }
+        known = read_.emplace(path, files_.read(path)).first;
     }
-    auto content = files_.read(path);
-    if (auto* wrong = std::get_if<file_error>(&content)) {
+    if (auto const* wrong = std::get_if<file_error>(&known->second)) {
         if (!wrong->absent || must_exist) complain(at, path + ": " + wrong->message, wrong->fix);
         return;
     }
-    names_.push_back(std::make_unique<std::string>(path));
-    split_text(std::get<std::string>(content), *names_.back(), depth + 1, out);
+    split_text(std::get<std::string>(known->second), known->first, depth + 1, out);
 }
 
 void hba_splitter::include_names(std::string_view path, hba_place const& at, int depth, std::vector<hba_token>& out) {

@@ -1,14 +1,15 @@
 // The first half of reading pg_hba.conf (manual, "The pg_hba.conf File"): text -> lines of fields of names, with
 // quotes, comments, lines that go on, include, include_if_exists, include_dir and @file followed. Any thread.
 //
-// Bounds: 10 files within each other as in PostgreSQL, 1'000 files and 8 MiB in all, 100 problems.
+// Bounds: 10 files within each other as in PostgreSQL, 1'000 files, 100'000 mentions of files and 8 MiB in all, the text of a
+// file as often as it is mentioned; 100 problems.
 #pragma once
 
 #include "config/access.hpp"
 #include "config/text_file.hpp"
 
 #include <cstddef>
-#include <memory>
+#include <map>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -19,6 +20,7 @@ namespace lull::config {
 inline constexpr std::size_t most_hba_bytes = 1024 * 1024;            // of one file
 inline constexpr std::size_t most_hba_bytes_in_all = 8 * 1024 * 1024;
 inline constexpr std::size_t most_hba_files = 1'000;
+inline constexpr std::size_t most_hba_mentions = 100'000;  // of files and folders
 inline constexpr int deepest_hba_file = 10;
 inline constexpr std::size_t most_hba_names = 10'000;  // in one list
 inline constexpr std::size_t most_hba_problems = 100;
@@ -71,20 +73,24 @@ class hba_splitter {
   public:
     explicit hba_splitter(hba_files& files) : files_(files) {}
 
-    /// `name` is what problems call it, and relative paths in it begin at its folder. Once an object.
+    /// `name` is what problems call it, and relative paths in it begin at its folder. Once an object: a file that is
+    /// mentioned again is the same then, whatever has become of it meanwhile.
     [[nodiscard]] hba_lines split(std::string_view text, std::string name);
 
   private:
     class line_reader;
     void split_text(std::string_view text, std::string const& name, int depth, std::vector<hba_line>& out);
     void take(hba_line line, int depth, std::vector<hba_line>& out);
+    bool may_mention(hba_place const& at);
     void include(std::string const& path, hba_place const& at, int depth, bool must_exist, std::vector<hba_line>& out);
     void include_names(std::string_view path, hba_place const& at, int depth, std::vector<hba_token>& out);
     void complain(hba_place const& at, std::string message, std::string fix);
     bool full() const { return stopped_ || problems_.size() >= most_hba_problems; }
 
     hba_files& files_;
-    std::vector<std::unique_ptr<std::string>> names_;
+    std::string name_;
+    std::map<std::string, std::variant<std::string, file_error>> read_;  // by path
+    std::size_t mentions_ = 0;
     std::vector<hba_problem> problems_;
     std::size_t bytes_ = 0;
     bool stopped_ = false;

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <ctime>
 #include <fstream>
 #include <map>
@@ -32,8 +33,10 @@ double cpu_seconds(auto const& work) {
 class few_files final : public hba_files {
   public:
     std::map<std::string, std::string> content;
+    int reads = 0;
 
     std::variant<std::string, file_error> read(std::string const& path) override {
+        ++reads;
         auto const at = content.find(path);
         if (at == content.end()) return file_error{"nothing is there", "write it", true};
         return at->second;
@@ -188,9 +191,23 @@ TEST_CASE("HBA: what is wrong with what is included is told where it stands") {
     for (int i = 0; i < 100; ++i) many += "include self\n";
     CHECK(parse_with({{"/etc/self", many}}, "include self").problems.size() == most_hba_problems);
     many.clear();
-    for (int i = 0; i < 1100; ++i) many += "include one\n";
-    CHECK(all_of(parse_with({{"/etc/one", "local all all trust"}}, many)) ==
-          "/etc/hba:1001:9: more than 1000 files are included\n");
+    for (int i = 0; i < 1100; ++i) many += "include_if_exists " + std::to_string(i) + "\n";
+    CHECK(all_of(parse_hba(many)) == "/etc/hba:1001:19: more than 1000 files are included\n");
+    few_files files;
+    files.content = {{"/etc/names", "app"}};
+    many.clear();
+    for (int i = 0; i < 1100; ++i) many += "host all @names all md5\ninclude_if_exists none\n";
+    auto const parsed = lull::config::parse_hba(many, "/etc/hba", files);
+    CHECK(all_of(parsed) == "");
+    CHECK(parsed.rules.size() == 1100);
+    CHECK(files.reads == 2);  // once for each file, whatever becomes of it meanwhile
+    // Files with nothing in them take time too.
+    many.clear();
+    for (int i = 0; i < 1000; ++i) many += "include b\n";
+    std::string within = many;
+    std::replace(within.begin(), within.end(), 'b', 'c');
+    CHECK(all_of(parse_with({{"/etc/b", within}, {"/etc/c", ""}}, many)) ==
+          "/etc/b:901:9: files are included more than 100000 times\n");
 }
 
 TEST_CASE("HBA: regular expressions are PostgreSQL's, or refused by name") {
