@@ -199,8 +199,7 @@ class disk_files final : public hba_files {
 
 }  // namespace
 
-hba_text parse_hba(std::string_view text, std::string name, hba_files& files) {
-    hba_splitter splitter(files);
+hba_text parse_hba(std::string_view text, std::string name, hba_splitter& splitter) {
     hba_lines split = splitter.split(text, std::move(name));
     hba_text out;
     out.problems = std::move(split.problems);
@@ -229,12 +228,13 @@ void read_hba(config& c, positions const& where, std::vector<issue>& issues) {
     if (!c.hba_file.empty() && !c.hba.empty())
         return complain("hba", "given beside hba_file", "keep one of the two");
     disk_files files;
+    hba_splitter splitter(files);
     std::size_t const known = issues.size();
     if (!c.hba_file.empty()) {
         auto content = files.read(c.hba_file);
         if (auto* e = std::get_if<file_error>(&content))
             return complain("hba_file", c.hba_file + ": " + e->message, e->fix);
-        auto parsed = parse_hba(std::get<std::string>(content), c.hba_file, files);
+        auto parsed = parse_hba(std::get<std::string>(content), c.hba_file, splitter);
         for (auto& p : parsed.problems) report(p, "hba_file");
         c.hba_rules = std::move(parsed.rules);
     }
@@ -244,7 +244,7 @@ void read_hba(config& c, positions const& where, std::vector<issue>& issues) {
             complain(path, "more than one line", "write one rule an element");
             continue;
         }
-        auto parsed = parse_hba(c.hba[i], where.file, files);
+        auto parsed = parse_hba(c.hba[i], where.file, splitter);
         for (auto& p : parsed.problems) {
             // What stands in the element itself has the place that the element has.
             if (p.file == where.file)

@@ -22,7 +22,7 @@ struct hba_text {
 };
 
 /// `name` is what problems call it; what it includes is looked for in its folder.
-[[nodiscard]] hba_text parse_hba(std::string_view text, std::string name, hba_files& files);
+[[nodiscard]] hba_text parse_hba(std::string_view text, std::string name, hba_splitter& splitter);
 
 /// Fills hba_rules from hba_file or hba; what is wrong is appended, of a file with its own lines.
 void read_hba(config& c, positions const& where, std::vector<issue>& issues);

@@ -95,7 +95,7 @@ hba_lines hba_splitter::split(std::string_view text, std::string name) {
     hba_lines out;
     name_ = std::move(name);
     split_text(text, name_, 0, out.lines);
-    out.problems = std::move(problems_);
+    out.problems = std::exchange(problems_, {});
     return out;
 }
 

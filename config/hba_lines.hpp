@@ -37,7 +37,7 @@ class hba_files {
 };
 
 struct hba_place {
-    std::string const* file = nullptr;  // lives as long as the hba_splitter
+    std::string const* file = nullptr;  // lives until the hba_splitter splits another text
     int line = 0;                       // from 1, as columns, which count bytes
     int column = 0;
 };
@@ -73,8 +73,8 @@ class hba_splitter {
   public:
     explicit hba_splitter(hba_files& files) : files_(files) {}
 
-    /// `name` is what problems call it, and relative paths in it begin at its folder. Once an object: a file that is
-    /// mentioned again is the same then, whatever has become of it meanwhile.
+    /// `name` is what problems call it, and relative paths in it begin at its folder. Several texts share the bounds,
+    /// and a file that is mentioned again is the same, whatever has become of it meanwhile.
     [[nodiscard]] hba_lines split(std::string_view text, std::string name);
 
   private:

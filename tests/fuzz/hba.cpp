@@ -29,7 +29,8 @@ class mirror final : public config::hba_files {
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
     std::string_view const text{reinterpret_cast<char const*>(data), size};
     mirror files(text);
-    auto const parsed = config::parse_hba(text, "/etc/pg_hba.conf", files);
+    config::hba_splitter splitter(files);
+    auto const parsed = config::parse_hba(text, "/etc/pg_hba.conf", splitter);
     if (parsed.problems.size() > config::most_hba_problems) std::abort();
     for (auto const& rule : parsed.rules)
         if (rule.databases.empty() || rule.users.empty() ||

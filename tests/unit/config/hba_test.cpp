@@ -52,13 +52,15 @@ class few_files final : public hba_files {
 
 hba_text parse_hba(std::string_view text) {
     few_files none;
-    return lull::config::parse_hba(text, "/etc/hba", none);
+    hba_splitter splitter(none);
+    return lull::config::parse_hba(text, "/etc/hba", splitter);
 }
 
 hba_text parse_with(std::map<std::string, std::string> content, std::string_view text) {
     few_files files;
     files.content = std::move(content);
-    return lull::config::parse_hba(text, "/etc/hba", files);
+    hba_splitter splitter(files);
+    return lull::config::parse_hba(text, "/etc/hba", splitter);
 }
 
 std::string all_of(hba_text const& t) {
@@ -197,9 +199,13 @@ TEST_CASE("HBA: what is wrong with what is included is told where it stands") {
     files.content = {{"/etc/names", "app"}};
     many.clear();
     for (int i = 0; i < 1100; ++i) many += "host all @names all md5\ninclude_if_exists none\n";
-    auto const parsed = lull::config::parse_hba(many, "/etc/hba", files);
+    hba_splitter splitter(files);
+    auto const parsed = lull::config::parse_hba(many, "/etc/hba", splitter);
     CHECK(all_of(parsed) == "");
     CHECK(parsed.rules.size() == 1100);
+    auto const again = lull::config::parse_hba("host all @names all bogus\nhost all @names all md5", "/etc/hba", splitter);
+    CHECK(again.problems.size() == 1);
+    CHECK(again.rules.size() == 1);
     CHECK(files.reads == 2);  // once for each file, whatever becomes of it meanwhile
     // Files with nothing in them take time too.
     many.clear();
