@@ -161,6 +161,20 @@ def test_files_that_a_file_of_rules_includes_and_their_reload(make_lull, tmp_pat
     assert user_of(lull.connect(user="other")) == "other"
 
 
+def test_files_that_lines_of_rules_include_change_under_their_key(make_lull, tmp_path):
+    rules = tmp_path / "rules"
+    rules.write_text("host shop app all scram-sha-256\n")
+    lull = make_lull({"auth": None, "hba": [f"include {rules}"]})
+    assert user_of(lull.connect()) == "app"
+    rules.write_text("host shop /^oth\\w+$ all scram-sha-256\n")
+    assert lull.cli("reload").stdout == "hba\n"
+    assert user_of(lull.connect(user="other")) == "other"
+    refused(lambda: lull.connect(), "no pg_hba.conf entry")
+    rules.write_text("host shop /(((a?){20}){20}){20} all scram-sha-256\n")
+    failed = lull.cli("reload", check=False)
+    assert failed.returncode == 1 and f"{rules}:1:11" in failed.stderr and "too complex" in failed.stderr, failed.stderr
+
+
 # -- methods --------------------------------------------------------------------------------------------------------------
 
 def test_md5(ruled):
