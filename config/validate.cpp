@@ -346,7 +346,7 @@ class judge {
         if (u.server_password.starts_with(verifier_prefix) || is_md5_hash(u.server_password))
             refuse(path + ".server_password", "a hash: lull cannot log in with it",
                    "write the password itself");
-        if (u.password.empty() && asks_passwords() && askable_servers() == 0)
+        if (u.password.empty() && asks_passwords() && !asks_servers())
             warn(path, "no password, and no cluster has auth_query: this user cannot log in",
                  "add `password: ...`");
     }
@@ -361,9 +361,9 @@ class judge {
             for (std::size_t i = 0; i < names.size(); ++i) {
                 auto const known = config_.users.find(names[i]);
                 bool const password = known != config_.users.end() && !known->second.password.empty();
-                if (by_password && !password && askable_servers() != 1)
+                if (by_password && !password)
                     refuse("console." + std::string(key) + "[" + std::to_string(i) + "]",
-                           shown(names[i]) + " has no password here, and it is not one cluster that has auth_query",
+                           shown(names[i]) + " has no password here: the console asks no server for it",
                            "add `" + names[i] + ": {password: ...}` under users");
             }
         };
@@ -371,9 +371,9 @@ class judge {
         each("stats", config_.console.stats);
     }
 
-    std::ptrdiff_t askable_servers() const {
-        return std::count_if(config_.clusters.begin(), config_.clusters.end(),
-                             [](auto const& c) { return c.second.auth_query.has_value(); });
+    bool asks_servers() const {
+        return std::any_of(config_.clusters.begin(), config_.clusters.end(),
+                           [](auto const& c) { return c.second.auth_query.has_value(); });
     }
 
     bool uses(auth_method method) const {
@@ -405,7 +405,7 @@ class judge {
 
     void who_can_log_in() {
         bool const postgres = config_.listen.postgres || config_.listen.migration;
-        if (asks_passwords() && postgres && config_.users.empty() && askable_servers() == 0)
+        if (asks_passwords() && postgres && config_.users.empty() && !asks_servers())
             warn("auth", "nobody can log in: there are no users and no auth_query",
                  "add `users: {app: {password: ...}}`");
         if (config_.has_hba() || config_.auth != auth_method::trust) return;

@@ -123,10 +123,11 @@ void pg_login_core::find_secret(std::string& out) {
     challenge(out);
 }
 
-/// Whether there is a server to ask. Of a database of no site, and of the console, it is that of the only cluster that
-/// has a query.
+/// Whether there is a server to ask. Of a database of no site it is that of the only cluster that has a query. Nobody is
+/// asked of the console: who may create roles on a server would be its admin.
 bool pg_login_core::has_query() {
     auto const& clusters = snapshot_->config->clusters;
+    if (wants_console()) return false;
     if (site_) return clusters.at(cluster_).auth_query.has_value();
     auto const asks = [](auto const& c) { return c.second.auth_query.has_value(); };
     auto const only = std::find_if(clusters.begin(), clusters.end(), asks);

@@ -262,15 +262,24 @@ def test_without_cache_time_each_login_asks(make_lull, primary):
         primary.sql(f"ALTER ROLE query_user PASSWORD '{before}'")
 
 
-def test_the_one_auth_query_serves_the_console_and_databases_of_no_site(make_lull):
-    lull = make_lull({"console": {"admins": ["query_user"]}}, replicas=False)
-    with lull.connect("lull", user="query_user", autocommit=True) as connection:
-        assert connection.execute("SHOW VERSION").fetchone()
-    refused(lambda: lull.connect("lull", user="query_user", password="wrong"), "password authentication failed")
+def test_the_one_auth_query_serves_databases_of_no_site(make_lull):
+    lull = make_lull(replicas=False)
     refused(lambda: lull.connect("nope", user="query_user"), 'database "nope" does not exist')
     # Who cannot log in is told the same of each.
     refused(lambda: lull.connect("nope", user="query_user", password="wrong"), "password authentication failed")
     refused(lambda: lull.connect("nope", user="nobody_at_all", password="wrong"), "password authentication failed")
+
+
+def test_who_may_create_roles_on_the_server_is_no_admin_of_the_console(make_lull, primary, tmp_path):
+    """The console asks no server, also where an admin has no password under users, as rules let him in otherwise."""
+    lull = make_lull({"auth": None, "hba": ["local lull boss peer", "host all all all scram-sha-256"],
+                      "listen": {"unix_socket_directory": str(tmp_path)}, "console": {"admins": ["boss"]}}, replicas=False)
+    primary.sql("CREATE ROLE boss LOGIN PASSWORD 'made up'")
+    try:
+        refused(lambda: lull.connect("nope", user="boss", password="made up"), 'database "nope" does not exist')
+        refused(lambda: lull.connect("lull", user="boss", password="made up"), "password authentication failed")
+    finally:
+        primary.sql("DROP ROLE boss")
 
 
 # -- guessing ---------------------------------------------------------------------------------------------------------------
