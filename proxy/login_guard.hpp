@@ -19,6 +19,14 @@ class shared_login_guard {
         std::lock_guard const lock(mutex_);
         table_.failed(address, user, std::chrono::steady_clock::now(), limits);
     }
+    bool reserve(std::string_view address, std::string_view user, login_limits const& limits) {
+        std::lock_guard const lock(mutex_);
+        return table_.reserve(address, user, std::chrono::steady_clock::now(), limits);
+    }
+    void settle(std::string_view address, std::string_view user, login_outcome outcome, login_limits const& limits) {
+        std::lock_guard const lock(mutex_);
+        table_.settle(address, user, outcome, std::chrono::steady_clock::now(), limits);
+    }
 
   private:
     std::mutex mutex_;

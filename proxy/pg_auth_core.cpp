@@ -181,14 +181,17 @@ void pg_login_core::use_found(std::optional<std::string> secret) {
     if (found_ && (pg::is_scram_verifier(*found_) || pg::is_md5_hash(*found_))) use_secret(*found_);
 }
 
-/// For an answer that the first has not let in.
+/// For an answer that the first has not let in, or has not been held against.
 void pg_login_core::on_second_secret(std::optional<std::string> secret, std::string const& error, std::string& out) {
-    // Nothing new: the work of judging it again would only tell that there is a secret.
-    if (!error.empty() || secret == found_) return say_wrong_password(out);
-    if (refused_as_guess(out)) return;
-    use_found(std::move(secret));
+    if (charge_) {
+        // Nothing new: the work of judging it again would only tell that there is a secret.
+        if (!error.empty() || secret == found_) return refuse_password(out);
+    } else if (refused_as_guess(out)) {
+        return;  // there was no place, and those who had them were wrong
+    }
+    if (error.empty()) use_found(std::move(secret));
     if (!known_) verifier_ = pg::mock_verifier(wish_->user, entropy_.process_secret);
-    if (!answered_right()) return say_wrong_password(out);
+    if (!answered_right()) return refuse_password(out);
     accept_answer(out);
 }
 
@@ -259,11 +262,14 @@ void pg_login_core::on_plain_answer(pg::bytes body, std::string& out) {
     if (refused_as_guess(out)) return;
     answer_ = *answer;
     by_md5_ = state_ == state::md5;
-    if (answered_right()) return accept_answer(out);
-    if (!asked_query_) return refuse_password(out);
-    // Perhaps what auth_query said is what was true some seconds ago. It counts as failed until that is known: who
-    // opens many logins at once does not get more guesses by it.
-    guard_.failed(channel_.address, wish_->user);
+    if (!asked_query_) return answered_right() ? accept_answer(out) : refuse_password(out);
+    // Perhaps what auth_query said is what was true some seconds ago. Until that is known a wrong answer holds the place of
+    // one that has failed: who opens many logins at once does not get more guesses by it. Behind the last place nothing is
+    // judged before the others are: after a change of the password they are all right, and all get in.
+    if (guard_.reserve(channel_.address, wish_->user)) {
+        charge_.emplace(guard_, channel_.address, wish_->user);
+        if (answered_right()) return accept_answer(out);
+    }
     doubts_secret_ = true;
     state_ = state::secret;
     need_ = need::secret;
@@ -285,6 +291,8 @@ bool pg_login_core::answered_right() const {
 }
 
 void pg_login_core::accept_answer(std::string& out) {
+    if (charge_) charge_->take_back();
+    charge_.reset();
     if (!by_md5_) cleartext_ = std::move(answer_);
     accept(out);
 }
@@ -386,11 +394,10 @@ void pg_login_core::refuse_host(std::string_view why, std::string& out, std::str
 }
 
 void pg_login_core::refuse_password(std::string& out) {
-    guard_.failed(channel_.address, wish_->user);
-    say_wrong_password(out);
-}
-
-void pg_login_core::say_wrong_password(std::string& out) {
+    if (charge_)
+        charge_.reset();
+    else
+        guard_.failed(channel_.address, wish_->user);
     doubts_secret_ = asked_query_;
     refuse(pg::sqlstate::invalid_password, "password authentication failed for user \"" + wish_->user + "\"", out);
 }

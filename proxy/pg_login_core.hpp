@@ -7,6 +7,7 @@
 #include "protocol/pg/scram.hpp"
 #include "protocol/pg/startup.hpp"
 #include "proxy/console_session_core.hpp"
+#include "proxy/login_charge.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "proxy/startup_wish_core.hpp"
 #include "proxy/stats.hpp"
@@ -42,17 +43,6 @@ struct tls_facts {
     bool verified = false;    // the client showed a certificate that our CA has signed
     std::string common_name;  // in it
     std::string end_point;    // tls-server-end-point of our own certificate; empty: none
-};
-
-/// Counts failed logins, of all workers; bounds how fast passwords can be guessed.
-class login_guard {
-  public:
-    /// Whether this address has failed so often as this user that it has to wait.
-    virtual bool blocked(std::string_view address, std::string_view user) = 0;
-    virtual void failed(std::string_view address, std::string_view user) = 0;
-
-  protected:
-    ~login_guard() = default;
 };
 
 /// Verifiers made of plain passwords, so that 2 ms of hashing are spent once a password and worker.
@@ -160,7 +150,6 @@ class pg_login_core {
                 std::string_view hint = {}, std::string_view detail = {});
     void refuse_host(std::string_view why, std::string& out, std::string_view hint);
     void refuse_password(std::string& out);
-    void say_wrong_password(std::string& out);
     config::user const* known_user() const;
     bool wants_console() const;
 
@@ -189,6 +178,7 @@ class pg_login_core {
     std::optional<std::string> found_;  // by auth_query
     bool by_md5_ = false;    // it is one to md5_salt()
     bool asked_query_ = false;
+    std::optional<login_charge> charge_;  // it was wrong by the first answer, and may be right by the second
     bool doubts_secret_ = false;
     config::auth_method method_ = config::auth_method::scram_sha_256;
     bool known_ = false;  // the verifier is a real user's

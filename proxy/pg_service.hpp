@@ -209,6 +209,13 @@ class pg_service final : private login_guard, private channel_port {
         shared_.failed_logins.failed(address, user, guard_limits());
         ++context_.stats.failed_passwords;
     }
+    bool reserve(std::string_view address, std::string_view user) override {
+        return shared_.failed_logins.reserve(address, user, guard_limits());
+    }
+    void settle(std::string_view address, std::string_view user, login_outcome outcome) override {
+        shared_.failed_logins.settle(address, user, outcome, guard_limits());
+        if (outcome == login_outcome::failed) ++context_.stats.failed_passwords;
+    }
 
     void look_at_busy();
     void look_at_names();

@@ -8,14 +8,16 @@ import stat
 import struct
 import subprocess
 import time
+import urllib.request
 
 import psycopg
 import pytest
 
 from harness import cluster as c
 from harness.certificates import Authority
+from harness.ports import free_port
 from harness.wait import wait_for
-from harness.wire import Wire, cstr, errors, message, startup
+from harness.wire import Wire, cstr, error_fields, errors, message, startup
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -322,6 +324,42 @@ def test_opening_many_logins_at_once_gives_no_more_guesses(make_lull):
             one.close()
     assert sum("password authentication failed" in text for text in told) == 3
     assert sum("too many failed authentication attempts" in text for text in told) == 9
+
+
+@pytest.mark.parametrize("most", [30, 1])
+def test_a_new_password_lets_all_in_that_are_in_flight_with_it(make_lull, primary, most):
+    """They are wrong by the answer at hand, and no guesses by the next; who then guesses has no more than the limit."""
+    lull = make_lull({"auth": "password", "clusters": {"main": {"auth_query": {"cache_time": "1min"}}},
+                      "limits": {"max_failed_logins": most, "failed_login_window": "1min"}, "listen": {"metrics": f"127.0.0.1:{free_port()}"}}, replicas=False)
+    before = primary.one("SELECT rolpassword FROM pg_authid WHERE rolname = 'query_user'")
+
+    def all_at_once(password):
+        wires = [Wire("127.0.0.1", lull.port) for _ in range(60)]
+        try:
+            for one in wires:
+                one.send(startup({"user": "query_user", "database": "shop"}))
+            for one in wires:
+                assert one.receive().body == struct.pack("!i", 3)
+            for one in wires:
+                one.send(message("p", cstr(password)))
+            told = [one.receive() for one in wires]
+        finally:
+            for one in wires:
+                one.close()
+        return ["in" if one.type == "R" else error_fields(one.body)["M"] for one in told]
+
+    assert user_of(lull.connect(user="query_user")) == "query_user"
+    time.sleep(1.1)  # it is asked again once a second for a user
+    primary.sql("ALTER ROLE query_user PASSWORD 'another'")
+    try:
+        assert all_at_once("another") == ["in"] * 60
+        with urllib.request.urlopen(f"http://{lull.config['listen']['metrics']}/metrics", timeout=5) as metrics:
+            assert "lull_failed_passwords_total 0\n" in metrics.read().decode()
+        told = all_at_once("wrong")
+        wrong = sum("password authentication failed" in text for text in told)
+        assert most <= wrong <= 2 * most and wrong + sum("too many failed" in text for text in told) == 60, told
+    finally:
+        primary.sql(f"ALTER ROLE query_user PASSWORD '{before}'")
 
 
 # -- Unix sockets -------------------------------------------------------------------------------------------------------------

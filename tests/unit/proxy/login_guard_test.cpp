@@ -26,6 +26,28 @@ TEST_CASE("failed logins: so many in a window, by address and user, and time hea
     CHECK(!guard.blocked("192.0.2.1", "app", now, login_limits{0, 60s, 100}));
 }
 
+TEST_CASE("failed logins: what is not settled takes a place, and does not block who has not failed") {
+    login_guard_core guard;
+    login_limits const limits{2, 60s, 100};
+    login_guard_core::instant now{};
+    auto const reserve = [&] { return guard.reserve("a", "app", now, limits); };
+    auto const settle = [&](login_outcome outcome) { guard.settle("a", "app", outcome, now, limits); };
+    CHECK(reserve());
+    CHECK(reserve());
+    CHECK(!reserve());
+    CHECK(guard.reserve("b", "app", now, limits));
+    CHECK(!guard.blocked("a", "app", now, limits));
+    settle(login_outcome::right);
+    CHECK(reserve());
+    settle(login_outcome::failed);
+    CHECK(!reserve());
+    CHECK(!guard.blocked("a", "app", now, limits));
+    settle(login_outcome::failed);
+    CHECK(guard.blocked("a", "app", now, limits));
+    guard.settle("b", "app", login_outcome::right, now, limits);
+    CHECK(guard.size() == 1);  // who has not failed is not remembered
+}
+
 TEST_CASE("failed logins: the table is bounded, and who has not failed for longest is forgotten first") {
     login_guard_core guard;
     login_limits const limits{1, 60s, 10};

@@ -1,6 +1,7 @@
 #include "proxy/pg_login_core.hpp"
 
 #include "protocol/pg/md5.hpp"
+#include "proxy/login_guard_core.hpp"
 #include "proxy/secret_book_core.hpp"
 
 #include <doctest/doctest.h>
@@ -9,15 +10,27 @@ using namespace lull;
 
 namespace {
 
-struct nobody_is_blocked final : login_guard {
+struct test_guard final : login_guard {
+    login_guard_core table;
+    login_limits limits{0, std::chrono::minutes(1), 100};  // nobody is blocked
     int failures = 0;
-    bool blocked(std::string_view, std::string_view) override { return false; }
-    void failed(std::string_view, std::string_view) override { ++failures; }
+    bool blocked(std::string_view address, std::string_view user) override { return table.blocked(address, user, {}, limits); }
+    void failed(std::string_view address, std::string_view user) override {
+        table.failed(address, user, {}, limits);
+        ++failures;
+    }
+    bool reserve(std::string_view address, std::string_view user) override { return table.reserve(address, user, {}, limits); }
+    void settle(std::string_view address, std::string_view user, login_outcome outcome) override {
+        table.settle(address, user, outcome, {}, limits);
+        if (outcome == login_outcome::failed) ++failures;
+    }
 };
 
 /// What somebody is told in answer to the first packet.
 struct newcomer {
-    explicit newcomer(config::auth_method auth = config::auth_method::scram_sha_256, std::size_t asking_clusters = 0) {
+    explicit newcomer(config::auth_method auth = config::auth_method::scram_sha_256, std::size_t asking_clusters = 0,
+                      test_guard* shared = nullptr)
+        : guard(shared ? *shared : own_guard) {
         auto settings = std::make_shared<config::config>();
         settings->auth = auth;
         settings->console.admins = {"ops"};
@@ -53,7 +66,8 @@ struct newcomer {
     startup_book startups{settings};
     verifier_cache verifiers;
     login_entropy entropy;
-    nobody_is_blocked guard;
+    test_guard own_guard;
+    test_guard& guard;
     std::optional<pg_login_core> login;
 };
 
@@ -83,10 +97,18 @@ TEST_CASE("a password that was changed behind the answer at hand lets in at once
         REQUIRE(n.login->needs() == need::secret);
         CHECK(n.login->doubts_secret());
         CHECK(lets_in(n.finds(verifier("new"))));
+        CHECK(n.guard.failures == 0);
+        return;
     }
     SUBCASE("it is now an md5 hash") {
         n.answers("new");
         CHECK(lets_in(n.finds(pg::md5_hash("new", "ops"))));
+        CHECK(n.guard.failures == 0);
+        return;
+    }
+    SUBCASE("he goes before he is told") {
+        n.answers("other");
+        n.login.reset();
     }
     SUBCASE("it is wrong by the new one, too") {
         n.answers("other");
@@ -109,6 +131,56 @@ TEST_CASE("a password that was changed behind the answer at hand lets in at once
         return;
     }
     CHECK(n.guard.failures == 1);
+}
+
+TEST_CASE("many are in flight with one answer: the right one lets all of them in, a wrong one is so many guesses as may fail") {
+    for (std::size_t const most : {1u, 30u}) {
+        CAPTURE(most);
+        for (bool const right : {true, false}) {
+            CAPTURE(right);
+            test_guard guard;
+            guard.limits.most = most;
+            std::vector<std::unique_ptr<newcomer>> all;
+            for (int i = 0; i < 60; ++i) {
+                all.push_back(std::make_unique<newcomer>(config::auth_method::password, 1, &guard));
+                newcomer& n = *all.back();
+                n.says({{"user", "app"}, {"database", "nowhere"}});
+                n.finds(verifier("old"));
+            }
+            std::size_t in = 0, wrong = 0, refused = 0;
+            for (auto& n : all) {
+                CHECK(n->answers(right ? "new" : "guess").empty());
+                CHECK(n->login->needs() == need::secret);
+                CHECK(n->login->doubts_secret());
+            }
+            for (auto& n : all) {
+                std::string const told = n->finds(verifier("new"));
+                in += lets_in(told);
+                wrong += told.find("28P01") != std::string::npos;
+                refused += told.find("too many failed authentication attempts") != std::string::npos;
+            }
+            CHECK(in == (right ? 60 : 0));
+            CHECK(wrong == (right ? 0 : most));
+            CHECK(refused == (right ? 0 : 60 - most));
+            CHECK(guard.failures == static_cast<int>(wrong));
+        }
+    }
+}
+
+TEST_CASE("who has no place is held against the answer at hand where there is no other") {
+    for (bool const right : {true, false}) {
+        test_guard guard;
+        guard.limits.most = 1;
+        newcomer first(config::auth_method::password, 1, &guard), second(config::auth_method::password, 1, &guard);
+        for (newcomer* n : {&first, &second}) {
+            n->says({{"user", "app"}, {"database", "nowhere"}});
+            n->finds(verifier("old"));
+        }
+        first.answers("guess");
+        CHECK(second.answers(right ? "old" : "other").empty());
+        CHECK(lets_in(second.finds(std::nullopt, "down")) == right);
+        CHECK(guard.failures == (right ? 0 : 1));
+    }
 }
 
 TEST_CASE("a stranger is asked for once more as anybody is") {
