@@ -62,7 +62,7 @@ routing::newcomer pg_login_core::newcomer() const {
     who.tls = tls_.has_value();
     who.replication = wish_->replication == replication_kind::physical;
     who.address = config::parse_peer_address(channel_.address);
-    who.own = channel_.own;
+    if (channel_.own) who.own = channel_.own();
     who.user = wish_->user;
     who.database = wish_->database;
     return who;

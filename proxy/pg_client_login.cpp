@@ -11,9 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <sys/socket.h>
 
@@ -44,30 +41,6 @@ bool asks_for_own_addresses(config::config const& config) {
                        [](auto const& rule) { return rule.near != config::hba_near::anywhere; });
 }
 
-/// As they are now: interfaces come and go.
-std::vector<config::ip_network> own_addresses() {
-    std::vector<config::ip_network> out;
-    ifaddrs* all = nullptr;
-    if (::getifaddrs(&all) != 0) return out;
-    auto const read = [](sockaddr const* from, sa_family_t family) {
-        config::ip_address to;
-        to.v6 = family == AF_INET6;
-        if (to.v6)
-            std::memcpy(to.bytes.data(), &reinterpret_cast<sockaddr_in6 const*>(from)->sin6_addr, 16);
-        else
-            std::memcpy(to.bytes.data(), &reinterpret_cast<sockaddr_in const*>(from)->sin_addr, 4);
-        return to;
-    };
-    for (ifaddrs const* one = all; one; one = one->ifa_next) {
-        if (!one->ifa_addr || !one->ifa_netmask) continue;
-        sa_family_t const family = one->ifa_addr->sa_family;
-        if (family == AF_INET || family == AF_INET6)
-            out.push_back({read(one->ifa_addr, family), read(one->ifa_netmask, family)});
-    }
-    ::freeifaddrs(all);
-    return out;
-}
-
 }  // namespace
 
 void pg_client::prepare_login() {
@@ -77,7 +50,7 @@ void pg_client::prepare_login() {
     channel.tls = !channel.local && service_.tls()->clients;
     if (!channel.local) {
         channel.address = host_of_peer(peer_);
-        if (asks_for_own_addresses(config)) channel.own = own_addresses();
+        if (asks_for_own_addresses(config)) channel.own = [this] { return service_.own_networks(); };
         auto const& trusted = config.listen.proxy_networks;
         auto const address = trusted.empty() ? std::nullopt : config::parse_peer_address(channel.address);
         awaits_proxy_header_ =

@@ -15,8 +15,10 @@
 #include "routing/snapshot.hpp"
 
 #include <array>
+#include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,7 +36,8 @@ struct login_channel {
     bool tls = false;     // there is a certificate to speak TLS with
     std::string os_user;  // local: whose process it is; empty: not known
     std::string address;  // numeric, without a port; local: empty
-    std::vector<config::ip_network> own = {};  // this machine's addresses, where a rule asks for samehost or samenet
+    /// This machine's addresses, where a rule asks for samehost or samenet; asked when it is known who wants in.
+    std::function<std::span<config::ip_network const>()> own = {};
 };
 
 /// What a finished handshake tells.

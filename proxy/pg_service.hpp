@@ -7,6 +7,7 @@
 #include "proxy/login_guard.hpp"
 #include "proxy/mailbox.hpp"
 #include "proxy/outbox.hpp"
+#include "proxy/own_addresses.hpp"
 #include "proxy/pg_login_core.hpp"
 #include "proxy/pg_session_core.hpp"
 #include "proxy/ports.hpp"
@@ -127,6 +128,7 @@ class pg_service final : private login_guard, private channel_port {
     startup_book& startups() { return startups_; }
     login_entropy new_login();
     login_guard& guard() { return *this; }
+    std::span<config::ip_network const> own_networks() { return own_addresses_.at(context_.now); }
     std::string random(std::size_t bytes);
     /// Keys for cancel requests: unique while the session lives; tells the worker.
     std::int32_t enlist(pg_client& client);
@@ -254,6 +256,7 @@ class pg_service final : private login_guard, private channel_port {
     gather sealed_;
     random_pool random_;
     login_entropy entropy_;
+    own_addresses own_addresses_;
     std::unordered_map<pg_client*, std::shared_ptr<pg_client>> clients_;
     std::vector<std::shared_ptr<pg_client>> removed_;  // and not freed yet
     bool in_turn_ = false;
