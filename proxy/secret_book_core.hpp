@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace lull {
 
@@ -18,6 +19,8 @@ class secret_book {
 
     /// What has failed somebody counts for so long all the same: failing logins are not more questions than that.
     static constexpr std::chrono::seconds least_between_doubts{1};
+    /// A server that cannot be asked is not asked again for so long: nobody waits behind each attempt to connect.
+    static constexpr std::chrono::seconds least_between_attempts{1};
     static constexpr std::size_t most_remembered = 10'000;
 
     /// 0: each is asked for anew.
@@ -25,13 +28,24 @@ class secret_book {
 
     /// Null: the server is to be asked. Lives until the next call.
     secret const* find(std::string const& user, instant now) const {
-        for (auto const* pages : {&known_, &strangers_}) {
-            auto const at = pages->find(user);
-            if (at == pages->end()) continue;
-            auto const good_for = at->second.doubted ? std::min<std::chrono::milliseconds>(good_for_, least_between_doubts) : good_for_;
-            if (now - at->second.asked < good_for) return &at->second.what;
-        }
-        return nullptr;
+        entry const* const e = entry_of(user);
+        bool const counts = e && now - e->asked < (e->doubted ? std::min<std::chrono::milliseconds>(good_for_, least_between_doubts) : good_for_);
+        return counts ? &e->what : nullptr;
+    }
+    /// Where the server cannot be asked: also what is doubted, or a wrong password would keep out whoever has the right one.
+    secret const* find_doubted(std::string const& user, instant now) const {
+        entry const* const e = entry_of(user);
+        return e && now - e->asked < good_for_ ? &e->what : nullptr;
+    }
+
+    /// Why the server is not to be asked now; empty: it may be.
+    std::string const& unreachable(instant now) const {
+        static std::string const reachable;
+        return now - failed_at_ < least_between_attempts ? failure_ : reachable;
+    }
+    void failed(std::string why, instant now) {
+        failure_ = std::move(why);
+        failed_at_ = now;
     }
 
     /// Who is not there is remembered as well: the time that an answer takes would tell him from the others.
@@ -56,9 +70,17 @@ class secret_book {
         bool doubted;
     };
 
+    entry const* entry_of(std::string const& user) const {
+        for (auto const* pages : {&known_, &strangers_})
+            if (auto const at = pages->find(user); at != pages->end()) return &at->second;
+        return nullptr;
+    }
+
     std::chrono::milliseconds const good_for_;
     std::map<std::string, entry> known_;
     std::map<std::string, entry> strangers_;  // apart, so that invented names drive nobody out
+    std::string failure_;  // to ask the server; empty: none yet
+    instant failed_at_{};
 };
 
 }  // namespace lull

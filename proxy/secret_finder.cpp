@@ -67,20 +67,42 @@ void secret_finder::answer(question const& q) {
     if (!q.then) return book_.doubt(q.user);
     auto const now = std::chrono::steady_clock::now();
     if (auto const* known = book_.find(q.user, now)) return q.then(*known, {});
-    std::string error;
-    if (!pg_usable(connection_)) {
-        if (connection_) pg_close(connection_);
-        connection_ = pg_connect(primary_, query_.role, tls_, error);
-        if (!connection_) return q.then(std::nullopt, error);
-    }
-    pg_result const r = pg_query(connection_, query_.query.c_str(), {q.user});
-    if (!r.ok()) return q.then(std::nullopt, r.error());
-    if (r.columns() < 2)
-        return q.then(std::nullopt, "auth_query must give two columns, the user and the secret");
+    std::string error = book_.unreachable(now);
     secret_book::secret found;
+    if (error.empty() && look_up(q.user, found, error)) {
+        book_.keep(q.user, found, now);
+        return q.then(std::move(found), {});
+    }
+    if (auto const* doubted = book_.find_doubted(q.user, now)) return q.then(*doubted, {});
+    q.then(std::nullopt, std::move(error));
+}
+
+bool secret_finder::connect(std::string& error) {
+    if (connection_) pg_close(connection_);
+    connection_ = pg_connect(primary_, query_.role, tls_, error);
+    if (!connection_) book_.failed(error, std::chrono::steady_clock::now());
+    return connection_ != nullptr;
+}
+
+bool secret_finder::look_up(std::string const& user, secret_book::secret& found, std::string& error) {
+    bool const kept = pg_usable(connection_);
+    if (!kept && !connect(error)) return false;
+    auto const ask = [&] { return pg_query(connection_, query_.query.c_str(), {user}); };
+    pg_result r = ask();
+    if (!r.ok() && kept && !pg_usable(connection_)) {  // lost since the last question, perhaps by a restart
+        if (!connect(error)) return false;
+        r = ask();
+    }
+    if (!r.ok()) {
+        error = r.error();
+        return false;
+    }
+    if (r.columns() < 2) {
+        error = "auth_query must give two columns, the user and the secret";
+        return false;
+    }
     if (r.rows() > 0 && !r.null(0, 1)) found = std::string(r.text(0, 1));
-    book_.keep(q.user, found, now);
-    q.then(std::move(found), {});
+    return true;
 }
 
 }  // namespace lull

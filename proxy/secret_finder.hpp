@@ -38,6 +38,8 @@ class secret_finder {
     void ask(question);
     void run();
     void answer(question const& q);
+    bool connect(std::string& error);
+    bool look_up(std::string const& user, secret_book::secret& found, std::string& error);
 
     config::endpoint const primary_;
     config::auth_query const query_;

@@ -252,6 +252,22 @@ def test_bad_logins_are_not_a_query_each(make_lull, primary):
     assert asked.count("!") <= 2 + (time.monotonic() - begun), "no more than one a second"
 
 
+@pytest.mark.parametrize("auth", ["password", "scram-sha-256"])
+def test_a_wrong_password_keeps_nobody_out_while_auth_query_cannot_be_asked(make_lull, primary, auth):
+    """What it has said counts for its time there, also where somebody has failed by it."""
+    lull = make_lull({"auth": auth, "clusters": {"main": {"auth_query": {"cache_time": "1min"}}}}, replicas=False)
+    assert user_of(lull.connect(user="query_user")) == "query_user"
+    primary.sql("ALTER ROLE lull_auth NOLOGIN")
+    try:
+        primary.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'lull_auth'")
+        refused(lambda: lull.connect(user="query_user", password="wrong"), "password authentication failed")
+        time.sleep(1.1)  # it is asked again once a second for a user
+        assert user_of(lull.connect(user="query_user")) == "query_user"
+        refused(lambda: lull.connect(user="verifier_user_of_nowhere"), "cannot look up the user")
+    finally:
+        primary.sql("ALTER ROLE lull_auth LOGIN")
+
+
 def test_without_cache_time_each_login_asks(make_lull, primary):
     lull = make_lull({"clusters": {"main": {"auth_query": {"cache_time": "0s"}}}}, replicas=False)
     before = primary.one("SELECT rolpassword FROM pg_authid WHERE rolname = 'query_user'")

@@ -242,6 +242,23 @@ TEST_CASE("what auth_query said counts for its time, and what failed somebody fo
     CHECK(!none.find("a", start));
 }
 
+TEST_CASE("what is doubted counts for its time where the server cannot be asked, which is not tried again for a second") {
+    using namespace std::chrono_literals;
+    secret_book::instant const start = secret_book::instant{} + 1h;
+    secret_book book(10s);
+    book.keep("a", "x", start);
+    book.doubt("a");
+    CHECK(!book.find("a", start + 9999ms));
+    REQUIRE(book.find_doubted("a", start + 9999ms));
+    CHECK(*book.find_doubted("a", start + 9999ms) == "x");
+    CHECK(!book.find_doubted("a", start + 10s));
+    CHECK(!book.find_doubted("b", start));
+    CHECK(book.unreachable(start).empty());
+    book.failed("refused", start);
+    CHECK(book.unreachable(start + 999ms) == "refused");
+    CHECK(book.unreachable(start + 1s).empty());
+}
+
 TEST_CASE("where there are too many clients the console is open, and nothing else") {
     newcomer client, walsender, operators;
     for (newcomer* n : {&client, &walsender, &operators}) n->login->crowded(turned_away_by::clients);
