@@ -114,7 +114,7 @@ class pg_server final : public socket_events {
     std::size_t next_address_ = 0;
     std::optional<edge_socket> socket_;
     std::unique_ptr<tls_filter> tls_;  // null: plain text
-    bool in_plain_ = false;            // TLS is only preferred, and has failed
+    std::optional<std::size_t> plain_address_;  // the next_address_ where TLS, only preferred, has failed; it is tried at others
     std::optional<pg_server_login_core> login_;
     pg_client* client_ = nullptr;
     std::string in_;  // what was read and not yet understood

@@ -6,6 +6,7 @@
 #include "proxy/pg_service.hpp"
 #include "proxy/server_dial.hpp"
 #include "proxy/tls_filter.hpp"
+#include "proxy/warning_pace.hpp"
 
 namespace lull {
 
@@ -48,16 +49,18 @@ bool pg_server::decrypt(std::span<std::byte const>& fresh) {
 }
 
 server_tls_wish pg_server::tls_wish() const {
-    return in_plain_ ? server_tls_wish::none : tls_wish_of(service_.snapshot(), state_.backend);
+    return plain_address_ == next_address_ ? server_tls_wish::none : tls_wish_of(service_.snapshot(), state_.backend);
 }
 
 /// As libpq with sslmode=prefer: a server whose handshake fails is connected to again, at the same address, without TLS.
 /// False: TLS was not under way, or is more than preferred.
 bool pg_server::connect_in_plain(std::string_view why) {
     if (!login_ || login_->where() != pg_server_login_core::state::tls || tls_wish() != server_tls_wish::prefer) return false;
-    log::warning("TLS to the server at {} failed, and is only preferred: it goes on in plain text: {}",
-                 place_of(service_.snapshot(), state_.backend), why);
-    in_plain_ = true;
+    static warning_pace pace;
+    std::string const place = place_of(service_.snapshot(), state_.backend);
+    if (pace.due(place, service_.context().now))
+        log::warning("TLS to the server at {} failed, and is only preferred: it goes on in plain text: {}", place, why);
+    plain_address_ = next_address_;
     tls_.reset();
     login_.reset();
     socket_.reset();

@@ -190,7 +190,11 @@ def test_prefer_goes_on_in_plain_text_where_the_handshake_fails(with_tls, good, 
         assert wire.quiet(0.3)
         wire.cancel()
         assert errors(wire.until("Z"))[0]["C"] == "57014"
-        assert "only preferred" in lull.log()
+        with lull.connect(autocommit=False) as one, lull.connect(autocommit=False) as other:
+            assert not encrypted(one) and not encrypted(other)
+        # Once a minute for a server, not for each connection.
+        warnings = [line.split(" failed,")[0].split(" at ")[-1] for line in lull.log().splitlines() if "only preferred" in line]
+        assert warnings and len(warnings) == len(set(warnings)), lull.log()
         says(start_broken(with_tls(good, start=False, mode="require", min_version="TLSv1.3")), "TLS to the server at")
     finally:
         for server in servers.each:
