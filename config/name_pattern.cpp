@@ -175,7 +175,9 @@ class translator {
         for (bool first = true; first || !next_is(']'); first = false)
             if (auto wrong = bracket_part(set, first)) return wrong;
         ++at_;
-        put_set(others ? ~set : set);
+        if (others) set.flip();
+        if (set.none()) return pattern_error{"a bracket that no character fits", "name what it is to fit"};
+        put_set(set);
         return std::nullopt;
     }
 

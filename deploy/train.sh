@@ -18,6 +18,8 @@ find build/trained -name '*.gcda' -delete
 LULL_BUILD_OPTIONS=-DLULL_PROFILE=count deploy/build.sh trained lull
 echo "==> Running the benchmark's workloads through it"
 LULL_BINARY=$PWD/build/trained/proxy/lull /usr/bin/python3 tests/bench/train.py "$@"
+# (A binary that did not end as it should leaves none, and the next build would not say so.)
+[[ -n $(find build/trained -name '*.gcda' -print -quit) ]] || { echo "error: nothing was counted" >&2; exit 1; }
 # Each build has counts of its own, so there is nothing to be had from a cache.
 CCACHE_DISABLE=1 LULL_BUILD_OPTIONS=-DLULL_PROFILE=use deploy/build.sh trained lull
 echo "==> build/trained/proxy/lull"

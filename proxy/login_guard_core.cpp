@@ -25,15 +25,17 @@ bool login_guard_core::blocked(std::string_view address, std::string_view user, 
     return at != by_key_.end() && level_at(*at->second, now, limits) > static_cast<double>(limits.most) - 1;
 }
 
-/// Made if it is not there, and the last to make room.
+/// Made if it is not there, and the last to make room, of which nobody holds a place.
 login_guard_core::entry& login_guard_core::entry_of(std::string key, instant now, login_limits const& limits) {
     if (auto const at = by_key_.find(key); at != by_key_.end()) {
         entries_.splice(entries_.begin(), entries_, at->second);
         return *at->second;
     }
-    while (entries_.size() >= limits.table) {
-        by_key_.erase(entries_.back().key);
-        entries_.pop_back();
+    for (auto last = entries_.end(); entries_.size() >= limits.table && last != entries_.begin();) {
+        --last;
+        if (last->reserved > 0) continue;
+        by_key_.erase(last->key);
+        last = entries_.erase(last);
     }
     entries_.push_front({.key = std::move(key), .when = now});
     by_key_[entries_.front().key] = entries_.begin();
@@ -61,7 +63,7 @@ void login_guard_core::settle(std::string_view address, std::string_view user, l
                               login_limits const& limits) {
     if (auto const at = by_key_.find(key_of(address, user)); at != by_key_.end()) {
         entry& e = *at->second;
-        if (e.reserved > 0) --e.reserved;  // none: it has had to make room meanwhile
+        if (e.reserved > 0) --e.reserved;  // none: there was no limit then
         if (outcome == login_outcome::right && e.reserved == 0 && e.level == 0) {
             entries_.erase(at->second);
             by_key_.erase(at);

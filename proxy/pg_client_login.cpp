@@ -8,6 +8,7 @@
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_service.hpp"
 #include "proxy/tls_context.hpp"
+#include "proxy/warning_pace.hpp"
 
 #include <algorithm>
 #include <array>
@@ -200,7 +201,9 @@ void pg_client::begin_session(std::string before) {
 
 void pg_client::secret_found(std::optional<std::string> secret, std::string const& error) {
     if (!login_ || finished_) return;
-    if (!error.empty()) log::warning("cannot look up user {}: {}", login_->user(), error);
+    static warning_pace pace;  // anybody may ask to be let in, as often as he likes
+    if (!error.empty() && pace.due(login_->cluster(), service_.context().now))
+        log::warning("cannot look up user {}: {}", login_->user(), error);
     std::string out;
     login_->on_secret(std::move(secret), error, out);
     follow_login(std::move(out));

@@ -88,13 +88,18 @@ bool secret_finder::look_up(std::string const& user, secret_book::secret& found,
     bool const kept = pg_usable(connection_);
     if (!kept && !connect(error)) return false;
     auto const ask = [&] { return pg_query(connection_, query_.query.c_str(), {user}); };
+    auto const since = std::chrono::steady_clock::now();
+    auto const took_long = [&] { return std::chrono::steady_clock::now() - since > secret_book::least_between_attempts; };
     pg_result r = ask();
-    if (!r.ok() && kept && !pg_usable(connection_)) {  // lost since the last question, perhaps by a restart
+    // Lost since the last question, perhaps by a restart; not by its own time-out.
+    if (!r.ok() && kept && !pg_usable(connection_) && !took_long()) {
         if (!connect(error)) return false;
         r = ask();
     }
     if (!r.ok()) {
         error = r.error();
+        // A server that takes its time to fail keeps waiting who is behind in the queue. (What fails at once is of this user.)
+        if (took_long()) book_.failed(error, std::chrono::steady_clock::now());
         return false;
     }
     if (r.columns() < 2) {

@@ -1,6 +1,7 @@
 #include "protocol/pg/saslprep.hpp"
 
 #define U_SHOW_CPLUSPLUS_API 0
+#include <openssl/crypto.h>
 #include <unicode/usprep.h>
 #include <unicode/ustring.h>
 
@@ -20,6 +21,10 @@ namespace {
 using utf16 = std::u16string;
 
 std::int32_t size_of(auto const& text) { return static_cast<std::int32_t>(text.size()); }
+
+void wipe(utf16& secret) {
+    OPENSSL_cleanse(secret.data(), secret.size() * sizeof(char16_t));
+}
 
 std::optional<utf16> utf16_of(std::string_view text) {
     utf16 units(text.size(), u'\0');  // there are never more units than bytes
@@ -58,7 +63,8 @@ std::optional<utf16> prepare(utf16 const& password) {
     };
     std::size_t size = fill();
     if (status == U_BUFFER_OVERFLOW_ERROR) {  // one character may become eighteen
-        prepared.resize(size);
+        wipe(prepared);
+        prepared.assign(size, u'\0');
         size = fill();
     }
     if (U_FAILURE(status)) return std::nullopt;
@@ -74,10 +80,12 @@ bool is_ascii(std::string_view text) {
 
 std::optional<std::string> saslprep(std::string_view password) {
     if (is_ascii(password) || password.size() > max_saslprep_bytes) return std::nullopt;
-    auto const units = utf16_of(password);
-    auto const prepared = units ? prepare(*units) : std::nullopt;
-    if (!prepared || prepared->empty()) return std::nullopt;
-    return utf8_of(*prepared);
+    auto units = utf16_of(password);
+    auto prepared = units ? prepare(*units) : std::nullopt;
+    auto text = prepared && !prepared->empty() ? utf8_of(*prepared) : std::nullopt;
+    if (units) wipe(*units);
+    if (prepared) wipe(*prepared);
+    return text;
 }
 
 }  // namespace lull::pg

@@ -248,7 +248,8 @@ TEST_CASE("HBA: regular expressions are PostgreSQL's, or refused by name") {
                             "a{", "a{x}", "a{,3}", "a{3,1}", "a{256}", "(?i)a", "\\1", "\\y", "\\", "[\\d]", "[[.a.]]", "[[=a=]]",
                             "***=a", "((a{255}){255}){255}", "[[:nothing:]]",
                             "(((a?){20}){20}){20}", "[[:^alpha:]]", "[[:<:]]", "[a-c-e]", "[[:alpha:]-z]", "[c-a]", "[a-[:alpha:]]", "[a-\\d]",
-                            "[a-", "[-", "[^]", "a{1", "a{1,", "a{1,x}", "\\m", "\\A", "\\Z", "\\b", "\\pN", "\\Q", "^{2}", "$+"}) {
+                            "[a-", "[-", "[^]", "a{1", "a{1,", "a{1,x}", "\\m", "\\A", "\\Z", "\\b", "\\pN", "\\Q", "^{2}", "$+",
+                            "[^[:cntrl:][:print:]\x80-\xff][a]"}) {
         CAPTURE(bad);
         auto const made = compile_pattern(bad);
         auto const* wrong = std::get_if<pattern_error>(&made);

@@ -60,3 +60,15 @@ TEST_CASE("failed logins: the table is bounded, and who has not failed for longe
     CHECK(guard.blocked("a", "first", now, limits));
     CHECK(!guard.blocked("a", "0", now, limits));
 }
+
+TEST_CASE("failed logins: who holds a place makes no room") {
+    login_guard_core guard;
+    login_limits const limits{1, 60s, 2};
+    login_guard_core::instant now{};
+    CHECK(guard.reserve("a", "holds", now, limits));
+    for (int i = 0; i < 5; ++i) guard.failed("a", std::to_string(i), now, limits);
+    CHECK(!guard.reserve("a", "holds", now, limits));
+    guard.settle("a", "holds", login_outcome::failed, now, limits);
+    CHECK(guard.blocked("a", "holds", now, limits));
+    CHECK(guard.size() == 2);
+}
