@@ -46,7 +46,7 @@ EXTERNAL = {
         (r"protocol/http/[^/]+\.cpp$", r"boost/beast/(http|core)/|boost/asio/buffer\.hpp$"),
         # libcrypto only; TLS is a matter of connections.
         (r"protocol/pg/(scram\w*|base64|md5)\.cpp$", r"openssl/(?!ssl|bio)"),
-        (r"protocol/pg/saslprep\.cpp$", r"unicode/u"),
+        (r"protocol/pg/saslprep\.cpp$", r"unicode/u|openssl/crypto\.h$"),
     ],
     "config": [
         (r"config/load\.cpp$", r"yaml-cpp/"),
