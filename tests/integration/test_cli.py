@@ -13,6 +13,7 @@ import time
 import pytest
 
 from harness.lull import binary
+from harness.process import stopped
 from harness.wait import wait_for
 from harness.wire import query, tags
 
@@ -26,9 +27,8 @@ def lull(make_lull):
 
 @pytest.fixture
 def stuck(lull):
-    os.kill(lull.process.pid, signal.SIGSTOP)
-    yield lull
-    os.kill(lull.process.pid, signal.SIGCONT)
+    with stopped(lull.process.pid):
+        yield lull
 
 
 def read_until(process, text, timeout=15):
@@ -110,13 +110,10 @@ def test_ctrl_c_while_entering_at_a_server_that_got_stuck(lull):
         client.execute("INSERT INTO log (who) VALUES ('x')")
         process = lull.cli_start("maintenance", "on", "shop")
         read_until(process, "draining")
-        os.kill(lull.process.pid, signal.SIGSTOP)
-        try:
+        with stopped(lull.process.pid):
             time.sleep(1)
             process.send_signal(signal.SIGINT)
             assert "was NOT cancelled" in process.communicate(timeout=15)[0] and process.returncode == 130
-        finally:
-            os.kill(lull.process.pid, signal.SIGCONT)
         client.rollback()
 
 

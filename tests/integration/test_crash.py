@@ -13,6 +13,7 @@ import pytest
 from harness.cluster import Cluster
 from harness.fingerprint import changes, fingerprint
 from harness.lull import Lull, binary
+from harness.process import stopped
 from harness.wait import stays, wait_for
 from harness.wire import errors, query, rows, tags
 
@@ -36,12 +37,8 @@ def writes(lull, dbname="shop"):
 def stalled(standby):
     """The standby receives but does not replay: its startup process is stopped, as by a machine that hangs."""
     pid = standby.one("SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'")
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped(pid):
         yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
 
 
 # -- kill -9 in every state --------------------------------------------------------------------------------------------------------

@@ -1,12 +1,11 @@
 """Entering maintenance beside what Lull does not hold in its hands: broken connections, sessions that go past it, background work."""
 
-import os
-import signal
 import time
 
 import pytest
 
 from harness.gate import Gate
+from harness.process import stopped
 from harness.wait import stays, wait_for
 from harness.wire import Closed, bind, copy_data, copy_done, errors, execute, parse, query, sync, tags
 
@@ -128,8 +127,7 @@ def test_a_write_that_a_killed_lull_left_unread_is_waited_for(make_lull, primary
     client = lull.wire()
     client.query("UPDATE items SET n = 0 WHERE id = 1")
     pid = primary.one("SELECT pid FROM pg_stat_activity WHERE state = 'idle' AND datname = 'shop' AND query LIKE 'UPDATE items%'")
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped(pid):
         client.send(query("INSERT INTO log (who) VALUES ('unread')"))
         time.sleep(0.2)  # until it has passed through Lull, which nobody outside can see
         lull.kill9()
@@ -137,8 +135,6 @@ def test_a_write_that_a_killed_lull_left_unread_is_waited_for(make_lull, primary
         lull.begin()
         site = wait_for(lambda: lull.site()["suspects"] and lull.site(), "it is waited for")
         assert str(pid) in str(site["suspects"]) and site["mode"] == "draining"
-    finally:
-        os.kill(pid, signal.SIGCONT)
     lull.wait_mode("sealed")
     assert primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)) == []
     assert primary.sql("SELECT count(*) FROM log WHERE who = 'unread'", db="shop") == [(1,)]

@@ -3,13 +3,13 @@ was afterwards, whatever died meanwhile."""
 import concurrent.futures
 import json
 import os
-import signal
 import time
 
 import psycopg
 import pytest
 
 from harness import cluster as c
+from harness.process import stopped
 from harness.wait import stays, wait_for
 from harness.wire import Wire, errors, query, tags
 
@@ -371,8 +371,7 @@ def test_a_session_past_lull_that_does_not_end(fenced, primary, policy):
     lull = fenced({"fence": policy, "seal_timeout": "2s"})
     stuck = outsider(primary, application_name="stuck")
     pid = stuck.execute("SELECT pg_backend_pid()").fetchone()[0]
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped(pid):
         done = lull.cli("maintenance", "on", "shop", check=False)
         if policy == "required":
             assert done.returncode == 1 and "stuck" in done.stderr and str(pid) in done.stderr, done.stderr
@@ -380,8 +379,6 @@ def test_a_session_past_lull_that_does_not_end(fenced, primary, policy):
         else:
             assert lull.site()["mode"] == "sealed" and fence(lull) == "missing"
             assert "NOT FENCED" in lull.cli("status", "shop").stdout
-    finally:
-        os.kill(pid, signal.SIGCONT)
     if policy == "wanted":
         lull.off()
     wait_for(lambda: primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)) == [], "it ends when it can")

@@ -1,6 +1,5 @@
 """What a client may take: how many there may be, how long statements, blocks and sessions may last, how long server connections live,
 and the pool modes."""
-import os
 import signal
 import socket
 import time
@@ -14,6 +13,7 @@ from harness import wire as w
 from harness.gate import Gate
 from harness.lull import Lull
 from harness.ports import free_port
+from harness.process import stopped
 from harness.wait import wait_for
 
 
@@ -275,8 +275,7 @@ def test_a_server_that_does_not_obey_its_cancel_is_left(started, primary):
     with lull.wire() as client:
         client.send(w.query("UPDATE items SET n = 77 WHERE id = 1 AND pg_sleep(5) IS NOT NULL"))
         pid = wait_for(lambda: primary.backends("query LIKE 'UPDATE items SET n = 77%%' AND state = 'active'"), "it runs")[0][0]
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with stopped(pid):
             failed = w.errors(client.until("Z"))[0]
             assert (failed["S"], failed["C"]) == ("ERROR", "08006")
             assert "may yet be done" in failed["D"] and "limits.statement_timeout" in failed["H"] and "limits.cancel_timeout" in failed["H"]
@@ -284,8 +283,6 @@ def test_a_server_that_does_not_obey_its_cancel_is_left(started, primary):
             lull.begin()
             time.sleep(2)
             assert lull.site("shop")["mode"] == "draining"
-        finally:
-            os.kill(pid, signal.SIGCONT)
         lull.wait_mode("sealed")
     lull.off()
 

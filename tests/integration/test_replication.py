@@ -2,7 +2,6 @@
 them when the site closes. A server of its own, because logical decoding needs another wal_level."""
 import os
 import re
-import signal
 import subprocess
 import time
 
@@ -11,7 +10,7 @@ import pytest
 from harness.cluster import Cluster
 from harness.lull import Lull
 from harness.postgres import BIN
-from harness.process import die_with_parent
+from harness.process import die_with_parent, stopped
 from harness.wait import wait_for
 from harness.wire import Wire, errors, query, rows
 
@@ -221,16 +220,13 @@ def test_a_physical_one_is_waited_for_by_each_site_of_its_server(started, source
     with streamer(lull, "true", dbname="replication") as client:
         assert not errors(client.query("IDENTIFY_SYSTEM"))
         [(pid,)] = walsenders(source)
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with stopped(pid):
             client.send(query("CREATE_REPLICATION_SLOT late PHYSICAL"))
             time.sleep(0.2)  # until it has passed through Lull, which nobody outside can see
             for site in ("held", "shop"):
                 lull.begin(site)
                 wait_for(lambda: str(pid) in str(lull.site(site)["suspects"]), "it is waited for")
                 assert lull.site(site)["mode"] == "draining"
-        finally:
-            os.kill(pid, signal.SIGCONT)
     for site in ("held", "shop"):
         lull.wait_mode("sealed", site)
     assert not walsenders(source)

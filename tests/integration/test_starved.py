@@ -15,21 +15,13 @@ import psycopg
 import pytest
 
 from harness.ports import free_port
+from harness.process import stopped
 from harness.wait import wait_for
 
 
 @pytest.fixture
 def lull(make_lull):
     return make_lull()
-
-
-@contextlib.contextmanager
-def stopped(lull):
-    os.kill(lull.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(lull.process.pid, signal.SIGCONT)
 
 
 def asking(lull, request=b"PUT /sites/shop/maintenance HTTP/1.1\r\nHost: lull\r\nContent-Length: 2\r\n\r\n{}"):
@@ -44,7 +36,7 @@ def asking(lull, request=b"PUT /sites/shop/maintenance HTTP/1.1\r\nHost: lull\r\
 
 
 def test_what_nobody_waits_for_any_more_is_not_begun(lull):
-    with stopped(lull):
+    with stopped(lull.process.pid):
         command = lull.cli_start("maintenance", "on", "shop")
         assert "no answer for 5 s" in command.stdout.readline()
         command.send_signal(signal.SIGINT)
@@ -59,7 +51,7 @@ def test_what_nobody_waits_for_any_more_is_not_begun(lull):
 
 
 def test_who_has_only_ended_his_side_is_answered(lull):
-    with stopped(lull):
+    with stopped(lull.process.pid):
         peer = asking(lull)
         peer.shutdown(socket.SHUT_WR)
     assert peer.recv(4096).startswith(b"HTTP/1.1 202 ")
@@ -93,7 +85,7 @@ def test_what_has_begun_goes_on_without_who_asked(lull):
 def crowd(lull):
     """As many wait in the queue of the admin socket as may."""
     waiting = []
-    with stopped(lull), contextlib.ExitStack() as all:
+    with stopped(lull.process.pid), contextlib.ExitStack() as all:
         with contextlib.suppress(BlockingIOError):
             while len(waiting) < 10_000:
                 waiting.append(all.enter_context(socket.socket(socket.AF_UNIX)))

@@ -1,4 +1,5 @@
 """Child processes that never outlive the test run."""
+import contextlib
 import ctypes
 import os
 import signal
@@ -28,3 +29,14 @@ def alive(pid):
             return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    """It neither runs nor dies meanwhile; it goes on afterwards, if it is still there."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
