@@ -1,6 +1,7 @@
 #include "proxy/descriptors.hpp"
 
 #include "proxy/log.hpp"
+#include "proxy/warning_pace.hpp"
 
 #include <atomic>
 #include <cerrno>
@@ -16,11 +17,8 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds between_lines{60};
-
 std::atomic<std::size_t> limit{0};  // as it was when it was last looked at
 std::atomic<clock::rep> last_without{0};
-std::atomic<clock::rep> last_line{0};
 
 std::string_view name_of(descriptor_use use) {
     switch (use) {
@@ -38,11 +36,10 @@ std::string_view name_of(descriptor_use use) {
 }
 
 void tell(descriptor_use use) {
-    clock::rep const now = clock::now().time_since_epoch().count();
-    last_without.store(now, std::memory_order_relaxed);
-    clock::rep before = last_line.load(std::memory_order_relaxed);
-    if (before != 0 && clock::duration(now - before) < between_lines) return;
-    if (!last_line.compare_exchange_strong(before, now)) return;
+    clock::time_point const now = clock::now();
+    last_without.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+    static warning_pace pace;
+    if (!pace.due("", now)) return;
     std::size_t const most = limit;
     log::error("out of file descriptors: {}. Of the {} that lull may open {} are for clients, what lies above is for servers, metrics "
                "and commands; raise the limit (LimitNOFILE= of its unit, ulimit -n; of this process: prlimit --pid {} --nofile=...)",

@@ -115,10 +115,9 @@ std::uint32_t pg_session_core::meaning_of(std::string_view name, prepared const&
 }
 
 /// What a client has been told of a statement's columns, and of its parameters where it sends them in binary, is of the session
-/// in which that was described. Whether the server has it like that, as far as is known. `meaning`: of the client's name for it.
-/// `formats`: of the parameters, behind a Bind's names. `described`: the client asks for the columns.
-bool pg_session_core::is_as_told(prepared const& statement, std::uint32_t meaning, bool described, pg::bytes formats) {
-    told_shape const* const told = statements_.told(meaning);
+/// in which that was described. Whether the server has it like that, as far as is known. `told`: by the client's name for it; null:
+/// by none. `formats`: of the parameters, behind a Bind's names. `described`: the client asks for the columns.
+bool pg_session_core::is_as_told(prepared const& statement, told_shape const* told, bool described, pg::bytes formats) {
     if (!told || told->columns == 0) return true;
     told_shape const* const there = server_->statements.use(statement->id);
     if (!described && told->columns != no_columns && !(there && there->columns == told->columns)) return false;

@@ -237,7 +237,7 @@ bool pg_session_core::forward_bind(pg::bytes in, unit_message const& m, std::opt
     std::uint32_t const meaning = names.statement.empty() ? 0 : meaning_of(known_name(names.statement), statement);
     if (!by_text && !unnamed_here && meaning != 0) {
         pg::bytes const formats = body.subspan(names.rest);
-        if (!is_as_told(statement, meaning, described.value_or(false), formats)) {
+        if (!is_as_told(statement, statements_.told(meaning), described.value_or(false), formats)) {
             if (!described) return false;
             // (Behind a look of long ago it may have gone.)
             if (server_->looked != statement || !server_->statements.has(statement->id)) return look_at(statement, step), false;

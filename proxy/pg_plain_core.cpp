@@ -108,7 +108,7 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, plain_segment const& se
         told_shape const* const told = statements_.told(segment.meaning);
         bool const unknown = told && told->columns == 0;
         pg::bytes const formats = in.subspan(segment.bind + pg::header_bytes + segment.names);
-        if (unknown ? segment.describes : !is_as_told(statement, segment.meaning, false, formats)) return this->segment(in, step);
+        if (unknown ? segment.describes : !is_as_told(statement, told, false, formats)) return this->segment(in, step);
     }
     note_statement(statement->text);
     forget_refusal();

@@ -285,7 +285,7 @@ class pg_session_core {
     void undo_portals(std::size_t end);
     void forget_stale_plans(owed_reply const& failed);
     void keep_unit(pg::bytes unit, unit_plan const& plan), keep_unit(pg::bytes unit);  // pg_again_core.cpp
-    bool gives_back(pg::error_fields const& failed), is_as_told(prepared const& statement, std::uint32_t meaning, bool described, pg::bytes formats);
+    bool gives_back(pg::error_fields const& failed), is_as_told(prepared const& statement, told_shape const* told, bool described, pg::bytes formats);
     void look_at(prepared const& statement, session_step& step), tell_described(session_step& step);
     void note_shape(char type, pg::bytes body), pop_owed(session_step& step);
     std::uint32_t meaning_of(std::string_view name, prepared const& statement) const;

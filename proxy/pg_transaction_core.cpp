@@ -3,8 +3,6 @@
 #include "proxy/pg_session_core.hpp"
 
 #include <algorithm>
-#include <utility>
-#include <vector>
 
 namespace lull {
 
@@ -53,17 +51,16 @@ void pg_session_core::forget_statements() {
     server_->statements.clear();
     server_->doubtful.clear();  // their names are free
     server_->unnamed = nullptr;
-    std::vector<std::pair<std::string, prepared>> kept;
+    statement_book kept;
     for (std::size_t i = 0; i < server_->owed.size(); ++i) {
         owed_reply& owed = server_->owed.at(i);
         if (!owed.name.empty()) owed.before = nullptr;  // gone, also where this comes to fail
         if (owed.kind == owed_kind::close || !owed.parsed) continue;
         server_->statements.add(owed.parsed);
         if (owed.name.empty()) continue;
-        if (prepared known = statements_.find(owed.name)) kept.emplace_back(owed.name, std::move(known));
+        if (prepared known = statements_.find(owed.name)) kept.put(owed.name, std::move(known));
     }
-    statements_.clear();
-    for (auto& [name, what] : kept) statements_.put(name, std::move(what));
+    statements_ = std::move(kept);
 }
 
 void pg_session_core::apply_settings(bool to_server) {
