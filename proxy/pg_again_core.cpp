@@ -108,8 +108,10 @@ bool is_binary(pg::bytes formats) {
 
 }  // namespace
 
-/// Of a name of the client's; 0: it does not stand for that statement (but for one in its place).
+/// Of a name of the client's; 0: it does not stand for that statement (but for one in its place), or there is none and
+/// nothing was told.
 std::uint32_t pg_session_core::meaning_of(std::string_view name, prepared const& statement) const {
+    if (name.empty()) return unnamed_ == statement ? statements_.unnamed() : 0;
     auto const* const known = statements_.at(std::string(name));
     return known && known->what == statement ? known->meaning : 0;
 }
@@ -140,20 +142,18 @@ void pg_session_core::look_at(prepared const& statement, session_step& step) {
     blocked_ = blocked::barrier;
 }
 
-/// What the server says of a statement that it knows by name, to the client or to us.
+/// What the server says of a statement, to the client or to us.
 void pg_session_core::note_shape(char type, pg::bytes body) {
     owed_reply const& front = server_->owed.front();
-    told_shape* const there = server_->statements.use(front.before->id);
-    if (!there) return;
-    told_shape* const told = statements_.told(front.meaning);
-    if (type == pg::backend::parameter_description) {
-        there->parameters = pg::parse_parameter_shape(body).value_or(0);
-        if (told) told->parameters = there->parameters;
-        return;
+    // (Of the unnamed one, that tells nothing of what it knows by name.)
+    for (told_shape* const shape : {front.before ? server_->statements.use(front.before->id) : nullptr, statements_.told(front.meaning)}) {
+        if (!shape) continue;
+        if (type == pg::backend::parameter_description)
+            shape->parameters = pg::parse_parameter_shape(body).value_or(0);
+        else
+            shape->columns = type == pg::backend::no_data ? no_columns : pg::parse_row_shape(body).value_or(0);
     }
-    there->columns = type == pg::backend::no_data ? no_columns : pg::parse_row_shape(body).value_or(0);
-    if (told) told->columns = there->columns;
-    if (front.ours) server_->looked = front.before;
+    if (front.ours && type != pg::backend::parameter_description) server_->looked = front.before;
 }
 
 void pg_session_core::tell_described(session_step& step) {

@@ -84,22 +84,26 @@ bool pg_session_core::forward_extended(pg::bytes in, unit_message const& m, std:
                     fail_extended(std::move(refusal), step);
                     return true;
                 }
-            if (m.of_statement &&
-                (!m.name.empty() || server_->unnamed != m.statement || !unnamed_is_certain())) {
-                ensure_prepared(m.statement, step);  // also an unnamed one that was left on another server
-                step.server.write([&](std::string& out) {
-                    pg::write_describe(out, pg::target_kind::statement, m.statement->server_name);
-                });
-                owed_reply& owed = server_->owed.push(owed_kind::describe);
-                if (!m.name.empty() && has_shape(m.statement)) {
-                    owed.before = m.statement;
-                    owed.meaning = meaning_of(m.name, m.statement);
+            if (m.of_statement) {
+                // What is told of the unnamed one holds until it is parsed anew, on whichever server it is bound.
+                if (m.name.empty() && has_shape(m.statement)) statements_.describe_unnamed();
+                std::uint32_t const meaning = has_shape(m.statement) ? meaning_of(m.name, m.statement) : 0;
+                if (m.name.empty() && is_unnamed_here(m.statement)) {
+                    verbatim(owed_kind::describe);
+                    server_->unnamed_meaning = meaning;
+                } else {
+                    ensure_prepared(m.statement, step);  // also an unnamed one that was left on another server
+                    step.server.write([&](std::string& out) {
+                        pg::write_describe(out, pg::target_kind::statement, m.statement->server_name);
+                    });
+                    owed_reply& owed = server_->owed.push(owed_kind::describe);
+                    if (has_shape(m.statement)) owed.before = m.statement;
                 }
+                server_->owed.at(server_->owed.size() - 1).meaning = meaning;
                 return true;
             }
             verbatim(owed_kind::describe);
-            if (auto const* portal = m.of_statement ? nullptr : portals_.find(m.name);
-                portal && portal->meaning != 0 && has_shape(portal->statement)) {
+            if (auto const* portal = portals_.find(m.name); portal && portal->meaning != 0 && has_shape(portal->statement)) {
                 owed_reply& owed = server_->owed.at(server_->owed.size() - 1);
                 owed.before = portal->statement;
                 owed.meaning = portal->meaning;
@@ -160,7 +164,9 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
         put_in_place(*only, step);
     if (m.name.empty()) {
         prepared before = std::exchange(unnamed_, m.statement);
+        statements_.parse_unnamed();
         server_->unnamed = m.statement;
+        server_->unnamed_meaning = 0;
         step.server.view(in.subspan(m.offset, m.size));
         server_->owed.push(owed_kind::parse).before = std::move(before);
         return;
@@ -228,13 +234,13 @@ bool pg_session_core::forward_bind(pg::bytes in, unit_message const& m, std::opt
     note_purity(op);
     char const* retag = nullptr;
     prepared const statement = substitute(m.statement, retag);
-    bool const unnamed_here = names.statement.empty() && statement == m.statement &&
-                              server_->unnamed == statement && unnamed_is_certain();
+    std::uint32_t const meaning = meaning_of(known_name(names.statement), statement);
+    bool const unnamed_here = names.statement.empty() && statement == m.statement && is_unnamed_here(statement) &&
+                              server_->unnamed_meaning == meaning;
     // By a name SQL could have another statement there: with nothing of ours around it, it runs by its text; and so does
     // what Lull itself puts in the place of the client's, and what is to end a block of which nobody has seen that it began.
     bool const certain = in_guard() && statement == m.statement && !is_dead_block();
     bool const by_text = !unnamed_here && (passing_ || (guard_needed() && !certain));
-    std::uint32_t const meaning = names.statement.empty() ? 0 : meaning_of(known_name(names.statement), statement);
     if (!by_text && !unnamed_here && meaning != 0) {
         pg::bytes const formats = body.subspan(names.rest);
         if (!is_as_told(statement, statements_.told(meaning), described.value_or(false), formats)) {

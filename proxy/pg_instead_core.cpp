@@ -210,10 +210,12 @@ void pg_session_core::answer_instead(unit_plan const* segment, std::string_view 
     for (unit_message const& m : segment->messages) {
         switch (m.type) {
             case pg::frontend::parse:
-                if (m.name.empty())
+                if (m.name.empty()) {
                     unnamed_ = m.statement;
-                else
+                    statements_.parse_unnamed();
+                } else {
                     statements_.put(std::string(m.name), m.statement);
+                }
                 step.client.write([](std::string& out) { pg::write_parse_complete(out); });
                 break;
             case pg::frontend::bind:

@@ -231,6 +231,7 @@ std::size_t pg_session_core::extended_locally(unit_plan const& plan, session_ste
         switch (m.type) {
             case pg::frontend::parse:
                 unnamed_ = m.statement;
+                statements_.parse_unnamed();
                 answer(pg::write_parse_complete);
                 break;
             case pg::frontend::bind:

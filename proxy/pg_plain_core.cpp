@@ -87,6 +87,7 @@ std::optional<plain_segment> pg_session_core::find_plain(pg::bytes in) {
         found.meaning = known->meaning;
     } else {
         found.statement = parse ? statement_of(parse->query, pg::as_text(parse->parameter_types)) : unnamed_;
+        found.meaning = parse ? 0 : statements_.unnamed();
     }
     if (!found.statement || found.statement->by_sql) return std::nullopt;
     routing::operation const& op = *judge(found.statement->operation);
@@ -102,8 +103,8 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, plain_segment const& se
     if (block_moves_ && moves_block(*segment.operation, step)) return 0;
     if (!place(segment.verdict, step)) return 0;
     prepared const& statement = segment.statement;
-    bool const unnamed_here = segment.parses || (segment.meaning == 0 && server_->unnamed == statement);
-    if (segment.meaning != 0) {
+    bool const unnamed_here = segment.parses || (server_->unnamed == statement && server_->unnamed_meaning == segment.meaning);
+    if (!unnamed_here && segment.meaning != 0) {
         // What it is told of its columns is looked into, once; and where they may be others than it was told, the server is asked.
         told_shape const* const told = statements_.told(segment.meaning);
         bool const unknown = told && told->columns == 0;
@@ -132,7 +133,9 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, plain_segment const& se
     if (segment.parses) {
         owed.unparsed = true;
         owed.before = std::exchange(unnamed_, statement);
+        statements_.parse_unnamed();
         server_->unnamed = statement;
+        server_->unnamed_meaning = 0;
     } else if (segment.describes && !server_->owed.front().ours) {
         keep_unit(whole);
     }

@@ -33,7 +33,7 @@ struct bound_portal {
     prepared statement;           // null: there is none
     char const* retag = nullptr;  // CommandComplete of its Execute goes out with this tag; static storage
     bool guarded = false;         // what stands for it was chosen inside our READ ONLY transaction
-    std::uint32_t meaning = 0;    // statement_book::named::meaning of what was bound; 0: it has no name
+    std::uint32_t meaning = 0;    // of what was bound, in the statement_book; 0: it has no name, and was not described
 };
 
 /// What a Bind or a Close has changed: what there was before, for where the server fails or skips it.

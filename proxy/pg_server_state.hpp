@@ -54,7 +54,7 @@ struct owed_marks {
     bool asks_pins = false;          // ours: a question of pg_pins_core.cpp for each CommandComplete
     std::uint8_t pins_answered = 0;
     std::uint8_t pins_gone = 0;      // by the number of the question
-    std::uint32_t meaning = 0;       // of a Describe: statement_book::named::meaning of what it is about
+    std::uint32_t meaning = 0;       // of a Describe: of what it is about, in the client's statement_book
     // (A bit each: with a byte more the whole is eight longer.)
     bool failed : 1 = false;      // an ErrorResponse came
     bool keeps : 1 = false;       // ours: turns off what would have the server end the session; it may fail
@@ -79,7 +79,7 @@ struct owed_marks {
 struct owed_reply : owed_marks {
     prepared parsed;              // for parse: what the server then has; for close: what it then has not
     prepared before;              // of the client's: what its name meant until then, if the server skips this; none: the unnamed one;
-                                  // of a Describe: what it is about, where that is known to the server by name
+                                  // of a Describe: what it is about, where its columns are to be looked at
     std::unique_ptr<portal_change> portal;  // likewise, of a portal
     std::string
         text;  // local: the reply itself. Otherwise, if not empty: goes out in place of the ErrorResponse
@@ -175,6 +175,7 @@ struct pg_server_state {
     session_settings reported;  // ParameterStatus, by value
     server_prepared statements;
     prepared unnamed;  // what its unnamed statement is
+    std::uint32_t unnamed_meaning = 0;  // of that, where it was described to a client: statement_book::unnamed() of that client
     std::optional<routing::epoch> certain_in;  // the window in which `statements` are certain
     prepared looked;           // has just been parsed and described there for the unit that waits
     server_prepared doubtful;  // their names are taken; it may have made others of them

@@ -77,9 +77,10 @@ bool pg_session_core::prepares_aside(unit_plan const& plan) const {
            plan.messages.back().type == pg::frontend::sync;
 }
 
-/// A Parse of the unnamed statement that is under way in an earlier segment may yet be skipped, and a Bind
-/// would then find another statement than the one that was judged.
-bool pg_session_core::unnamed_is_certain() const {
+/// Whether the server's unnamed statement is that one, for certain: a Parse of one that is under way in an earlier segment
+/// may yet be skipped, and a Bind would then find another statement than the one that was judged.
+bool pg_session_core::is_unnamed_here(prepared const& statement) const {
+    if (server_->unnamed != statement) return false;
     bool earlier = false;
     for (std::size_t i = server_->owed.size(); i-- > 0;) {
         owed_reply const& owed = server_->owed.at(i);

@@ -260,7 +260,7 @@ class pg_session_core {
     bool prepares_aside(unit_plan const& plan) const;
     static bool only_unlistens(unit_plan const& plan);
     void forward_sync(session_step& step);
-    bool unnamed_is_certain() const;
+    bool is_unnamed_here(prepared const& statement) const;
     bool is_dead_block() const;
     void ensure_prepared(prepared const& statement, session_step& step);
     void parse_unnamed(prepared_text const& statement, session_step& step);

@@ -88,7 +88,7 @@ struct plain_segment {
     std::size_t rest = 0;   // ... and of all of it
     bool parses = false;
     bool describes = false;
-    std::uint32_t meaning = 0;  // statement_book::named::meaning of the name that the client has it by; 0: it has none
+    std::uint32_t meaning = 0;  // in the statement_book of the name that the client has it by; 0: it has none, and was not described
 };
 
 struct refused_unit {

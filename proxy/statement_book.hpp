@@ -20,7 +20,7 @@ class statement_book {
     bool contains(std::string const& name) const { return all_ && all_->by_name.contains(name); }
     struct named {
         prepared what;              // not null
-        std::uint32_t meaning = 0;  // of the name: no other of any name has that number (among 2^32), none 0
+        std::uint32_t meaning = 0;  // of the name: no other of any name, or none, has that number (among 2^32), none 0
     };
     /// Until the next change. Null: there is none of that name.
     named const* at(std::string const& name) const {
@@ -50,10 +50,25 @@ class statement_book {
         forget(name, at->second);
         prepared was = std::move(at->second.what);
         all_->by_name.erase(at);
-        if (all_->by_name.empty()) all_.reset();
+        drop_empty();
         return was;
     }
-    /// What the client has been told of it by that name. Null: no name means that any more.
+    /// The meaning of the unnamed statement, from its first Describe on until the next Parse. 0: nothing was told of it.
+    std::uint32_t unnamed() const { return all_ ? all_->unnamed : 0; }
+    std::uint32_t describe_unnamed() {
+        if (!all_) all_ = std::make_unique<content>();
+        if (all_->unnamed == 0) {
+            all_->unnamed = next_meaning();
+            all_->told[all_->unnamed];
+        }
+        return all_->unnamed;
+    }
+    void parse_unnamed() {
+        if (!all_ || all_->unnamed == 0) return;
+        all_->told.erase(std::exchange(all_->unnamed, 0));
+        drop_empty();
+    }
+    /// What the client has been told of what has that meaning. Null: nothing has it any more.
     told_shape* told(std::uint32_t meaning) {
         if (!all_) return nullptr;
         auto const at = all_->told.find(meaning);
@@ -73,13 +88,17 @@ class statement_book {
   private:
     struct content {
         std::unordered_map<std::string, named> by_name;
-        std::unordered_map<std::uint32_t, told_shape> told;  // of each of them
+        std::unordered_map<std::uint32_t, told_shape> told;  // of each of them, and of the unnamed one
+        std::uint32_t unnamed = 0;
         std::size_t bytes = 0;
     };
     /// Of all books of the worker: a counter for each would make each client larger.
     static std::uint32_t next_meaning() {
         static thread_local std::uint32_t last = 0;
         return ++last != 0 ? last : ++last;
+    }
+    void drop_empty() {
+        if (all_->told.empty()) all_.reset();
     }
     void forget(std::string const& name, named const& was) {
         all_->bytes -= bytes_of(name, *was.what);

@@ -117,6 +117,32 @@ def test_each_name_of_a_text_has_the_columns_that_were_told_by_it(make_lull, pri
         assert not errors(again) and columns(again) == [4], again
 
 
+@pytest.mark.parametrize("also", ["of nobody", "of another client", "of its own"])
+def test_the_unnamed_statement_has_the_columns_that_were_told_on_whichever_server_it_is_bound(make_lull, primary, also):
+    """Also where that server's unnamed statement is the same text, parsed since. A new Parse is a new one."""
+    lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}}, replicas=False)
+    text = "SELECT * FROM log"
+    primary.sql("INSERT INTO log (who) VALUES ('a row')", db="shop")
+    with lull.wire() as a, lull.wire() as holder, lull.wire() as another:
+        assert columns(a.ask(parse("", text), describe("S", ""), sync())) == [3]
+        assert not errors(a.ask(bind(), execute(), sync()))
+        holder.query("BEGIN")
+        holder.query("SELECT 1")  # on the server that a had
+        if also == "of its own":
+            assert columns(a.ask(bind(), execute(), sync())) == [3], "nothing has changed"
+        primary.sql(ADDED, db="shop")
+        if also == "of another client":
+            assert columns(another.ask(parse("", text), describe("S", ""), bind(), execute(), sync())) == [4, 4]
+        answer = a.ask(bind(), execute(), sync())
+        assert errors(answer)[0]["C"] == "0A000" and rows(answer) == [], answer
+        if also == "of its own":
+            assert columns(a.ask(parse("", text), describe("S", ""), sync())) == [4]
+            assert columns(a.ask(bind(), execute(), sync())) == [4]
+        assert set(columns(a.ask(parse("", text), bind(), describe("P"), execute(), sync()))) == {4}
+        again = a.ask(bind(), execute(), sync())
+        assert not errors(again) and columns(again) == [4], again
+
+
 def test_what_writes_has_not_run_where_its_columns_have_changed(make_lull, primary):
     lull = make_lull({"workers": 1, "clusters": {"main": {"pool_size": 2}}}, replicas=False)
     with lull.wire() as a, lull.wire() as other:
