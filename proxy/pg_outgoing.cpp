@@ -52,6 +52,25 @@ void pg_outgoing::connect_next() {
     });
 }
 
+server_tls_wish pg_outgoing::tls_wish() const {
+    return plain_address_ == next_address_ ? server_tls_wish::none : tls_wish_of(service_.snapshot(), state_.backend);
+}
+
+/// As pg_server: once more at the same address, without TLS. False: TLS was not under way, or is more than preferred.
+bool pg_outgoing::connect_in_plain(std::string_view why) {
+    if (open_ || login_.where() != pg_server_login_core::state::tls || tls_wish() != server_tls_wish::prefer) return false;
+    log_plain_text(service_.snapshot(), state_.backend, why, service_.context().now);
+    plain_address_ = next_address_;
+    tls_.reset();
+    socket_.reset();
+    out_ = outbox();
+    in_.clear();
+    reading_ = asked_ = false;
+    --next_address_;
+    connect_next();
+    return true;
+}
+
 void pg_outgoing::drop_unsent() {
     linger const at_once{1, 0};
     if (socket_) ::setsockopt(socket_->fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -81,6 +100,7 @@ void pg_outgoing::fail(std::string const& why, std::string_view hint) {
 void pg_outgoing::start_login() {
     connecting_ = false;
     asked_ = true;
+    login_.wish(tls_wish());
     gather& out = service_.step().server;
     out.write([&](std::string& text) { login_.start(text); });
     send(out);
@@ -105,7 +125,7 @@ bool pg_outgoing::decrypt(std::span<std::byte const>& fresh) {
     if (tls_->where() == tls_filter::state::failed) {
         if (open_)
             end({});
-        else
+        else if (!connect_in_plain(tls_->error()))
             fail("TLS to the server at " + place_of(service_.snapshot(), state_.backend) + " failed: " + tls_->error(),
                  "The proxy's configuration has it under tls of the cluster.");
         return false;
@@ -194,6 +214,7 @@ void pg_outgoing::read() {
     }
     if (paused_) return;
     if (open_) return end({});
+    if (connect_in_plain("the server closed the connection")) return;
     fail("server closed the connection unexpectedly");
 }
 

@@ -64,6 +64,8 @@ class pg_outgoing final : public socket_events {
     }
     /// Where it went: of the address that took it.
     socket_address const& address() const { return addresses_[next_address_ - 1]; }
+    /// ... and how.
+    server_tls_wish tls_wish() const;
     pg_server_state& state() { return state_; }
     pg_server_state const& state() const { return state_; }
 
@@ -72,6 +74,7 @@ class pg_outgoing final : public socket_events {
 
   private:
     void connect_next();
+    bool connect_in_plain(std::string_view why);
     void fail(std::string const& why, std::string_view hint = {});
     void end(std::string error);
     void start_login();
@@ -88,6 +91,7 @@ class pg_outgoing final : public socket_events {
     pg_server_login_core login_;
     std::vector<socket_address> addresses_;
     std::size_t next_address_ = 0;
+    std::optional<std::size_t> plain_address_;  // the next_address_ where TLS, only preferred, has failed; it is tried at others
     std::optional<edge_socket> socket_;
     std::unique_ptr<tls_filter> tls_;  // null: plain text
     std::string in_;                   // of the login: read and not yet understood

@@ -5,7 +5,6 @@
 #include "proxy/pg_cancel.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_service.hpp"
-#include "proxy/server_dial.hpp"
 
 namespace lull {
 
@@ -55,7 +54,7 @@ void pg_replication::cancel(std::shared_ptr<void> receipt) {
     receipts_.push_back(std::move(receipt));
     if (receipts_.size() > 1) return;  // one that is under way serves them all
     pg_server_state const& server = server_.state();
-    cancel_target const to{server.backend, server_.address(), tls_wish_of(service_.snapshot(), server.backend)};
+    cancel_target const to{server.backend, server_.address(), server_.tls_wish()};
     send_cancel(service_, to, server.pid, server.secret, [this, alive = std::weak_ptr<bool>(alive_)](cancel_end) {
         if (alive.lock()) receipts_.clear();
     });

@@ -34,6 +34,8 @@ class pg_server_login_core {
 
     /// A whole packet in place of the usual startup packet: that of a replication session.
     void send_instead(std::string packet) { packet_ = std::move(packet); }
+    /// In place of what was wished at first, for a connection that begins now.
+    void wish(server_tls_wish tls) { tls_ = tls; }
     void start(std::string& out);
     /// `end_point`: tls-server-end-point of the server's certificate, empty where it has none.
     void on_tls(bool alpn, std::string end_point, std::string& out);
@@ -56,7 +58,7 @@ class pg_server_login_core {
     session_default const mode_;
     server_credentials credentials_;
     std::string nonce_;
-    server_tls_wish const tls_;
+    server_tls_wish tls_;
     std::string end_point_;
     std::string packet_;  // empty: the usual
     std::optional<pg::scram_client> scram_;

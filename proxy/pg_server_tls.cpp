@@ -1,12 +1,10 @@
 // TLS to a server: as pg_client_tls.cpp, the other way round.
 #include "protocol/pg/sqlstate.hpp"
-#include "proxy/log.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
 #include "proxy/server_dial.hpp"
 #include "proxy/tls_filter.hpp"
-#include "proxy/warning_pace.hpp"
 
 namespace lull {
 
@@ -56,10 +54,7 @@ server_tls_wish pg_server::tls_wish() const {
 /// False: TLS was not under way, or is more than preferred.
 bool pg_server::connect_in_plain(std::string_view why) {
     if (!login_ || login_->where() != pg_server_login_core::state::tls || tls_wish() != server_tls_wish::prefer) return false;
-    static warning_pace pace;
-    std::string const place = place_of(service_.snapshot(), state_.backend);
-    if (pace.due(place, service_.context().now))
-        log::warning("TLS to the server at {} failed, and is only preferred: it goes on in plain text: {}", place, why);
+    log_plain_text(service_.snapshot(), state_.backend, why, service_.context().now);
     plain_address_ = next_address_;
     tls_.reset();
     login_.reset();

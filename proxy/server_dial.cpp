@@ -2,6 +2,8 @@
 
 #include "proxy/descriptors.hpp"
 #include "proxy/keep_alive.hpp"
+#include "proxy/log.hpp"
+#include "proxy/warning_pace.hpp"
 
 #include <cerrno>
 #include <cstring>
@@ -60,6 +62,14 @@ server_tls_wish tls_wish_of(routing::snapshot const& s, routing::backend_id serv
     if (backend.address.host.starts_with('/')) return server_tls_wish::none;
     if (cluster->second.tls.mode == mode::prefer) return server_tls_wish::prefer;
     return cluster->second.tls.direct ? server_tls_wish::direct : server_tls_wish::require;
+}
+
+void log_plain_text(routing::snapshot const& snapshot, routing::backend_id server, std::string_view why,
+                    std::chrono::steady_clock::time_point now) {
+    static warning_pace pace;
+    std::string const place = place_of(snapshot, server);
+    if (pace.due(place, now))
+        log::warning("TLS to the server at {} failed, and is only preferred: it goes on in plain text: {}", place, why);
 }
 
 }  // namespace lull

@@ -4,8 +4,10 @@
 #include "proxy/pg_server_login_core.hpp"
 #include "proxy/resolver.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lull {
@@ -22,5 +24,8 @@ std::string connect_failure(routing::snapshot const& snapshot, routing::backend_
 std::string place_of(routing::snapshot const& snapshot, routing::backend_id server);
 /// What the configuration wants of connections to this server.
 server_tls_wish tls_wish_of(routing::snapshot const& snapshot, routing::backend_id server);
+/// Once a while for a server, of all threads. `why`: the handshake has failed.
+void log_plain_text(routing::snapshot const& snapshot, routing::backend_id server, std::string_view why,
+                    std::chrono::steady_clock::time_point now);
 
 }  // namespace lull

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from harness.certificates import Authority
 from harness.cluster import Cluster
 from harness.lull import Lull
 from harness.postgres import BIN
@@ -322,3 +323,24 @@ def test_a_server_that_cannot_be_reached(started, source):
         assert fields["S"] == "FATAL" and fields["C"] == "08001"
     finally:
         source.primary.start()
+
+
+@pytest.mark.parametrize("least, encrypted", [("TLSv1.2", "t"), ("TLSv1.3", "f")])
+def test_goes_on_in_plain_text_where_the_handshake_fails_and_tls_is_only_preferred(source, started, tmp_path, least, encrypted):
+    certificate = Authority(tmp_path).issue("db", ["127.0.0.1"])
+    primary = source.primary
+    primary.take_file(certificate.certificate, "server.crt")
+    primary.take_file(certificate.key, "server.key")
+    try:
+        for setting in ("ssl = on", "ssl_max_protocol_version = 'TLSv1.2'"):
+            primary.sql(f"ALTER SYSTEM SET {setting}")
+        primary.restart()
+        lull = started(clusters={"main": {"tls": {"mode": "prefer", "min_version": least}}})
+        with streamer(lull) as wire:
+            assert rows(wire.query("IDENTIFY_SYSTEM"))
+            assert primary.sql("SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE backend_type = 'walsender'") == [(encrypted == "t",)]
+        assert ("only preferred" in lull.log()) == (encrypted == "f")
+    finally:
+        for setting in ("ssl", "ssl_max_protocol_version"):
+            primary.sql(f"ALTER SYSTEM RESET {setting}")
+        primary.restart()

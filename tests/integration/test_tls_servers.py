@@ -1,7 +1,6 @@
 """TLS between Lull and its servers: each mode against servers that can and cannot, and servers that are not who they should
 be. The control connections (libpq's) go the same way."""
 import os
-import shutil
 import threading
 import time
 
@@ -37,11 +36,7 @@ class Servers:
     def use(self, certificate, hba=None):
         for server in self.each:
             for source, name in ((certificate.certificate, "server.crt"), (certificate.key, "server.key"), (self.ca, "root.crt")):
-                target = os.path.join(server.data, name)
-                shutil.copyfile(source, target)
-                os.chmod(target, 0o600)
-                owner = os.stat(server.data)
-                os.chown(target, owner.st_uid, owner.st_gid)
+                server.take_file(source, name)
             server._write("pg_hba.conf", hba or self.hba)
             server.sql("ALTER SYSTEM SET ssl = on")
             server.sql("ALTER SYSTEM SET ssl_ca_file = 'root.crt'")

@@ -96,6 +96,14 @@ class Postgres:
         with open(os.path.join(self.data, name), "w") as out:
             out.write(text)
 
+    def take_file(self, source, name):
+        """A copy of it, as a file of its own, in the data folder."""
+        target = os.path.join(self.data, name)
+        shutil.copyfile(source, target)
+        os.chmod(target, 0o600)
+        owner = os.stat(self.data)
+        os.chown(target, owner.st_uid, owner.st_gid)
+
     # -- running it -----------------------------------------------------------------------------------------------
 
     def start(self):
