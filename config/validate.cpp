@@ -354,9 +354,7 @@ class judge {
     bool opens_console() const { return !config_.console.admins.empty() || !config_.console.stats.empty(); }
 
     void console_users() {
-        bool const by_password = !config_.has_hba() && (config_.auth == auth_method::scram_sha_256 ||
-                                                        config_.auth == auth_method::md5 ||
-                                                        config_.auth == auth_method::password);
+        bool const by_password = asks_passwords() && !uses(auth_method::trust) && !uses(auth_method::cert) && !uses(auth_method::peer);
         auto each = [&](char const* key, std::vector<std::string> const& names) {
             for (std::size_t i = 0; i < names.size(); ++i) {
                 auto const known = config_.users.find(names[i]);

@@ -67,6 +67,9 @@ TEST_CASE("who may use the console can log in there, and no site has its name") 
     REQUIRE(asking.find(server) != std::string::npos);
     asking.replace(asking.find(server), server.size(), server + ", auth_query: {user: q}");
     CHECK(one(asking).path == "console.stats[0]");  // who may create roles there would get in
+    std::string const by_rules = sites + "console: {stats: [nobody]}\nhba: [host all all all scram-sha-256, local all all ";
+    CHECK(one(with_sites(by_rules + "md5]\n")).path == "console.stats[0]");
+    (void)good(with_sites(by_rules + "peer]\n"));
     std::string const taken = "  lull: {cluster: main}\n";
     (void)good(with_sites(taken));  // no console, no conflict
     CHECK(one(with_sites(taken + "console: {admins: [app]}\n")).path == "sites.lull.databases[0]");
