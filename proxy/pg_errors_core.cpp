@@ -108,14 +108,19 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
     if (again) server_->described.clear();
     if (!client_gone_ && !again) {
         tell_described(step);
-        if (!owed.front().text.empty())
+        bool const canceled = fields && fields->has_sqlstate(pg::sqlstate::query_canceled);
+        if (!owed.front().text.empty()) {
             step.client.text(owed.front().text);
-        else if (statement_timed_out_ && fields && fields->has_sqlstate(pg::sqlstate::query_canceled))
+        } else if (statement_timed_out_ && canceled) {
             tell_timed_out(step);
-        else if (owed.front().hints_values && fields && fields->has_sqlstate(pg::sqlstate::object_not_in_prerequisite_state))
+        } else if (abort_due_ && abort_reason_ == abort_reason::transaction_timeout && canceled) {
+            step.client.text(abort_error());
+            abort_reason_ = abort_reason::told;
+        } else if (owed.front().hints_values && fields && fields->has_sqlstate(pg::sqlstate::object_not_in_prerequisite_state)) {
             step.client.text(pg::with_hint(pg::as_text(whole), lost_values_hint));
-        else
+        } else {
             step.client.view(whole);
+        }
     }
     if (query) {
         settle_front(true);

@@ -118,7 +118,7 @@ class pg_session_core {
 
   private:
     enum class blocked : std::uint8_t { no, welcome, server, settings, barrier, pipeline, held, journal, channel, cancel };
-    enum class abort_reason : std::uint8_t { maintenance, transaction_timeout, idle_in_transaction, statement_pooling, canceled };
+    enum class abort_reason : std::uint8_t { maintenance, transaction_timeout, idle_in_transaction, statement_pooling, canceled, told };
     /// What happens to a unit that may not run.
     enum class instead : std::uint8_t {
         refuse,

@@ -64,7 +64,9 @@ void pg_session_core::check_timeouts(session_step& step, reading how) {
     bool const at_rest = !runs && !segment_open_ && client_body_left_ == 0;
     bool const waits_for_server = blocked_ == blocked::server;
     bool const only_answered = deferred_ && at_rest && (blocked_ == blocked::no || waits_for_server);
-    if ((in_block && !abort_due_) || only_answered) {
+    // A statement outside of a block is a transaction, too, and one that runs may have begun the block.
+    bool const works = runs && !server_->owed.front().ours;
+    if (((in_block || works) && !abort_due_) || only_answered) {
         bool const idle = at_rest && !waits_for_server && blocked_ != blocked::cancel;
         if (longer(transaction_began_, now, most.transaction))
             return abort_block(abort_reason::transaction_timeout, step);
@@ -194,7 +196,7 @@ void pg_session_core::note_block() {
     abort_reason_ = abort_reason::statement_pooling;
 }
 
-/// What the client is told, instead of an answer to what it asks next.
+/// What the client is told, instead of an answer to what it asks next. Empty: it knows.
 std::string pg_session_core::abort_error() const {
     std::string out;
     config::config const& all = *context_.snapshot->config;
@@ -228,6 +230,8 @@ std::string pg_session_core::abort_error() const {
             break;
         case abort_reason::statement_pooling:
             pg::write_error_response(out, block_in_statement_mode());
+            break;
+        case abort_reason::told:
             break;
     }
     return out;

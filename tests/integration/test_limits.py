@@ -143,9 +143,27 @@ def test_blocks_that_last_or_idle_too_long_are_rolled_back(started, primary):
             return failed
 
         wait_for(asked, "the block is rolled back although its client is busy")
-        assert failed[0]["C"] in ("25P04", "57014")
+        assert failed[0]["C"] == "25P04" and "limits.transaction_timeout" in failed[0]["H"]
         client.query("ROLLBACK")
         assert client.one("SELECT n FROM items WHERE id = 1") == "0"
+
+
+def test_a_transaction_that_is_one_statement_or_one_text_has_its_time_as_well(started):
+    """Also where nothing has said yet that a block is open. The error that ends it says why."""
+    lull = started({"limits": {"transaction_timeout": "700ms"}})
+    write, wait = "UPDATE items SET n = 7 WHERE id = 1", "SELECT pg_sleep(20)"
+    with lull.wire() as client:
+        for ask, status in ((lambda: client.query(wait), "I"),
+                            (lambda: client.query(f"{write}; {wait}"), "I"),
+                            (lambda: client.query(f"BEGIN; {write}; {wait}"), "E"),
+                            (lambda: client.ask(*(m for text in ("BEGIN", write, wait) for m in (w.parse("", text), w.bind(), w.execute())), w.sync()), "E")):
+            answer = ask()
+            failed = w.errors(answer)[0]
+            assert failed["C"] == "25P04" and "limits.transaction_timeout" in failed["H"] and w.statuses(answer) == status
+            if status == "E":
+                assert w.errors(client.query("SELECT 1"))[0]["C"] == "25P02", "it has been told already"
+                assert client.query("COMMIT")[0].body == b"ROLLBACK\0"
+            assert client.one("SELECT n FROM items WHERE id = 1") == "0"
 
 
 def test_an_idle_session_is_ended_as_postgresql_ends_it(started):
