@@ -85,12 +85,12 @@ WHERE p.oid >= 16384 OR p.pronamespace = 'pg_catalog'::regnamespace AND p.pronam
 constexpr char const* others_sql = R"sql(
 SELECT 'r', c.oid, n.nspname, c.relname, CASE WHEN c.relkind = 'f' OR c.oid < 16384 AND c.relkind = 'v'
     AND c.relname IN ('pg_views', 'pg_matviews', 'pg_rules', 'views') AND )sql" LULL_SHADOWED_EQUALS R"sql(
-    THEN 'u' ELSE 'h' END
+    THEN 'u' ELSE 'h' END, c.relkind = 'S'
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind = 'v' OR c.relkind IN ('r', 'm', 'f', 'p', 'S') AND c.relpersistence <> 't'
-UNION ALL SELECT 'o', o.oid, n.nspname, o.oprname, 'h'
+UNION ALL SELECT 'o', o.oid, n.nspname, o.oprname, 'h', false
   FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE o.oid >= 16384
-UNION ALL SELECT 't', t.oid, n.nspname, t.typname, 'h'
+UNION ALL SELECT 't', t.oid, n.nspname, t.typname, 'h', false
   FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid >= 16384 AND n.nspname <> 'pg_toast')sql";
 
 // pg_depend tells of all that does not come with the server. Only what is done on reading counts: no
@@ -220,13 +220,13 @@ class reading {
                                    r.null(i, 5) ? std::string() : r.text(i, 5), r.text(i, 6) == "t"});
         });
         rows(others_sql, [&](pg_result const& r, int i) {
-            out.objects.push_back({kind_of(r.text(i, 0)),
-                                   number(r.text(i, 1)),
-                                   r.text(i, 2),
-                                   r.text(i, 3),
-                                   nature_of(r.text(i, 4)),
-                                   false,
-                                   {}});
+            out.objects.push_back({.what = kind_of(r.text(i, 0)),
+                                   .oid = number(r.text(i, 1)),
+                                   .schema = r.text(i, 2),
+                                   .name = r.text(i, 3),
+                                   .is = nature_of(r.text(i, 4)),
+                                   .source = {},
+                                   .sequence = r.text(i, 5) == "t"});
         });
         rows(edges_sql, [&](pg_result const& r, int i) {
             out.edges.push_back(

@@ -5,6 +5,7 @@
 #include "protocol/pg/frontend.hpp"
 #include "protocol/pg/md5.hpp"
 #include "protocol/pg/sqlstate.hpp"
+#include "protocol/utf8.hpp"
 #include "proxy/pg_login_core.hpp"
 
 #include <algorithm>
@@ -128,6 +129,8 @@ void pg_login_core::find_secret(std::string& out) {
 bool pg_login_core::has_query() {
     auto const& clusters = snapshot_->config->clusters;
     if (wants_console()) return false;
+    // The server would answer with an error, and no such answer is held against who asks.
+    if (as_utf8(wish_->user) != wish_->user) return false;
     if (site_) return clusters.at(cluster_).auth_query.has_value();
     auto const asks = [](auto const& c) { return c.second.auth_query.has_value(); };
     auto const only = std::find_if(clusters.begin(), clusters.end(), asks);

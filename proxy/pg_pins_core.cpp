@@ -42,6 +42,7 @@ void pg_session_core::pin_by(routing::leavings left) {
     if (rolled_back)
         for (routing::leaving what : {cursor, setting}) left.remove(what);
     if (!left) return;
+    if (left.has(library)) server_->tainted = true;  // no DISCARD ALL takes it back
     kept_by_commit_ = kept_by_commit_ || (!rolled_back && (left.has(cursor) || left.has(listen) || left.has(setting)));
     pins_.add(left);
     made_state_ = pins_due_ = true;

@@ -30,7 +30,7 @@ char const* name_of(pin what) {
         case pin::settings:
             return "settings that cannot be carried";
         case pin::library:
-            return "LOAD";
+            return "LOAD or slot";
         case pin::sequences:
             return "sequences";
     }

@@ -4,6 +4,7 @@
 #include "protocol/errc.hpp"
 #include "protocol/pg/reader.hpp"
 #include "protocol/pg/sqlstate.hpp"
+#include "protocol/utf8.hpp"
 
 #include <utility>
 #include <variant>
@@ -16,6 +17,13 @@ namespace {
 constexpr std::size_t length_bytes = 4;
 constexpr std::size_t most_name_bytes = 63;  // NAMEDATALEN - 1
 constexpr std::string_view extension_prefix = "_pq_.";
+
+std::string in_ascii(std::string_view text) {
+    std::string out(text);
+    for (char& c : out)
+        if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+    return out;
+}
 
 /// Nothing: PostgreSQL takes no such value either.
 std::optional<replication_kind> replication_of(std::string_view value) {
@@ -59,7 +67,9 @@ startup_wish read_startup_wish(pg::startup_message const& startup, setting_inter
         std::string key = ascii_lower(name);
         // In a startup packet these would say anew whose session it is, and PostgreSQL takes the last.
         if (key.empty() || is_no_setting(key)) no_setting = name;
-        settings.emplace_back(std::move(key), setting_value(value, {}));
+        // Somebody else's encoding, in what is only shown: as PostgreSQL, which takes no other than ASCII there (before 16).
+        bool const shown = key == "application_name" && as_utf8(value) != value;
+        settings.emplace_back(std::move(key), setting_value(shown ? in_ascii(value) : std::string(value), {}));
         if (replicates) wish.parameters.emplace_back(name, value);
     };
     std::vector<std::string_view> unsupported;

@@ -22,6 +22,7 @@ constexpr std::string_view functions[] = {
     "pg_postmaster_start_time",
     "pg_prepared_xact",
     "pg_safe_snapshot_blocking_pids",
+    "pg_sequence_last_value",
     "pg_show_all_settings",
     "pg_show_replication_origin_status",
 };
@@ -36,6 +37,7 @@ constexpr std::string_view relations[] = {
     "pg_prepared_xacts",
     "pg_replication_origin_status",
     "pg_replication_slots",
+    "pg_sequences",
     "pg_settings",
     "pg_shmem_allocations",
 };

@@ -69,6 +69,9 @@ bool gets_around(std::string_view source) {
         culprit);
 }
 
+/// Of pg_catalog.
+bool is_of_sequences(std::string_view name) { return name == "pg_sequence_last_value" || name == "pg_sequences"; }
+
 /// "name" fits whatever schema, "schema.name" and "schema.*" fit theirs.
 bool fits(std::vector<std::string> const& list, std::string_view schema, std::string_view name) {
     return std::ranges::any_of(list, [&](std::string_view entry) {
@@ -103,11 +106,13 @@ class facts_maker {
                 raise(*from, denied("pg_catalog", b.function) ? reach::denied : reach_of_builtin(b.function),
                       b.function);
                 from->leaves.add(builtin_leaves(b.function));
+                from->reads_sequences = from->reads_sequences || is_of_sequences(b.function);
             }
         for (std::size_t i = 0; i < nodes_.size(); ++i)
             if (nodes_[i].means != reach::reads) spread(i);
         read_sources();
         find_leavings();
+        find_sequences();
         tell();
     }
 
@@ -118,6 +123,7 @@ class facts_maker {
         std::string function;
         std::vector<std::size_t> users;
         leavings leaves;
+        bool reads_sequences = false;
     };
 
     static std::uint64_t key(catalog_object::kind what, std::uint32_t oid) {
@@ -195,6 +201,32 @@ class facts_maker {
             if (name.leaves.covers(what)) continue;
             name.leaves.add(what);
             spread_to(name.callers, what);
+        }
+    }
+
+    /// By what depends on them, and by the names in sources.
+    void find_sequences() {
+        std::set<std::string_view> names;
+        std::vector<std::size_t> todo;
+        auto const found = [&](std::size_t i) {
+            nodes_[i].reads_sequences = true;
+            names.insert(rows_.objects[i].name);
+            todo.push_back(i);
+        };
+        for (std::size_t i = 0; i < nodes_.size(); ++i)
+            if (rows_.objects[i].sequence || nodes_[i].reads_sequences) found(i);
+        std::string culprit;
+        auto const is_one = [&](std::string_view name, bool) { return is_of_sequences(name) || names.contains(name); };
+        for (int round = 0; round == 0 || (!todo.empty() && round < most_rounds); ++round) {
+            while (!todo.empty()) {
+                std::size_t const i = todo.back();
+                todo.pop_back();
+                for (std::size_t user : nodes_[i].users)
+                    if (!nodes_[user].reads_sequences) found(user);
+            }
+            for (std::size_t i = 0; i < nodes_.size(); ++i)
+                if (!nodes_[i].reads_sequences && !rows_.objects[i].source.empty() && source_reaches(rows_.objects[i].source, is_one, culprit))
+                    found(i);
         }
     }
 
@@ -295,7 +327,9 @@ class facts_maker {
     }
     void know(std::uint64_t number, node const& n) {
         know(number, n.means, n.function);
-        out_.by_number_[number].leaves.add(n.leaves);
+        catalog_facts::known& k = out_.by_number_[number];
+        k.leaves.add(n.leaves);
+        k.reads_sequences = k.reads_sequences || n.reads_sequences;
     }
 
     void tell() {

@@ -34,6 +34,7 @@ class catalog_facts {
     struct known {
         reach means = reach::reads;
         leavings leaves;            // in the session that calls or reads it
+        bool reads_sequences = false;  // of which a standby shows what has been logged, up to 32 numbers ahead
         std::string_view function;  // which it reaches, where it does not only read; lives with the facts
     };
 

@@ -27,6 +27,7 @@ struct catalog_object {
     bool of_row = false;  // a function that `row.name` may call
     std::string source;   // in SQL or PL/pgSQL; empty where there is none of them
     bool of_any = false;  // a function that `(x).name` may call: one argument is enough
+    bool sequence = false;
 };
 
 /// `from` calls, reads or checks `to`.

@@ -26,6 +26,7 @@ struct finding {
     routing::why why = why::understood;
     std::string_view function;
     leavings leaves;
+    bool reads_sequences = false;
 
     void raise(access to, routing::why because, std::string_view which) {
         if (to <= strictest) return;
@@ -44,6 +45,7 @@ finding look_up(statement const& s, operation const& op, catalog_facts const& fa
     for (name_use const& use : s.names) {
         catalog_facts::known const* known = facts.find(use.exact != 0 ? use.exact : use.bare);
         if (known) found.leaves.add(known->leaves);
+        found.reads_sequences = found.reads_sequences || (known && known->reads_sequences);
         switch (use.what) {
             case named::function:
                 if (!known && use.unlisted) found.raise(access::unknown, why::function, op.function);
@@ -90,10 +92,11 @@ std::shared_ptr<operation const> with_facts(operation const& op, catalog_facts c
             else if (std::ranges::any_of(s.names, may_hide_calls))
                 found.raise(access::unknown, s.only_unlisted ? why::function : why::catalog,
                             s.only_unlisted ? std::string_view(op.function) : std::string_view());
+            made.about_server = made.about_server || found.reads_sequences;
             // To prepare it calls nothing.
             if (found.leaves && s.kind != statement_kind::prepare) {
-                s.leaves = found.leaves;
-                if (s.pins) s.leaves.add(leaving::as_written);
+                if (s.pins && !s.leaves) s.leaves.add(leaving::as_written);
+                s.leaves.add(found.leaves);
                 s.pins = true;
             }
             if (s.beside < access::write) s.beside = std::max(s.beside, found.strictest);

@@ -11,8 +11,8 @@ enum class leaving : std::uint8_t {
     lock,       // advisory, of the session; or it may have released one
     listen,
     prepared,  // by SQL's PREPARE
-    setting,
-    library,     // LOAD
+    setting,     // also what a seed does to random()
+    library,     // LOAD; a replication slot of the session
     as_written,  // beside what functions leave: what its text shows (statement::pins)
 };
 

@@ -182,6 +182,7 @@ class code_reader {
         if (begins) first_word(name, text, next);
         if (!quoted) any_word(name, text, next);
         if (called && is_session_lock(name)) found_.add(leaving::lock);
+        if (called) found_.add(lasting_leaves(name));
         if (called && code) {
             if (name == "set_config") {
                 if (!is_local_call(text, next)) found_.add(leaving::setting);
@@ -272,10 +273,19 @@ leavings source_leaves(std::string_view source, call_sink const& called) {
     return reader.found();
 }
 
+leavings lasting_leaves(std::string_view name) {
+    if (name == "setseed") return leavings(leaving::setting);
+    // It may be a temporary one.
+    for (std::string_view slot : {"pg_create_physical_replication_slot", "pg_create_logical_replication_slot",
+                                  "pg_copy_physical_replication_slot", "pg_copy_logical_replication_slot"})
+        if (name == slot) return leavings(leaving::library);
+    return {};
+}
+
 leavings builtin_leaves(std::string_view name) {
     if (is_session_lock(name)) return leavings(leaving::lock);
     if (name == "set_config") return leavings(leaving::setting);
-    return {};
+    return lasting_leaves(name);
 }
 
 }  // namespace lull::routing

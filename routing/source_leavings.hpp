@@ -17,7 +17,10 @@ using call_sink = std::function<void(std::string_view name)>;
 /// Time and stack are bounded by the length of the source, times a constant.
 leavings source_leaves(std::string_view source, call_sink const& called);
 
-/// Of a function that comes with the server, called with whatever arguments.
+/// Of a function that comes with the server, what its text, as that of a statement, does not show (statement::pins): random
+/// numbers and replication slots, which no reset takes back.
+leavings lasting_leaves(std::string_view name);
+/// The same and the rest, called with whatever arguments.
 leavings builtin_leaves(std::string_view name);
 
 }  // namespace lull::routing

@@ -2,6 +2,7 @@
 
 #include "routing/about_server.hpp"
 #include "routing/function_list.hpp"
+#include "routing/source_leavings.hpp"
 #include "routing/sql_normalizer.hpp"
 #include "routing/sql_walk.h"
 
@@ -80,6 +81,7 @@ bool is_standard_domain(std::string_view name) {
 struct collector {
     operation op;
     std::vector<name_use> names;  // of the statement under way
+    leavings leaves;              // likewise, of functions of pg_catalog that it calls itself
     bool constants_matter = false;
 
     /// Whether it is none that came with the server.
@@ -98,6 +100,7 @@ struct collector {
                               (what == named::relation && is_relation_about_server(name));
         if (what == named::function && (name == "lastval" || name == "currval") && (schema.empty() || schema == "pg_catalog"))
             op.asks_sequences = true;
+        if (what == named::function && (schema.empty() || schema == "pg_catalog")) leaves.add(lasting_leaves(name));
         if (names.size() > most_names) return;
         unlisted = unlisted || is_of_somebody(what, schema, name);
         name_use const use{what, unlisted, name_number(what, {}, name),
@@ -118,6 +121,13 @@ struct collector {
         constants_matter = constants_matter || in.constants_matter;
         op.statements.push_back(to_statement(in));
         statement& s = op.statements.back();
+        if (s.kind == statement_kind::set && s.name == "seed") leaves.add(leaving::setting);  // each random() changes it
+        if (leaves && s.kind != statement_kind::prepare) {
+            if (s.pins) leaves.add(leaving::as_written);
+            s.leaves = leaves;
+            s.pins = true;
+        }
+        leaves = {};
         if (names.size() > most_names) {
             s.access = std::max(s.access, access::unknown);
             op.access = std::max(op.access, access::unknown);

@@ -217,6 +217,21 @@ def test_who_asks_for_the_server_is_told_of_the_primary(client, primary):
     assert client.one("/* lull: replica */ SELECT pg_is_in_recovery()") == "t", "unless that is asked for"
 
 
+def test_what_a_sequence_holds_is_asked_of_the_primary(client, primary, cluster):
+    """A standby shows what has been logged of it, up to 32 numbers ahead."""
+    primary.sql("""CREATE TABLE orders (id serial PRIMARY KEY); GRANT ALL ON orders, orders_id_seq TO app;
+        CREATE VIEW last_order AS SELECT last_value FROM orders_id_seq; GRANT SELECT ON last_order TO app;
+        CREATE FUNCTION order_number() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT last_value FROM last_order';
+        INSERT INTO orders DEFAULT VALUES""", db="shop")
+    cluster.catch_up()
+    wait_for(lambda: client.one("SELECT current_setting('in_hot_standby')::bool FROM orders LIMIT 1") == "t", "the catalog knows the table")
+    for sql in ("SELECT last_value FROM orders_id_seq", "SELECT last_value FROM public.orders_id_seq", "TABLE last_order", "SELECT order_number()",
+                "SELECT last_value FROM pg_sequences WHERE sequencename = 'orders_id_seq'", "SELECT pg_sequence_last_value('orders_id_seq')"):
+        assert client.one(sql) == "1", sql
+        assert rows(client.extended(sql)) == [("1",)], sql
+    fresh(client)  # nothing else goes there for that
+
+
 def test_while_sealed_the_server_that_is_read_tells_of_itself(lull, client):
     lull.on()
     for sql in ("SELECT pg_is_in_recovery()", "SHOW in_hot_standby", "SELECT count(*) > 0 FROM pg_stat_activity"):

@@ -59,6 +59,33 @@ struct asking {
     }
 };
 
+TEST_CASE("what a sequence holds is for the primary to say, whoever reads it on the way") {
+    catalog c;
+    auto const numbers = c.table("numbers");
+    c.rows.objects.back().sequence = true;
+    auto const items = c.table("items");
+    auto const view = c.table("view_of_numbers");
+    auto const twice = c.table("view_of_view");
+    auto const built = c.table("view_of_last");
+    c.reaches(kind::relation, view, kind::relation, numbers);
+    c.reaches(kind::relation, twice, kind::relation, view);
+    c.calls(kind::relation, built, "pg_sequence_last_value");
+    c.steady("by_source", "BEGIN RETURN (SELECT last_value FROM view_of_view); END");
+    c.steady("by_function", "SELECT by_source()");
+    c.steady("of_items", "SELECT count(*) FROM items");
+    (void)items;
+    asking const facts{c.facts()};
+    asking q{facts.facts};
+    for (auto text : {"SELECT last_value FROM numbers", "SELECT * FROM public.numbers", "TABLE view_of_view", "TABLE view_of_last",
+                      "SELECT by_function()", "COPY (SELECT is_called FROM numbers) TO STDOUT", "SELECT pg_sequence_last_value('numbers')"}) {
+        CAPTURE(text);
+        CHECK(q.ask(text)->about_server);
+        CHECK(q.of(text) == a::read);
+    }
+    CHECK(q.ask("TABLE pg_sequences")->about_server);
+    for (auto text : {"SELECT * FROM items", "SELECT of_items()", "SELECT 'numbers'"}) CHECK(!q.ask(text)->about_server);
+}
+
 TEST_CASE("what a view reaches is what it is") {
     catalog c;
     auto const items = c.table("items");
