@@ -1,10 +1,11 @@
 // "cached plan must not change result type": DDL has changed what a prepared statement returns. Outside of a block, and
 // where nothing of its segment has been done or told, the statement is prepared anew and the segment sent once more, and
-// its client does not notice. And what Lull does so that it comes to that also where another server than the one that told
+// its client does not notice. Likewise a read that a standby cannot answer. And what Lull does so that it comes to that also where another server than the one that told
 // its columns prepares it.
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frontend.hpp"
 #include "protocol/pg/reader.hpp"
+#include "protocol/pg/sqlstate.hpp"
 #include "proxy/pg_session_core.hpp"
 
 #include <algorithm>
@@ -53,27 +54,71 @@ void pg_session_core::keep_unit(pg::bytes unit, unit_plan const& plan) {
     bool const described =
         (first.type == pg::frontend::describe && first.of_statement && std::ranges::none_of(plan.messages, binds)) ||
         (is_described(first, plan, unit).value_or(false) && std::ranges::count_if(plan.messages, binds) == 1);
-    if (described && plan.messages.back().type == pg::frontend::sync) keep_unit(unit);
+    if (described && plan.messages.back().type == pg::frontend::sync) server_->owed.front().again = keep_unit(unit);
 }
 
-/// It asks for that shape.
-void pg_session_core::keep_unit(pg::bytes unit) {
-    if (unit.size() > longest_kept || client_status_ != 'I' || !read_write() || keeps_server()) return;
+bool pg_session_core::keep_unit(pg::bytes unit) {
+    if (unit.size() > longest_kept || client_status_ != 'I' || !read_write() || keeps_server()) return false;
     server_->unit.assign(pg::as_text(unit));
-    server_->owed.front().again = true;
+    return true;
+}
+
+/// A read has gone out alone to a standby, which may refuse what the primary would answer: see reads_elsewhere().
+void pg_session_core::keep_read(pg::bytes unit, std::string_view text) {
+    using routing::route;
+    if (server_->role != routing::role::replica || server_->owed.size() != 1 || to_primary_) return;
+    if (wanted_->route != route::replica && routing::route_of_comment(text) != route::replica)
+        server_->owed.front().elsewhere = keep_unit(unit);
+}
+
+/// What the server says before the first row, of a unit that may come again, is kept until it is known that it does not. True:
+/// this has been.
+bool pg_session_core::keeps_answer(char type, pg::bytes whole, session_step& step) {
+    owed_reply& front = server_->owed.front();
+    if (type == pg::backend::error_response) return false;
+    front.again = false;
+    bool const shape = type == pg::backend::parse_complete || type == pg::backend::bind_complete ||
+                       type == pg::backend::row_description || type == pg::backend::no_data;
+    if (!shape) {
+        front.elsewhere = false;
+        tell_described(step);
+        return false;
+    }
+    if (type == pg::backend::parse_complete) {
+        front.unparsed = false;
+        front.before = nullptr;
+    }
+    server_->described += pg::as_text(whole);
+    return true;
+}
+
+/// What stands behind it has not been sent, and nothing of it has been told: the unit may come again.
+bool pg_session_core::may_come_again() {
+    owed_queue& owed = server_->owed;
+    bool const in_order = blocked_ == blocked::no || blocked_ == blocked::barrier;
+    if (client_gone_ || closing_ || !in_order || !fail_next_.empty()) return false;
+    if (server_->cancelling) return false;  // meant for this, and would miss it
+    if (segment_open_ || client_body_left_ > 0 || !read_write()) return false;
+    for (std::size_t i = 0; i + 1 < owed.size(); ++i)
+        if (ends_segment(owed.at(i).kind)) return false;
+    return true;
+}
+
+/// Only a standby has said that, and had been asked of Lull's own accord: its replay was in the read's way, or what has been
+/// changed within catalog_interval cannot be read there. The unit comes again, for the primary.
+bool pg_session_core::reads_elsewhere(pg::error_fields const& failed) {
+    if (!server_->owed.front().elsewhere || !may_come_again()) return false;
+    for (std::string_view code : {pg::sqlstate::serialization_failure, pg::sqlstate::deadlock_detected, pg::sqlstate::read_only_sql_transaction,
+                                  pg::sqlstate::feature_not_supported, pg::sqlstate::object_not_in_prerequisite_state})
+        to_primary_ = to_primary_ || failed.has_sqlstate(code);
+    return to_primary_;
 }
 
 /// The server has failed the oldest debt for that. True: what was kept is to come again, once the server is ready; its
 /// statement is closed and parsed before it then, so that what comes again is not kept again.
 bool pg_session_core::gives_back(pg::error_fields const& failed) {
     owed_queue& owed = server_->owed;
-    bool const in_order = blocked_ == blocked::no || blocked_ == blocked::barrier;
-    if (!owed.front().again || client_gone_ || closing_ || !in_order || !fail_next_.empty()) return false;
-    if (server_->cancelling) return false;  // meant for this, and would miss it
-    // By code of the client's that Bind has run; and what has been sent behind it would come before it.
-    if (failed.where || segment_open_ || client_body_left_ > 0 || !read_write()) return false;
-    for (std::size_t i = 0; i + 1 < owed.size(); ++i)
-        if (ends_segment(owed.at(i).kind)) return false;
+    if (!owed.front().again || failed.where || !may_come_again()) return false;  // where: by code of the client's that Bind has run
     pg::bytes const unit = pg::as_bytes(server_->unit);
     auto const header = pg::parse_header(unit.first<pg::header_bytes>());
     pg::bytes const body = unit.subspan(pg::header_bytes, header->body_bytes);

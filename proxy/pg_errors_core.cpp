@@ -96,6 +96,9 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
     if (fields && fields->has_sqlstate(pg::sqlstate::feature_not_supported) && fields->routine == "RevalidateCachedQuery") {
         forget_stale_plans(owed.front());
         again = gives_back(*fields);
+    } else if (fields) {
+        again = reads_elsewhere(*fields);
+        if (again) count_refusal(*fields, owed.front());
     }
     if (!again) {
         error_seen_ = true;
@@ -124,7 +127,11 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
     }
     if (query) {
         settle_front(true);
-        owed.front().failed = true;
+        owed.front().failed = !again;
+        if (!again) return;
+        uncount_executed(owed.front());
+        owed.front().ours = true;
+        blocked_ = blocked::barrier;
         return;
     }
     // PostgreSQL skips to Sync; what stood between is not answered.

@@ -64,6 +64,7 @@ routing::session_facts pg_session_core::facts() const {
 routing::session_facts pg_session_core::facts(std::string_view text) const {
     routing::session_facts f = facts();
     if (routing::route const asked = routing::route_of_comment(text); asked != routing::route::automatic) f.route = asked;
+    if (to_primary_) f.route = routing::route::primary;
     return f;
 }
 

@@ -32,9 +32,9 @@ class cursor {
 };
 
 /// Of a session that is_plainly_open(): nothing but where it asks to go.
-routing::session_facts facts_of_plain(std::string_view text, routing::route of_session) {
+routing::session_facts facts_of_plain(std::string_view text, routing::route of_session, bool to_primary) {
     routing::session_facts facts;
-    facts.route = routing::route_of_comment(text);
+    facts.route = to_primary ? routing::route::primary : routing::route_of_comment(text);
     if (facts.route == routing::route::automatic) facts.route = of_session;
     return facts;
 }
@@ -93,7 +93,7 @@ std::optional<plain_segment> pg_session_core::find_plain(pg::bytes in) {
     routing::operation const& op = *judge(found.statement->operation);
     if (!op.is_query() || op.asks_sequences) return std::nullopt;
     found.operation = &op;
-    found.verdict = routing::decide(op, facts_of_plain(found.statement->text, wanted_->route), site()).verdict;
+    found.verdict = routing::decide(op, facts_of_plain(found.statement->text, wanted_->route, to_primary_), site()).verdict;
     return found;
 }
 
@@ -137,8 +137,9 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, plain_segment const& se
         server_->unnamed = statement;
         server_->unnamed_meaning = 0;
     } else if (segment.describes && !server_->owed.front().ours) {
-        keep_unit(whole);
+        server_->owed.front().again = keep_unit(whole);
     }
+    keep_read(whole, statement->text);
     return segment.size;
 }
 
@@ -151,12 +152,13 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, std::size_t size, std::
     if (judged.access == routing::access::read && broken("failed_read", 10)) return refuse_simple(in, size, refusal(&judged, nullptr), step);
     sequences_.note_unit(false);
     bool const moves = block_moves_ && moves_block(judged, step);
-    if (moves || !place(routing::decide(judged, facts_of_plain(text, wanted_->route), site()).verdict, step)) {
+    if (moves || !place(routing::decide(judged, facts_of_plain(text, wanted_->route, to_primary_), site()).verdict, step)) {
         waiting_ = {.op = op, .facts = read_as, .size = static_cast<std::uint32_t>(size)};
         return 0;
     }
     forget_refusal();
     forward_query(in, size, text, judged, step);
+    keep_read(in.first(size), text);
     return size;
 }
 

@@ -107,6 +107,16 @@ std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
             server_->body_swallowed = replaced || server_->ending || client_gone_;
             continue;
         }
+        if (!server_->owed.empty() && server_->owed.front().elsewhere && !server_->owed.front().ours) {
+            send_run();
+            if (here < size) {
+                server_->owed.front().elsewhere = false;
+                tell_described(step);
+            } else if (keeps_answer(header->type, whole, step)) {
+                run = at += here;
+                continue;
+            }
+        }
         bool const pass = cut ? true : [&] {
             bool const ours = server_->owed.empty() || server_->owed.front().ours;
             if (header->type == pg::backend::data_row || header->type == pg::backend::copy_data) return !ours;
@@ -130,6 +140,7 @@ std::size_t pg_session_core::replies(pg::bytes in, session_step& step) {
 /// How many bytes of what answers the oldest debt, which is the client's, go on unseen.
 std::size_t pg_session_core::pass_run(pg::bytes in) {
     owed_reply& front = server_->owed.front();
+    if (front.elsewhere) return 0;  // keeps_answer()
     if (!front.plain) return pg::run_of(in, front.kind == owed_kind::query ? of_query : rows);
     std::size_t const run = pg::run_of(in, of_plain);
     if (run == 0 || front.kind == owed_kind::query) return run;

@@ -284,9 +284,10 @@ class pg_session_core {
     void restore_name(owed_reply const& of, std::size_t behind);
     void undo_portals(std::size_t end);
     void forget_stale_plans(owed_reply const& failed);
-    void keep_unit(pg::bytes unit, unit_plan const& plan), keep_unit(pg::bytes unit);  // pg_again_core.cpp
+    void keep_unit(pg::bytes unit, unit_plan const& plan);  // pg_again_core.cpp
+    bool keeps_answer(char type, pg::bytes whole, session_step& step), keep_unit(pg::bytes unit), may_come_again(), reads_elsewhere(pg::error_fields const& failed);
     bool gives_back(pg::error_fields const& failed), is_as_told(prepared const& statement, told_shape const* told, bool described, pg::bytes formats);
-    void look_at(prepared const& statement, session_step& step), tell_described(session_step& step);
+    void look_at(prepared const& statement, session_step& step), tell_described(session_step& step), keep_read(pg::bytes unit, std::string_view text);
     void note_shape(char type, pg::bytes body), pop_owed(session_step& step);
     std::uint32_t meaning_of(std::string_view name, prepared const& statement) const;
     void answer_local(session_step& step) {
@@ -351,7 +352,7 @@ class pg_session_core {
     void count_answered();
     owed_reply& count_executed(routing::access said, owed_reply& owed);
     void uncount_executed(owed_reply const& owed);
-    void count_error(std::optional<pg::error_fields> const& fields, owed_reply const& owed);
+    void count_error(std::optional<pg::error_fields> const& fields, owed_reply const& owed), count_refusal(pg::error_fields const& fields, owed_reply const& owed);
     void count(std::uint64_t write_fates::*what);
     void watch(std::chrono::nanoseconds took);
 
@@ -416,7 +417,7 @@ class pg_session_core {
     bool resetting_ = false;            // DISCARD ALL of ours is the last that this session does
     bool client_gone_ = false, closing_ = false, started_ = false, client_body_dropped_ = false;
     char last_transaction_tag_ = 0;  // 'C' or 'R'
-    bool sharing_ = false;  // the listener hears what the segment in hand LISTENs to
+    bool to_primary_ = false, sharing_ = false;  // what comes again goes there; the listener hears what the segment in hand LISTENs to
     bool mode_due_ = false;  // to be told at the next boundary between messages
     std::size_t client_body_left_ = 0;
     judged_text waiting_;
@@ -432,8 +433,7 @@ class pg_session_core {
     routing::instant wrote_at_{};  // 0: never
     routing::instant writes_since_{}, held_since_{};
     std::size_t held_bytes_ = 0;
-    bool held_before_ = false;  // the unit in hand: once, it has waited since held_since_
-    bool hold_exhausted_ = false;
+    bool held_before_ = false, hold_exhausted_ = false;  // the unit in hand: once, it has waited since held_since_
     bool passing_ = false;  // the unit in hand runs although it may not: it stores nothing
     bool journal_done_ = false;     // it is on the disk: whatever the site is by now, it is only answered
     bool journal_refused_ = false;  // it could not be kept

@@ -35,7 +35,7 @@ void pg_session_core::count_answered() {
     ++stats_.queries;
     waits_since_ = {};
     answered_ = context_.now;
-    statement_timed_out_ = false;
+    statement_timed_out_ = to_primary_ = false;
     bool const more = server_ && server_->owed.size() > 1;
     if (began_ != routing::instant{}) {
         stats_.query.add(context_.now - began_);
@@ -66,7 +66,12 @@ void pg_session_core::uncount_executed(owed_reply const& owed) {
 void pg_session_core::count_error(std::optional<pg::error_fields> const& fields, owed_reply const& owed) {
     if (!owed.text.empty()) return;
     ++stats_.errors;
-    if (owed.said && fields && fields->has_sqlstate(pg::sqlstate::read_only_sql_transaction))
+    if (fields) count_refusal(*fields, owed);
+}
+
+/// Where the server says that what was taken for a read is none.
+void pg_session_core::count_refusal(pg::error_fields const& fields, owed_reply const& owed) {
+    if (owed.said && fields.has_sqlstate(pg::sqlstate::read_only_sql_transaction))
         ++stats_.refused_by_server[static_cast<std::size_t>(*owed.said)];
 }
 
