@@ -1,4 +1,5 @@
 // The second half of pg_login_core: who the client is said to be has been told, now he shows that he is.
+#include "config/duration.hpp"
 #include "config/network.hpp"
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frame.hpp"
@@ -9,6 +10,7 @@
 #include "proxy/pg_login_core.hpp"
 
 #include <algorithm>
+#include <chrono>
 
 namespace lull {
 
@@ -103,10 +105,14 @@ void pg_login_core::authenticate(std::string& out) {
 /// Asked again before an answer is judged: whoever opens many logins at once has as many guesses as one by one.
 bool pg_login_core::refused_as_guess(std::string& out) {
     if (!guard_.blocked(channel_.address, wish_->user)) return false;
+    // One more may fail each time that its share of the window has passed.
+    config::limits const& l = snapshot_->config->limits;
+    auto const share = l.failed_login_window / static_cast<config::milliseconds::rep>(std::max<std::size_t>(1, l.max_failed_logins));
+    auto const pause = std::chrono::floor<std::chrono::seconds>(share) + std::chrono::seconds(1);
     refuse(pg::sqlstate::invalid_authorization_specification,
            "too many failed authentication attempts for user \"" + wish_->user + "\"", out,
-           "Wait a minute, then try again; the limits are limits.max_failed_logins and "
-           "limits.failed_login_window.");
+           "Wait " + config::format_duration(pause) +
+               ", then try again; the limits are limits.max_failed_logins and limits.failed_login_window.");
     return true;
 }
 

@@ -170,7 +170,8 @@ void pg_login_core::refuse(std::string_view sqlstate, std::string_view message, 
 
 void pg_login_core::on_timeout(std::string& out) {
     if (state_ != state::over || need_ == need::secret)
-        refuse(pg::sqlstate::query_canceled, "canceling authentication due to timeout", out);
+        refuse(pg::sqlstate::query_canceled, "canceling authentication due to timeout", out,
+               "The limit of the proxy is limits.login_timeout.");
 }
 
 session_identity pg_login_core::identity() const {

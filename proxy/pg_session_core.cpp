@@ -412,12 +412,12 @@ void pg_session_core::unlink() {
     portals_.clear();
 }
 
-void pg_session_core::fatal(std::string_view sqlstate, std::string_view message, session_step& step) {
+void pg_session_core::fatal(std::string_view sqlstate, std::string_view message, session_step& step, std::string_view hint) {
     // In the middle of a server's message nothing can be said.
     bool const amid = server_ && server_->body_left > 0 && !server_->body_swallowed;
     if (!amid)
         step.client.write([&](std::string& out) {
-            pg::write_error_response(out, {.severity = "FATAL", .sqlstate = sqlstate, .message = message});
+            pg::write_error_response(out, {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint});
         });
     closing_ = step.close_client = true;
 }

@@ -150,7 +150,7 @@ class pg_session_core {
     void after_event(session_step& step);
     void wind_down(session_step& step), fail_block(std::string error, session_step& step);
     void note_flip(), unlink();
-    void fatal(std::string_view sqlstate, std::string_view message, session_step& step);
+    void fatal(std::string_view sqlstate, std::string_view message, session_step& step, std::string_view hint = {});
     void ready(session_step& step), ready(pg::bytes as_it_came, session_step& step);
     void finish_transaction(bool wrapped), forget_transaction(), forget_segment();
     void await_answers(blocked what, session_step& step);

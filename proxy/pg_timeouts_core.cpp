@@ -86,7 +86,8 @@ void pg_session_core::check_timeouts(session_step& step, reading how) {
     bool const waits = !runs && !segment_open_ && client_status_ == 'I' && blocked_ == blocked::no && !deferred_;
     if (waits && longer(answered_, now, most.idle_session)) {
         count_timeout(stats_, time_limit::idle_session);
-        fatal(pg::sqlstate::idle_session_timeout, "terminating connection due to idle-session timeout", step);
+        fatal(pg::sqlstate::idle_session_timeout, "terminating connection due to idle-session timeout", step,
+              hint_of(*context_.snapshot->config, identity_, &config::overrides::idle_session_timeout, "idle_session_timeout"));
         on_client_gone(step);
     }
 }

@@ -173,6 +173,7 @@ def test_an_idle_session_is_ended_as_postgresql_ends_it(started):
         failed = w.errors(client.until_closed())[0]
         assert (failed["S"], failed["C"]) == ("FATAL", "57P05")
         assert failed["M"] == "terminating connection due to idle-session timeout"
+        assert failed["H"] == "The limit of the proxy is limits.idle_session_timeout."
     with lull.wire() as client:  # that has never asked for anything
         assert w.errors(client.until_closed())[0]["C"] == "57P05"
 
@@ -345,6 +346,14 @@ def test_who_waits_too_long_for_its_login_is_told_with_a_fatal(started):
         assert (failed["S"], failed["C"]) == ("FATAL", "57P03"), failed
         assert "pool_size" not in failed["H"] and "limits.query_wait_timeout" in failed["H"]
     silent.close()
+
+
+def test_who_takes_too_long_to_log_in_is_told_which_limit_it_was(started):
+    lull = started({"limits": {"login_timeout": "1s"}}, replicas=False)
+    with lull.raw() as client:
+        client.send(w.startup({"user": "app", "database": "shop"}))
+        failed = w.errors(client.until_closed())[0]
+        assert (failed["C"], failed["H"]) == ("57014", "The limit of the proxy is limits.login_timeout.")
 
 
 def test_a_scram_client_that_contradicts_itself_is_told_as_by_postgresql(started, primary):

@@ -31,13 +31,12 @@ struct newcomer {
     explicit newcomer(config::auth_method auth = config::auth_method::scram_sha_256, std::size_t asking_clusters = 0,
                       test_guard* shared = nullptr)
         : guard(shared ? *shared : own_guard) {
-        auto settings = std::make_shared<config::config>();
-        settings->auth = auth;
-        settings->console.admins = {"ops"};
+        config->auth = auth;
+        config->console.admins = {"ops"};
         for (std::size_t i = 0; i < asking_clusters; ++i)
-            settings->clusters["c" + std::to_string(i)].auth_query.emplace();
+            config->clusters["c" + std::to_string(i)].auth_query.emplace();
         auto made = std::make_shared<routing::snapshot>();
-        made->config = settings;
+        made->config = config;
         snapshot = made;
         login.emplace(snapshot, false, login_channel{}, entropy, verifiers, startups, guard);
     }
@@ -61,6 +60,7 @@ struct newcomer {
         return out;
     }
 
+    std::shared_ptr<config::config> config = std::make_shared<config::config>();
     std::shared_ptr<routing::snapshot const> snapshot;
     setting_interner settings;
     startup_book startups{settings};
@@ -165,6 +165,26 @@ TEST_CASE("many are in flight with one answer: the right one lets all of them in
             CHECK(guard.failures == static_cast<int>(wrong));
         }
     }
+}
+
+TEST_CASE("who may not log in is told by which limit, and when to come again") {
+    auto const hint = [](std::size_t most, config::milliseconds window) {
+        newcomer n;
+        config::limits& l = n.config->limits;
+        l.max_failed_logins = n.guard.limits.most = most;
+        l.failed_login_window = n.guard.limits.window = window;
+        for (std::size_t i = 0; i < most; ++i) n.guard.failed({}, "app");
+        return n.says({{"user", "app"}, {"database", "nowhere"}});
+    };
+    using namespace std::chrono_literals;
+    CHECK(hint(30, 60s).find("Wait 3s, then") != std::string::npos);
+    CHECK(hint(3, 1h).find("Wait 1201s, then") != std::string::npos);
+    CHECK(hint(1, 1s).find("Wait 2s, then") != std::string::npos);
+    newcomer n;
+    std::string out;
+    n.login->on_timeout(out);
+    CHECK(out.find("C57014") != std::string::npos);
+    CHECK(out.find("limits.login_timeout") != std::string::npos);
 }
 
 TEST_CASE("who has no place is held against the answer at hand where there is no other") {

@@ -136,6 +136,7 @@ TEST_CASE("a session that has never asked for anything is idle since its login")
     s.driver.check_timeouts();
     CHECK(!s.driver.closed());
     look(s, 1);
+    CHECK(s.driver.to_client.find("The limit of the proxy is limits.idle_session_timeout.") != std::string::npos);
     CHECK(s.told() == "E(57P05 terminating connection due to idle-session timeout) ");
     CHECK(s.driver.closed());
 }
