@@ -5,6 +5,7 @@
 #include "config/network.hpp"
 #include "config/validate_fence.hpp"
 #include "config/validate_guard.hpp"
+#include "config/validate_passwords.hpp"
 #include "config/validate_peers.hpp"
 #include "config/validate_writes.hpp"
 
@@ -114,6 +115,10 @@ class judge {
         out_.warnings.push_back({where_.file, at.line, at.column, path, std::move(message), std::move(fix)});
     }
 
+    refusal warning_of() {
+        return [this](auto const&... told) { warn(told...); };
+    }
+
     /// "sites.shop.hosts (line 12)"
     std::string told(std::string const& path) const {
         auto const at = where_.find(path);
@@ -164,8 +169,7 @@ class judge {
 
     void files() {
         if (!config_.admin_socket.starts_with('/'))
-            warn("admin_socket", "a relative path: it depends on the folder in which lull is started",
-                 "write a path that begins with /");
+            warn("admin_socket", "a relative path: it depends on the folder in which lull is started", "write a path that begins with /");
         if (!config_.state_dir.starts_with('/'))
             warn("state_dir",
                  "a relative path: started in another folder, lull would not know which sites are sealed",
@@ -206,8 +210,7 @@ class judge {
             warn(path,
                  c.replicas.empty()
                      ? "no control role: lull cannot prove that nobody writes while a site is sealed"
-                     : "no control role: the replicas serve no reads and are not frozen, and lull cannot "
-                       "prove "
+                     : "no control role: the replicas serve no reads and are not frozen, and lull cannot prove "
                        "that nobody writes while a site is sealed",
                  "add `control: {user: lull, password: ...}`");
     }
@@ -276,9 +279,7 @@ class judge {
         validate_writes(s, path, refusing());
         for (std::size_t i = 0; i < s.http_rules.size(); ++i)
             judge_rule(path + ".http_rules[" + std::to_string(i) + "]", s.http_rules[i]);
-        warn_of_openings(config_, s, path, [&](std::string const& where, std::string what, std::string fix) {
-            warn(where, std::move(what), std::move(fix));
-        });
+        warn_of_openings(config_, s, path, warning_of());
     }
 
     void judge_hosts(std::string const& path, site const& s) {
@@ -382,8 +383,10 @@ class judge {
     bool takes_md5() const { return uses(auth_method::md5) || uses(auth_method::password); }
     bool asks_passwords() const { return uses(auth_method::scram_sha_256) || takes_md5(); }
 
+    std::string rules_path() const { return !config_.has_hba() ? "auth" : config_.hba.empty() ? "hba_file" : "hba"; }
+
     void judge_rules() {
-        std::string const path = !config_.has_hba() ? "auth" : config_.hba.empty() ? "hba_file" : "hba";
+        std::string const path = rules_path();
         auto const& rules = config_.hba_rules;
         bool const wants_tls = std::any_of(rules.begin(), rules.end(), [](auto const& rule) {
             return rule.connection == hba_connection::hostssl && rule.method != auth_method::reject;
@@ -406,11 +409,16 @@ class judge {
         if (asks_passwords() && postgres && config_.users.empty() && !asks_servers())
             warn("auth", "nobody can log in: there are no users and no auth_query",
                  "add `users: {app: {password: ...}}`");
-        if (config_.has_hba() || config_.auth != auth_method::trust) return;
-        for (auto const& [name, listener] : open_listeners())
-            if (name != "listen.http" && name != "listen.metrics" && !is_loopback(listener.host))
+        bool const trusts = !config_.has_hba() && config_.auth == auth_method::trust;
+        bool reached = false;  // from other machines
+        for (auto const& [name, listener] : open_listeners()) {
+            if (name == "listen.http" || name == "listen.metrics" || is_loopback(listener.host)) continue;
+            reached = true;
+            if (trusts)
                 warn(name, "with auth: trust everyone who reaches this address is whoever they say",
                      "use auth: scram-sha-256, or listen on 127.0.0.1");
+        }
+        if (reached) warn_of_plain_passwords(config_, rules_path(), warning_of());
     }
 
     config const& config_;

@@ -206,6 +206,37 @@ TEST_CASE("what is probably not meant is warned of") {
           "sites.shop.guard.allow_functions[2]");
 }
 
+TEST_CASE("passwords that cross the network in plain text are warned of") {
+    std::string const rest = "clusters: {main: {primary: 127.0.0.1:5432, control: {user: lull}}}\nsites: {shop: {}}\nusers: {app: {password: x}}\n";
+    std::string const tls = "client_tls: {certificate: c, key: k, mode: ";
+    auto const warned = [&](std::string const& auth, std::string const& host = "0.0.0.0") {
+        auto const w = warnings_of("listen: {postgres: " + host + ":6432}\n" + auth + "\n" + rest);
+        CHECK(w.size() < 2);
+        if (!w.empty()) {
+            CHECK(has(w[0].message, "without TLS cross the network"));
+            CHECK(w[0].line == 2);
+        }
+        return w.empty() ? std::string() : w[0].path;
+    };
+    CHECK(warned("auth: password") == "auth");
+    CHECK(warned("auth: password\n" + tls + "allow}") == "auth");
+    CHECK(warned("auth: password\n" + tls + "require}").empty());
+    CHECK(warned("auth: password", "127.0.0.1").empty());
+    CHECK(warned("auth: password", "db.example") == "auth");
+    CHECK(warned("auth: md5").empty());
+    auto const rules = [&](std::string const& lines) { return warned("hba: [" + lines + "]\n" + tls + "allow}"); };
+    CHECK(rules("host all all all password") == "hba");
+    CHECK(rules("hostnossl all all 10.0.0.0/8 password") == "hba");
+    CHECK(rules("host all all samenet password") == "hba");
+    CHECK(rules("host all all 127.0.0.0/7 password") == "hba");
+    CHECK(rules("hostssl all all all password, local all all password").empty());
+    CHECK(rules("host all all 127.0.0.1/32 password, 'host all all ::1/128 password', host all all samehost password").empty());
+    CHECK(rules("hostnossl all all all reject, host all all all password").empty());
+    CHECK(rules("hostnossl all all all reject, 'host all,replication all all password'") == "hba");
+    CHECK(rules("hostnossl all all 10.0.0.0/8 reject, host all all all password") == "hba");
+    CHECK(rules("hostnossl shop all all reject, host all all all password") == "hba");
+}
+
 TEST_CASE("a configuration made in code is judged too") {
     config c;
     c.listen.postgres = endpoint{"127.0.0.1", 6432};
