@@ -266,6 +266,7 @@ int status(admin_client const& admin, std::string const& site, bool as_json) {
 int reload(admin_client const& admin) {
     admin_reply const reply = admin.call("POST", "/reload");
     if (!reply.ok()) return print_problem(reply);
+    for (json const& w : reply.body.value("warnings", json::array())) complain_lines("", text_of(w));
     auto const changes = reply.body.find("changes");
     if (changes == reply.body.end() || changes->empty()) {
         say("reloaded, nothing has changed\n");

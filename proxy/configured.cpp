@@ -15,7 +15,7 @@ std::variant<configured, std::vector<config::issue>> load_configured(std::string
     auto config = std::make_shared<config::config const>(std::get<config::config>(std::move(loaded)));
     if (auto const issue = judge_check_query(*config, places)) return std::vector{*issue};
     std::vector<config::issue> of_files;
-    auto keyring = load_keyring(*config, places, of_files);
+    auto keyring = load_keyring(*config, places, of_files, warnings);
     if (!keyring) return of_files;
     return configured{std::move(config), std::move(keyring)};
 }

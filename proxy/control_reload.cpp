@@ -112,7 +112,8 @@ admin_answer control::reload() {
         return answer;
     };
     config::positions places;
-    config::load_result loaded = config::load_file(config_->file, nullptr, &places);
+    std::vector<config::warning> warnings;
+    config::load_result loaded = config::load_file(config_->file, &warnings, &places);
     if (auto const* issues = std::get_if<std::vector<config::issue>>(&loaded))
         return refuse_all(*issues, "mend " + config_->file + "; until then the old configuration holds");
     config::config const& wanted = std::get<config::config>(loaded);
@@ -137,7 +138,7 @@ admin_answer control::reload() {
     if (!homes.problem.empty()) return refuse(homes.problem, homes.fix);
     // The files anew, whether or not their names have changed: that is how certificates are renewed.
     std::vector<config::issue> of_files;
-    auto keyring = load_keyring(merged, places, of_files);
+    auto keyring = load_keyring(merged, places, of_files, warnings);
     if (!keyring) return refuse_all(of_files, "mend the files; until then the old configuration and certificates hold");
     std::vector<config::change> differences = config::diff(*config_, wanted);
     for (auto const& [file, digest] : keyring->files)
@@ -152,6 +153,11 @@ admin_answer control::reload() {
         else
             log::warning("reload: {} is NOT applied: {}", c.what, c.note);
         changes.push_back({{"what", c.what}, {"reloadable", c.reloadable}, {"note", c.note}});
+    }
+    nlohmann::json doubts = nlohmann::json::array();
+    for (config::warning const& w : warnings) {
+        log::warning("reload: {}", config::in_one_line(w));
+        doubts.push_back(config::to_string(w));
     }
     for (std::string const& note : homes.notes) log::warning("{}", note);
     records_ = std::move(homes.records);
@@ -176,7 +182,7 @@ admin_answer control::reload() {
     share_settings();
     publish();
     log::notice("reload: {} change{}", changes.size(), changes.size() == 1 ? "" : "s");
-    return {200, {{"changes", std::move(changes)}}};
+    return {200, {{"changes", std::move(changes)}, {"warnings", std::move(doubts)}}};
 }
 
 }  // namespace lull

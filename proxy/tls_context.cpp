@@ -1,6 +1,7 @@
 #include "proxy/tls_context.hpp"
 
 #include "config/network.hpp"
+#include "proxy/tls_doubts.hpp"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -148,9 +149,11 @@ std::string digest_of(std::string const& file) {
 }  // namespace
 
 std::shared_ptr<tls_keyring const> load_keyring(config::config const& config, config::positions const& where,
-                                                std::vector<config::issue>& issues) {
+                                                std::vector<config::issue>& issues,
+                                                std::vector<config::warning>& warnings) {
     auto made = std::make_shared<tls_keyring>();
     tls_trouble trouble;
+    auto const now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
     auto const tell = [&](std::string path) {
         if (!trouble.key.empty()) path = config::join_path(path, trouble.key);
         config::position const at = where.find(path);
@@ -160,16 +163,39 @@ std::shared_ptr<tls_keyring const> load_keyring(config::config const& config, co
         for (std::string const* file : {&settings.certificate, &settings.key, &settings.ca})
             if (!file->empty()) made->files[*file] = digest_of(*file);
     };
+    auto const warn = [&](std::string path, std::optional<tls_doubt> doubt) {
+        if (!doubt) return;
+        config::position const at = where.find(path);
+        warnings.push_back({where.file, at.line, at.column, std::move(path), std::move(doubt->what), std::move(doubt->fix)});
+    };
+    auto const look = [&](std::string const& path, auto const& settings, tls_context const& context) {
+        auto const dates = [&](char const* key, std::string const& file, certificate_period const& period) {
+            made->expiries.push_back({path + key, file, period.until});
+            warn(path + key, doubt_period(file, period, now));
+        };
+        if (!settings.certificate.empty()) {
+            dates(".certificate", settings.certificate, context.own_period());
+            warn(path + ".key", doubt_key_file(settings.key));
+        }
+        if (!settings.ca.empty()) dates(".ca", settings.ca, context.ca_period());
+    };
     if (config.client_tls.mode != config::client_tls_mode::disable) {
         note(config.client_tls);
         made->clients = tls_context::for_clients(config.client_tls, trouble);
-        if (!made->clients) tell("client_tls");
+        if (made->clients)
+            look("client_tls", config.client_tls, *made->clients);
+        else
+            tell("client_tls");
     }
     for (auto const& [name, cluster] : config.clusters) {
         if (cluster.tls.mode == config::server_tls_mode::disable) continue;
         note(cluster.tls);
         auto context = tls_context::for_servers(cluster.tls, trouble);
-        if (!context) tell(config::join_path("clusters", name) + ".tls");
+        std::string const path = config::join_path("clusters", name) + ".tls";
+        if (context)
+            look(path, cluster.tls, *context);
+        else
+            tell(path);
         made->servers[name] = std::move(context);
     }
     return issues.empty() ? made : nullptr;

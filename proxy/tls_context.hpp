@@ -5,6 +5,7 @@
 
 #include "config/issue.hpp"
 #include "config/model.hpp"
+#include "proxy/tls_certificate.hpp"
 #include "proxy/tls_filter.hpp"
 
 #include <map>
@@ -35,6 +36,10 @@ class tls_context {
     /// The client's side. `host`: what the certificate must name, where the mode is verify-full.
     std::unique_ptr<tls_filter> connect(std::string const& host) const;
 
+    /// Where it has a certificate of its own, or CAs.
+    certificate_period own_period() const { return period_shown(context_.get()); }
+    certificate_period ca_period() const { return period_trusted(context_.get()); }
+
   private:
     tls_context() = default;
     bool load(std::string const& certificate, std::string const& key, std::string const& ca,
@@ -44,16 +49,26 @@ class tls_context {
     bool verifies_host_ = false;
 };
 
+/// A file of certificates, by the key that names it: client_tls.certificate, clusters.main.tls.ca.
+struct tls_expiry {
+    std::string key;
+    std::string file;
+    std::chrono::sys_seconds until;
+};
+
 /// All that a configuration asks for.
 struct tls_keyring {
     std::shared_ptr<tls_context const> clients;                         // null: no TLS
     std::map<std::string, std::shared_ptr<tls_context const>> servers;  // by cluster; absent: no TLS
     std::map<std::string, std::string> files;  // that these were made of: a digest of each, by its name
+    std::vector<tls_expiry> expiries;
 };
 
-/// Reads every file that `config` names. Null: `issues` says which could not be used, and where they are named by `where`.
+/// Reads every file that `config` names. Null: `issues` says which could not be used, and where they are named by `where`;
+/// `warnings` are of those that can.
 std::shared_ptr<tls_keyring const> load_keyring(config::config const& config, config::positions const& where,
-                                                std::vector<config::issue>& issues);
+                                                std::vector<config::issue>& issues,
+                                                std::vector<config::warning>& warnings);
 
 /// Where workers find the keyring in force. Any thread.
 class tls_shelf {
