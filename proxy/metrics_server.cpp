@@ -9,6 +9,7 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 
+#include <list>
 #include <optional>
 #include <stdexcept>
 
@@ -23,33 +24,49 @@ constexpr std::chrono::seconds patience{10};
 constexpr std::size_t most_connections = 64;
 constexpr std::size_t most_head_bytes = 16 * 1024;
 
+/// A connection.
+class guest {
+  public:
+    /// At once, and unheard.
+    virtual void leave() = 0;
+
+  protected:
+    ~guest() = default;
+};
+
 }  // namespace
 
 /// Outlived by no session's use of it: they share it.
 struct metrics_server::shared {
     observer* all;
     std::size_t connections = 0;
+    std::list<guest*> silent;  // of which no whole request has come, who has waited longest first
     bool stopping = false;
 };
 
 namespace {
 
 template <class Shared>
-class session : public std::enable_shared_from_this<session<Shared>> {
+class session : public guest, public std::enable_shared_from_this<session<Shared>> {
   public:
     session(tcp::socket socket, std::shared_ptr<Shared> house)
         : stream_(std::move(socket)), house_(std::move(house)) {
         ++house_->connections;
     }
-    ~session() { --house_->connections; }
+    ~session() {
+        heard();
+        if (counted_) --house_->connections;
+    }
 
     void read() {
+        silent_ = house_->silent.insert(house_->silent.end(), this);
         parser_.emplace();
         parser_->header_limit(most_head_bytes);
         parser_->body_limit(0);
         stream_.expires_after(patience);
         http::async_read(stream_, buffer_, *parser_,
                          [self = this->shared_from_this()](boost::system::error_code error, std::size_t) {
+                             self->heard();
                              if (!error) return self->handle();
                              if (error == http::error::end_of_stream ||
                                  error.category() == boost::asio::error::get_system_category())
@@ -58,8 +75,20 @@ class session : public std::enable_shared_from_this<session<Shared>> {
                          });
     }
     void turn_away() { answer(http::status::service_unavailable, "too many connections\n", false); }
+    void leave() override {
+        heard();
+        counted_ = false;
+        --house_->connections;
+        stream_.close();
+    }
 
   private:
+    void heard() {
+        if (silent_) house_->silent.erase(*silent_);
+        silent_.reset();
+    }
+
+
     void handle() {
         auto const& request = parser_->get();
         bool const keep = request.keep_alive();
@@ -109,6 +138,8 @@ class session : public std::enable_shared_from_this<session<Shared>> {
     std::optional<http::request_parser<http::empty_body>> parser_;
     http::response<http::string_body> response_;
     bool head_ = false;
+    std::optional<std::list<guest*>::iterator> silent_;
+    bool counted_ = true;
 };
 
 }  // namespace
@@ -157,6 +188,8 @@ void metrics_server::accept() {
             return;
         }
         bool const room = has_room(descriptor_use::metrics, socket.native_handle());
+        // Whoever only connects keeps no question out.
+        if (shared_->connections >= most_connections && !shared_->silent.empty()) shared_->silent.front()->leave();
         auto const made = std::make_shared<session<shared>>(std::move(socket), shared_);
         if (!room || shared_->connections > most_connections)
             made->turn_away();

@@ -3,6 +3,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -217,6 +218,19 @@ def test_health(seen, make_lull):
     wait_for(lambda: get(nowhere, "/readyz")[0] == 503, "lull is not ready without a server")
     assert "cluster main: no server is healthy" in get(nowhere, "/readyz")[1]
     assert get(nowhere, "/healthz")[0] == 200
+
+
+def test_whoever_only_connects_keeps_no_question_out(make_lull):
+    lull = make_lull(observed(), replicas=False)
+    address = ("127.0.0.1", int(lull.config["listen"]["metrics"].rsplit(":", 1)[1]))
+    silent = [socket.create_connection(address) for _ in range(200)]
+    try:
+        for _ in range(3):
+            assert get(lull, "/healthz")[:2] == (200, "ok\n")
+            assert get(lull, "/readyz")[0] == 200
+    finally:
+        for one in silent:
+            one.close()
 
 
 # -- the console ----------------------------------------------------------------------------------------------------------
