@@ -2,6 +2,7 @@
 
 #include "protocol/http/percent.hpp"
 #include "proxy/descriptors.hpp"
+#include "proxy/listen_failure.hpp"
 #include "proxy/log.hpp"
 #include "proxy/version.hpp"
 
@@ -282,18 +283,16 @@ admin_answer problem(int status, std::string_view title, std::string_view detail
 
 admin::admin(boost::asio::io_context& io, std::string path, admin_desk& desk)
     : io_(io), path_(std::move(path)), desk_(desk), acceptor_(io), pause_(io) {
-    auto fail = [&](std::string const& why) -> void {
-        throw std::runtime_error("cannot open the admin socket " + path_ + ": " + why);
-    };
-    if (path_.size() >= sizeof(sockaddr_un::sun_path)) fail("the path is longer than the system allows");
+    auto fail = [&](std::string_view why, std::string_view fix) { fail_to_listen("admin_socket", path_, why, fix); };
+    if (path_.size() >= sizeof(sockaddr_un::sun_path)) fail("the path is longer than the system allows", "choose a shorter one");
     if (std::filesystem::path const folder = std::filesystem::path(path_).parent_path(); !folder.empty()) {
         std::error_code ignored;  // bind() says what is wrong
         std::filesystem::create_directories(folder, ignored);
     }
     struct stat existing {};
     if (::lstat(path_.c_str(), &existing) == 0) {
-        if (!S_ISSOCK(existing.st_mode)) fail("there is a file that is not a socket");
-        if (somebody_listens(path_)) fail("another lull listens there");
+        if (!S_ISSOCK(existing.st_mode)) fail("there is a file that is not a socket", "take it away, or choose another path");
+        if (somebody_listens(path_)) fail("another lull listens there", "end it, or choose another path");
         ::unlink(path_.c_str());
     }
     boost::system::error_code error;
@@ -303,7 +302,7 @@ admin::admin(boost::asio::io_context& io, std::string path, admin_desk& desk)
     if (!error) acceptor_.bind(local::endpoint(path_), error);
     ::umask(before);
     if (!error) acceptor_.listen(boost::asio::socket_base::max_listen_connections, error);
-    if (error) fail(error.message());
+    if (error) fail(error.message(), fix_for_bind(error.value()));
     accept();
 }
 

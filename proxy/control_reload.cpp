@@ -19,6 +19,7 @@ namespace lull {
 namespace {
 
 struct reload_obstacle {
+    std::string path;  // of the new configuration
     std::string what;
     std::string fix;
 };
@@ -67,7 +68,7 @@ std::optional<reload_obstacle> obstacle(config::config const& now, config::confi
         auto const stays = [&](std::string const& host) { return std::ranges::find(left, host) != left.end(); };
         auto const gone = std::ranges::find_if_not(site.hosts, stays);
         if (gone == site.hosts.end() || open(name)) continue;
-        return reload_obstacle{fmt::format("{}: host {} would leave site {}, which is closed", now.file, *gone, name),
+        return reload_obstacle{config::join_path("sites", name) + ".hosts", fmt::format("host {} would leave site {}, which is closed", *gone, name),
                                fmt::format("put \"{}\" back to sites.{}.hosts; or open the site first (`lull maintenance off {}`)", *gone,
                                            name, name)};
     }
@@ -79,7 +80,7 @@ std::optional<reload_obstacle> obstacle(config::config const& now, config::confi
             if (moved == site.databases.end()) continue;
             bool const renamed = !wanted.sites.contains(owner);
             return reload_obstacle{
-                fmt::format("{}: sites.{}.databases: database \"{}\" is of site {} now", now.file, name, *moved, owner),
+                config::join_path("sites", name) + ".databases", fmt::format("database \"{}\" is of site {} now", *moved, owner),
                 fmt::format("a database changes its site only with a restart: open site {} (`lull maintenance off {}`) and restart "
                             "lull; or {}",
                             owner, owner,
@@ -90,8 +91,9 @@ std::optional<reload_obstacle> obstacle(config::config const& now, config::confi
     for (auto const& [name, site] : merged.sites)
         for (std::string const& host : site.hosts)
             if (auto const [at, first] = hosts.emplace(host, name); !first)
-                return reload_obstacle{fmt::format("{}: host {} would be of the sites {} and {}, for a site goes away only with a restart",
-                                                   now.file, host, at->second, name),
+                return reload_obstacle{config::join_path("sites", name) + ".hosts",
+                                       fmt::format("host {} would be of the sites {} and {}, for a site goes away only with a restart", host,
+                                                   at->second, name),
                                        "restart lull; or leave the host with its site"};
     return std::nullopt;
 }
@@ -128,7 +130,11 @@ admin_answer control::reload() {
         managed_site const* const site = find_site(name);
         return !site || site->machine->view().phase == routing::phase::read_write;
     };
-    if (auto const in_the_way = obstacle(*config_, wanted, merged, open)) return refuse(in_the_way->what, in_the_way->fix);
+    if (auto const in_the_way = obstacle(*config_, wanted, merged, open)) {
+        config::position const at = places.find(in_the_way->path);
+        config::issue const told{places.file, at.line, at.column, in_the_way->path, in_the_way->what, {}};
+        return refuse(config::to_string(told), in_the_way->fix);
+    }
     record_homes homes = find_homes(records_, merged.sites);
     for (auto const& [site, before] : homes.adopted)
         if (find_site(site) && homes.problem.empty()) {

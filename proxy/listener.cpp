@@ -3,6 +3,7 @@
 #include "config/endpoint.hpp"
 #include "proxy/descriptors.hpp"
 #include "proxy/keep_alive.hpp"
+#include "proxy/listen_failure.hpp"
 #include "proxy/log.hpp"
 #include "proxy/peer.hpp"
 #include "proxy/socket_name.hpp"
@@ -13,7 +14,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdexcept>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -33,22 +33,22 @@ bool somebody_waits(int fd) {
     return ::poll(&listening, 1, 0) != 0;
 }
 
-[[noreturn]] void fail(int fd, std::string const& name) {
+[[noreturn]] void fail(std::string_view key, int fd, std::string const& where) {
     int const error = errno;
     if (fd >= 0) ::close(fd);
-    throw std::runtime_error("cannot listen on " + name + ": " + std::strerror(error));
+    fail_to_listen(key, where, std::strerror(error), fix_for_bind(error));
 }
 
 }  // namespace
 
-int listen_tcp(config::endpoint const& where, config::limits const& limits, bool reuse_port) {
+int listen_tcp(std::string_view key, config::endpoint const& where, config::limits const& limits, bool reuse_port) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
     addrinfo* list = nullptr;
     std::string const name = config::format_endpoint(where);
     if (int const e = ::getaddrinfo(where.host.c_str(), std::to_string(where.port).c_str(), &hints, &list))
-        throw std::runtime_error("cannot listen on " + name + ": " + ::gai_strerror(e));
+        fail_to_listen(key, name, ::gai_strerror(e), "write an address of this machine, or a name that has one");
     int const fd = ::socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int const on = 1;
     // The last ones are handed on to every connection that it accepts (Linux), which need no calls for them then.
@@ -63,30 +63,30 @@ int listen_tcp(config::endpoint const& where, config::limits const& limits, bool
     }
     bool const bound = fd >= 0 && ::bind(fd, list->ai_addr, list->ai_addrlen) == 0;
     ::freeaddrinfo(list);
-    if (!bound || ::listen(fd, backlog) != 0) fail(fd, name);
+    if (!bound || ::listen(fd, backlog) != 0) fail(key, fd, name);
     return fd;
 }
 
-int listen_unix(std::string const& path, unsigned permissions) {
+int listen_unix(std::string_view key, std::string const& path, unsigned permissions) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path)
-        throw std::runtime_error("cannot listen on " + path + ": the path is too long");
+        fail_to_listen(key, path, "the path is too long", "name a folder with a shorter path");
     std::memcpy(address.sun_path, path.data(), path.size());
     auto const* const where = reinterpret_cast<sockaddr const*>(&address);
     int const fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) fail(fd, path);
+    if (fd < 0) fail(key, fd, path);
     // A file that was left behind answers nobody; one that answers is somebody's.
     if (::connect(fd, where, sizeof address) == 0 || errno == EAGAIN) {
         ::close(fd);
-        throw std::runtime_error("cannot listen on " + path + ": another process does");
+        fail_to_listen(key, path, "another process does", "end it, or choose another port or folder");
     }
     if (errno == ECONNREFUSED) ::unlink(path.c_str());
     // Before bind: nobody may come in earlier than he may.
     ::fchmod(fd, permissions);
-    if (::bind(fd, where, sizeof address) != 0) fail(fd, path);
+    if (::bind(fd, where, sizeof address) != 0) fail(key, fd, path);
     ::chmod(path.c_str(), permissions);
-    if (::listen(fd, backlog) != 0) fail(fd, path);
+    if (::listen(fd, backlog) != 0) fail(key, fd, path);
     return fd;
 }
 

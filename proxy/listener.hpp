@@ -12,14 +12,14 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace lull {
 
-/// Sockets that listen, non-blocking. They throw std::runtime_error, with address and reason, where that is
-/// not possible.
-int listen_tcp(config::endpoint const& where, config::limits const& limits, bool reuse_port);
+/// Sockets that listen, non-blocking. They throw as fail_to_listen() where that is not possible.
+int listen_tcp(std::string_view key, config::endpoint const& where, config::limits const& limits, bool reuse_port);
 /// Takes away a socket file that nobody listens on any more. `permissions` as for chmod.
-int listen_unix(std::string const& path, unsigned permissions);
+int listen_unix(std::string_view key, std::string const& path, unsigned permissions);
 
 class listener final : public socket_events {
   public:

@@ -2,6 +2,7 @@
 
 #include "config/endpoint.hpp"
 #include "proxy/descriptors.hpp"
+#include "proxy/listen_failure.hpp"
 #include "proxy/log.hpp"
 #include "proxy/metrics.hpp"
 
@@ -11,7 +12,6 @@
 
 #include <list>
 #include <optional>
-#include <stdexcept>
 
 namespace lull {
 
@@ -147,21 +147,18 @@ class session : public guest, public std::enable_shared_from_this<session<Shared
 metrics_server::metrics_server(boost::asio::io_context& io, config::endpoint const& where, observer& all)
     : shared_(std::make_shared<shared>()), io_(io), acceptor_(io) {
     shared_->all = &all;
-    auto fail = [&](std::string const& why) {
-        throw std::runtime_error("cannot listen for metrics on " + config::format_endpoint(where) + ": " +
-                                 why);
-    };
+    std::string const key = "listen.metrics", name = config::format_endpoint(where);
     boost::system::error_code error;
     tcp::resolver resolver(io);
     auto const found = resolver.resolve(where.host, std::to_string(where.port),
                                         tcp::resolver::passive | tcp::resolver::numeric_service, error);
-    if (error) fail(error.message());
+    if (error) fail_to_listen(key, name, error.message(), "write an address of this machine, or a name that has one");
     tcp::endpoint const at = found.begin()->endpoint();
     acceptor_.open(at.protocol(), error);
     if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
     if (!error) acceptor_.bind(at, error);
     if (!error) acceptor_.listen(boost::asio::socket_base::max_listen_connections, error);
-    if (error) fail(error.message());
+    if (error) fail_to_listen(key, name, error.message(), fix_for_bind(error.value()));
     accept();
 }
 

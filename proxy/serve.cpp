@@ -73,22 +73,22 @@ int run(configured const& with) {
     std::vector<door> doors;
     std::vector<std::string> socket_files;
     std::string where;
-    auto listen = [&](listener_kind kind, std::optional<config::endpoint> const& endpoint, char const* name) {
+    auto listen = [&](listener_kind kind, std::optional<config::endpoint> const& endpoint, char const* key, char const* name) {
         if (!endpoint) return;
-        doors.push_back({kind, listen_tcp(*endpoint, config->limits, config->listen.reuse_port), socket_family::tcp});
+        doors.push_back({kind, listen_tcp(key, *endpoint, config->limits, config->listen.reuse_port), socket_family::tcp});
         where += fmt::format(", {} on {}", name, config::format_endpoint(*endpoint));
         std::string const& directory = config->listen.unix_socket_directory;
         if (directory.empty() || kind == listener_kind::http) return;
         std::string const path = config::unix_socket_path(directory, endpoint->port);
         auto const permissions =
             static_cast<unsigned>(std::stoul(config->listen.unix_socket_permissions, nullptr, 8));
-        doors.push_back({kind, listen_unix(path, permissions), socket_family::local});
+        doors.push_back({kind, listen_unix("listen.unix_socket_directory", path, permissions), socket_family::local});
         socket_files.push_back(path);
         where += fmt::format(" and {}", path);
     };
-    listen(listener_kind::postgres, config->listen.postgres, "PostgreSQL");
-    listen(listener_kind::migration, config->listen.migration, "migrations");
-    listen(listener_kind::http, config->listen.http, "HTTP");
+    listen(listener_kind::postgres, config->listen.postgres, "listen.postgres", "PostgreSQL");
+    listen(listener_kind::migration, config->listen.migration, "listen.migration", "migrations");
+    listen(listener_kind::http, config->listen.http, "listen.http", "HTTP");
     admin socket(io, config->admin_socket, commands);
     surveyor questions(io);
     observer all(questions, commands, [&] { return commands.current(); });

@@ -414,7 +414,7 @@ def test_socket_files_come_and_go(make_lull, tmp_path):
     other.port = lull.port
     other.config["listen"]["postgres"] = f"127.0.0.2:{lull.port}"
     other.start(wait=False)
-    assert other.process.wait(20) == 1 and f"cannot listen on {path}: another process does" in other.log()
+    assert other.process.wait(20) == 1 and f"listen.unix_socket_directory: cannot listen on {path}: another process does (fix: end it" in other.log()
     other.process = None
     lull.kill9()
     assert os.path.exists(path), "left behind"

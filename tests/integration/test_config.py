@@ -1,5 +1,7 @@
 """The configuration as an operator meets it: what a mistake is answered with, what a reload takes over and what not."""
 import os
+import re
+import socket
 import subprocess
 
 import pytest
@@ -104,6 +106,17 @@ def test_serve_refuses_a_bad_configuration_before_it_touches_anything(make_lull)
     done = subprocess.run([binary(), "serve", "--config", lull.config_file], capture_output=True, text=True, timeout=20)
     assert done.returncode != 0 and lull.config_file + ":" in done.stderr and "no_such_key" in done.stderr
     assert not os.path.exists(lull.state_dir) and not os.path.exists(lull.socket)
+
+
+@pytest.mark.parametrize("key", ["postgres", "migration", "http", "metrics"])
+def test_an_address_that_is_taken_is_told_by_its_key_and_with_a_fix(make_lull, key):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = "127.0.0.1:%d" % taken.getsockname()[1]
+        lull = make_lull({"listen": {key: where}}, start=False)
+        lull.start(wait=False)
+        assert lull.process.wait(20) == 1
+        lull.process = None
+        assert f"listen.{key}: cannot listen on {where}: Address already in use (fix: end the process that listens there" in lull.log()
 
 
 def test_a_warning_about_a_file_that_others_can_read(make_lull):
@@ -247,6 +260,10 @@ def test_a_reload_that_gives_a_database_to_another_site_is_refused_as_a_whole(ma
     assert status == 422, problem
     assert f'sites.{site}.databases: database "shop" is of site shop now' in problem["detail"] and "lull.yaml" in problem["detail"], problem
     assert "lull maintenance off shop" in problem["fix"] and "restart" in problem["fix"], problem
+    with open(lull.config_file) as text:
+        lines = text.read().split("\n")
+    line, column = map(int, re.search(r"lull.yaml:(\d+):(\d+): error: sites", problem["detail"]).groups())
+    assert lines[line - 1][column - 1:] == "databases:" and f"  {site}:" in lines[:line], (problem, lines[line - 1])
     failed = lull.cli("reload", check=False)
     assert failed.returncode != 0 and "is of site shop now" in failed.stdout + failed.stderr
     assert [s["site"] for s in lull.admin("GET", "/sites")[1]["sites"]] == before
