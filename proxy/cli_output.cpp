@@ -52,23 +52,6 @@ std::string text_of(nlohmann::json const& value) {
                              : value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-std::string printable(std::string_view text) {
-    std::string out;
-    out.reserve(text.size());
-    while (!text.empty()) {
-        auto const [code, bytes] = first_of(text);
-        // Terminals take U+0080 to U+009F for the beginning of escape sequences, too.
-        if (code < 0x20 || (code >= 0x7F && code < 0xA0))
-            out += ' ';
-        else if (code == broken)
-            out += "\xEF\xBF\xBD";
-        else
-            out += text.substr(0, bytes);
-        text.remove_prefix(bytes);
-    }
-    return out;
-}
-
 std::string cut(std::string const& text, std::size_t columns) {
     static constexpr std::string_view dots = "...";
     std::size_t used = 0;

@@ -2,6 +2,8 @@
 // terminal would obey, and that nothing could be written is remembered until the end.
 #pragma once
 
+#include "proxy/printable.hpp"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -14,8 +16,7 @@ namespace lull::cli {
 
 /// A JSON value as text, strings without quotes.
 std::string text_of(nlohmann::json const& value);
-/// On one line, with blanks for control characters and U+FFFD for what is no UTF-8.
-std::string printable(std::string_view text);
+using lull::printable;
 /// At most so many columns of a terminal, and never part of a character; what is left out shows as "...".
 std::string cut(std::string const& text, std::size_t columns);
 /// "1 write", "2 writes".

@@ -1,6 +1,7 @@
 #include "proxy/log.hpp"
 
 #include "config/ascii.hpp"
+#include "proxy/printable.hpp"
 
 #include <nlohmann/json.hpp>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -61,23 +62,10 @@ std::string now(char separator) {
                        parts.tm_mday, separator, parts.tm_hour, parts.tm_min, parts.tm_sec, ms % 1000);
 }
 
-std::string clean(std::string_view line) {
-    std::string out;
-    out.reserve(line.size() + 16);
-    for (char const c : line) {
-        auto const u = static_cast<unsigned char>(c);
-        if (u < 0x20 || u == 0x7f)
-            out += fmt::format("\\x{:02x}", u);
-        else
-            out += c;
-    }
-    return out;
-}
-
 std::string as_text(value const& v) {
     if (auto const* n = std::get_if<std::uint64_t>(&v)) return std::to_string(*n);
     if (auto const* d = std::get_if<double>(&v)) return fmt::format("{:.3f}", *d);
-    std::string const& text = std::get<std::string>(v);
+    std::string const text = printable(std::get<std::string>(v));
     if (!text.empty() && text.find_first_of(" \"=") == std::string::npos) return text;
     std::string out = "\"";
     for (char c : text) {
@@ -95,8 +83,8 @@ void put(level l, std::string_view message, members const& of) {
             std::visit([&](auto const& what) { object[std::string(key)] = what; }, v);
         line = object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
     } else {
-        line = fmt::format("{} {} [lull] {}", now(' '), name(l), clean(message));
-        for (auto const& [key, v] : of) line += fmt::format(" {}={}", key, clean(as_text(v)));
+        line = fmt::format("{} {} [lull] {}", now(' '), name(l), printable(message));
+        for (auto const& [key, v] : of) line += fmt::format(" {}={}", key, as_text(v));
     }
     logger().info("{}", line);
 }

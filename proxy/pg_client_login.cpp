@@ -1,4 +1,5 @@
 // How a pg_client comes in; behind it stands pg_login_core.
+#include "config/issue.hpp"
 #include "config/network.hpp"
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/sqlstate.hpp"
@@ -203,7 +204,7 @@ void pg_client::secret_found(std::optional<std::string> secret, std::string cons
     if (!login_ || finished_) return;
     static warning_pace pace;  // anybody may ask to be let in, as often as he likes
     if (!error.empty() && pace.due(login_->cluster(), service_.context().now))
-        log::warning("cannot look up user {}: {}", login_->user(), error);
+        log::warning("cannot look up user {}: {}", config::shown(login_->user()), error);
     std::string out;
     login_->on_secret(std::move(secret), error, out);
     follow_login(std::move(out));

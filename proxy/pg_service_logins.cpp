@@ -1,4 +1,5 @@
 // What logging in needs: randomness, secrets, and who was refused.
+#include "config/issue.hpp"
 #include "proxy/log.hpp"
 #include "proxy/login_secret.hpp"
 #include "proxy/pg_client.hpp"
@@ -78,7 +79,7 @@ void pg_service::login_refused(std::string const& user, std::string const& datab
         refusals_ = 0;
     }
     if (++refusals_ > refusals_a_second) return;
-    log::notice("login from {} as \"{}\" to \"{}\" refused: {}", peer, user, database, why);
+    log::notice("login from {} as {} to {} refused: {}", peer, config::shown(user), config::shown(database), why);
 }
 
 }  // namespace lull

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -533,3 +534,23 @@ def test_logging_statements_is_bounded(make_lull):
     lines = [json.loads(line) for line in lull.log().splitlines() if line.startswith("{")]
     assert sum(line.get("event") == "sampled_query" for line in lines) <= 5 * 4
     assert sum(line["count"] for line in lines if line.get("event") == "queries_not_logged") > 50
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_names_that_clients_make_up_are_told_on_one_line_that_can_be_read(make_lull, form):
+    lull = make_lull(observed(log={"format": form}), replicas=False)
+    for name in (b"a\nFATAL fake", b"\x1b[31mred", b"\xff\xfe", b'x" to "shop" is fine', b"\x7f\x01"):
+        with lull.raw() as client:
+            body = struct.pack("!i", 196608) + b"user\0" + name + b"\0database\0sh\xff\0\0"
+            client.send(struct.pack("!i", len(body) + 4) + body)
+            with pytest.raises(RuntimeError):
+                client.authenticate("nobody", "guess")
+    with open(lull.log_file, "rb") as file:
+        text = file.read()
+    lines = [line for line in text.decode().split("\n") if "refused:" in line]
+    assert len(lines) == 5, lines
+    if form == "json":
+        assert all("refused" in json.loads(line)["message"] for line in lines)
+    else:
+        assert all(line.isprintable() for line in lines), lines
+        assert r'as "x\" to \"shop\" is fine" to "sh' in lines[3], lines[3]
