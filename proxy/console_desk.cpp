@@ -27,9 +27,9 @@ std::string in_quotes(std::string const& name) {
 
 }  // namespace
 
-console_desk::console_desk(boost::asio::io_context& io, observer& all,
+console_desk::console_desk(boost::asio::io_context& io, observer& all, pause_book& paused,
                            std::vector<std::unique_ptr<worker_port>>& workers)
-    : io_(io), all_(all), workers_(workers), sampling_(io) {
+    : io_(io), all_(all), workers_(workers), paused_(paused), sampling_(io) {
     take_sample();
 }
 
@@ -100,8 +100,6 @@ void console_desk::show(std::shared_ptr<job> const& j) {
         if (j->over) return;
         console_facts facts;
         facts.now = std::chrono::system_clock::now();
-        facts.paused = paused_.by_name();
-        facts.paused_all = paused_.all();
         facts.whole_statements = console_right_of(all.now->config->console, j->user) == console_right::all;
         if (!samples_.empty()) {
             facts.before = samples_.front().databases;

@@ -25,8 +25,8 @@ namespace lull {
 
 class console_desk {
   public:
-    /// All outlive it.
-    console_desk(boost::asio::io_context& io, observer& all,
+    /// All outlive it. `paused` is what it keeps, for others to read.
+    console_desk(boost::asio::io_context& io, observer& all, pause_book& paused,
                  std::vector<std::unique_ptr<worker_port>>& workers);
     ~console_desk();
 
@@ -65,7 +65,7 @@ class console_desk {
     observer& all_;
     std::vector<std::unique_ptr<worker_port>>& workers_;
     std::map<key, std::shared_ptr<job>> jobs_;
-    pause_book paused_;
+    pause_book& paused_;
     struct sample {
         std::chrono::steady_clock::time_point at;
         std::map<std::string, database_stats> databases;

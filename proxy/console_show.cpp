@@ -62,7 +62,7 @@ console_table pools(overview const& all) {
     return t;
 }
 
-console_table databases(overview const& all, console_facts const& facts) {
+console_table databases(overview const& all) {
     console_table t;
     t.columns = {{"name"},
                  {"host"},
@@ -101,7 +101,7 @@ console_table databases(overview const& all, console_facts const& facts) {
              number(most.pool_size), "0", number(reserve),
              std::string(config::name_of(config::pool_mode_of(*all.now->config, *site.settings, name, {}))),
              number(most.of_database), number(connections),
-             flag(facts.paused_all || facts.paused.contains(name)), "0", site.settings->name, mode});
+             flag(all.paused.stops(name)), "0", site.settings->name, mode});
     }
     return t;
 }
@@ -289,7 +289,7 @@ console_table show(console_command const& what, overview const& all, console_fac
         case console_topic::pools:
             return pools(all);
         case console_topic::databases:
-            return databases(all, facts);
+            return databases(all);
         case console_topic::stats:
             return show_stats(all, facts, stats_part::both);
         case console_topic::stats_totals:
@@ -303,7 +303,7 @@ console_table show(console_command const& what, overview const& all, console_fac
         case console_topic::users:
             return users(all);
         case console_topic::state:
-            return {{{"key"}, {"value"}}, {{"paused", facts.paused_all ? "yes" : "no"}}};
+            return {{{"key"}, {"value"}}, {{"paused", all.paused.all() ? "yes" : "no"}}};
         case console_topic::sites:
             return sites(all);
         case console_topic::backends:

@@ -7,15 +7,12 @@
 #include "proxy/console_table_core.hpp"
 #include "proxy/overview.hpp"
 
-#include <set>
 #include <string>
 
 namespace lull {
 
 struct console_facts {
     routing::wall_time now;
-    std::set<std::string> paused;  // databases
-    bool paused_all = false;
     bool whole_statements = false;  // with their constants: who asks is an admin
     /// Totals of about a minute ago, for averages, and how long ago that was. 0: not known yet.
     std::map<std::string, database_stats> before;

@@ -60,6 +60,8 @@ class control final : public control_port, public admin_desk, private channel_au
     void report(worker_report r) override;
     void find_secret(worker_id worker, std::uint64_t request, std::string cluster, std::string user) override;
     void doubt_secret(std::string cluster, std::string user) override;
+    /// By cluster. Control thread.
+    std::map<std::string, secret_answers> answers_of_auth_query() const;
     void suspect(routing::backend_id backend) override;
     std::shared_ptr<tls_keyring const> tls() override { return tls_.get(); }
     void ask_console(worker_id worker, std::uint64_t request, console_command what, std::string user) override;

@@ -175,6 +175,12 @@ void control::find_secret(worker_id worker, std::uint64_t request, std::string c
     });
 }
 
+std::map<std::string, secret_answers> control::answers_of_auth_query() const {
+    std::map<std::string, secret_answers> all;
+    for (auto const& [cluster, finder] : finders_) all[cluster] = finder->answers();
+    return all;
+}
+
 void control::doubt_secret(std::string cluster, std::string user) {
     boost::asio::post(io_, [this, cluster = std::move(cluster), user = std::move(user)] {
         if (auto const at = finders_.find(cluster); at != finders_.end()) at->second->doubt(user);

@@ -22,11 +22,4 @@ bool pause_book::resume(std::string const& name) {
     return any;
 }
 
-std::set<std::string> pause_book::by_name() const {
-    std::set<std::string> names;
-    for (auto const& [name, e] : entries_)
-        if (!name.empty()) names.insert(name);
-    return names;
-}
-
 }  // namespace lull

@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <map>
-#include <set>
 #include <string>
 
 namespace lull {
@@ -23,7 +22,7 @@ class pause_book {
     bool resume(std::string const& name);
 
     bool all() const { return entries_.contains(""); }
-    std::set<std::string> by_name() const;
+    bool stops(std::string const& database) const { return all() || entries_.contains(database); }
 
   private:
     struct entry {

@@ -105,6 +105,7 @@ void pg_login_core::authenticate(std::string& out) {
 /// Asked again before an answer is judged: whoever opens many logins at once has as many guesses as one by one.
 bool pg_login_core::refused_as_guess(std::string& out) {
     if (!guard_.blocked(channel_.address, wish_->user)) return false;
+    turned_away_ = turned_away_by::failed_logins;
     // One more may fail each time that its share of the window has passed.
     config::limits const& l = snapshot_->config->limits;
     auto const share = l.failed_login_window / static_cast<config::milliseconds::rep>(std::max<std::size_t>(1, l.max_failed_logins));

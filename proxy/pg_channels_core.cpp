@@ -103,6 +103,7 @@ void pg_session_core::on_notification(notification const& what) {
     channels_->waiting_bytes += what->message.size();
     if (channels_->waiting_bytes <= limits().max_notification_bytes) return;
     channels_->end = session_channels::ending::too_many;
+    ++stats_.over_limit[static_cast<std::size_t>(session_limit::notification_bytes)];
     channels_->drop_waiting();
 }
 

@@ -22,6 +22,7 @@ pg_pool& pg_client::pool_of(server_wish const& wish) {
 void pg_client::acquire(server_wish const& wish) {
     pg_pool& pool = pool_of(wish);
     if (!service_.may_wait()) {
+        ++session_->stats().over_limit[static_cast<std::size_t>(session_limit::waiting_clients)];
         std::string error;
         pg::write_error_response(error, {.sqlstate = pg::sqlstate::too_many_connections,
                                          .message = "too many clients wait for a server connection",

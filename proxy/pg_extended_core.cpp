@@ -180,6 +180,7 @@ void pg_session_core::forward_parse(pg::bytes in, unit_message const& m, session
     if (std::string refusal = book_refusal(statements_, statement_book::bytes_of(name, *m.statement), limits()); !refusal.empty())
         return refuse(refusal);
     if (server_->statements.use(m.statement->id)) {
+        ++stats_.prepared_known;
         if (dead && !ends_failed_block(*m.statement->operation)) return refuse(failed_block_error());
         owed_reply& owed = server_->owed.push(owed_kind::local);
         pg::write_parse_complete(owed.text);

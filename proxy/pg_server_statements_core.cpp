@@ -8,7 +8,11 @@ namespace lull {
 
 /// Puts a Parse of ours before what needs the statement, unless the server has it.
 void pg_session_core::ensure_prepared(prepared const& statement, session_step& step) {
-    if (server_->statements.use(statement->id)) return;
+    if (server_->statements.use(statement->id)) {
+        ++stats_.prepared_known;
+        return;
+    }
+    ++stats_.prepared_parsed;
     if (statement->by_sql) return make_by_sql(statement, step);
     make_room(*statement, step);
     if (server_->doubtful.has(statement->id)) close_on_server(statement->server_name, nullptr, step);

@@ -196,7 +196,11 @@ void pg_session_core::put_in_place(std::string_view name, session_step& step) {
     if (!is_certain_name(name)) return;
     prepared const made = statements_.find(std::string(name));
     prepared const wanted = made ? as_sql(name, made) : nullptr;
-    if (wanted && server_->statements.use(wanted->id)) return;
+    if (wanted) {
+        bool const known = server_->statements.use(wanted->id);
+        ++(known ? stats_.prepared_known : stats_.prepared_parsed);
+        if (known) return;
+    }
     // Read as things are now, its text may be another, and even several.
     routing::text_facts const now = text_facts();
     bool const same = wanted && (now == routing::text_facts{} ||

@@ -162,6 +162,7 @@ void pg_session_core::abort_block(abort_reason why, session_step& step) {
 /// runs cannot be interrupted. Whoever waits for the end of broken connections' work waits for this one's.
 void pg_session_core::give_up_server(session_step& step) {
     if (!std::exchange(statement_timed_out_, true) && !abort_due_) count_timeout(stats_, time_limit::statement);
+    count_timeout(stats_, time_limit::cancel);
     std::string hint = hint_of(*context_.snapshot->config, identity_,
                                abort_due_ ? &config::overrides::transaction_timeout : &config::overrides::statement_timeout,
                                abort_due_ ? "transaction_timeout" : "statement_timeout");

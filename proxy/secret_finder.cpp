@@ -46,7 +46,9 @@ void secret_finder::ask(question q) {
             return;
         }
     }
-    if (q.then) q.then(std::nullopt, "too many logins wait for it");
+    if (!q.then) return;
+    ++nobody_;
+    q.then(std::nullopt, "too many logins wait for it");
 }
 
 void secret_finder::run() {
@@ -66,13 +68,18 @@ void secret_finder::run() {
 void secret_finder::answer(question const& q) {
     if (!q.then) return book_.doubt(q.user);
     auto const now = std::chrono::steady_clock::now();
-    if (auto const* known = book_.find(q.user, now)) return q.then(*known, {});
+    if (auto const* known = book_.find(q.user, now)) {
+        ++remembered_;
+        return q.then(*known, {});
+    }
     std::string error = book_.unreachable(now);
     secret_book::secret found;
     if (error.empty() && look_up(q.user, found, error)) {
         book_.keep(q.user, found, now);
+        ++server_;
         return q.then(std::move(found), {});
     }
+    ++nobody_;
     if (auto const* doubted = book_.find_doubted(q.user, now)) return q.then(*doubted, {});
     q.then(std::nullopt, std::move(error));
 }

@@ -5,7 +5,9 @@
 #include "config/model.hpp"
 #include "proxy/secret_book_core.hpp"
 
+#include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -16,6 +18,13 @@
 struct pg_conn;
 
 namespace lull {
+
+/// Questions so far, by what answered them.
+struct secret_answers {
+    std::uint64_t remembered = 0;
+    std::uint64_t server = 0;
+    std::uint64_t nobody = 0;  // the server could not be asked
+};
 
 class secret_finder {
   public:
@@ -29,6 +38,11 @@ class secret_finder {
     /// What it has found last may be true no more: the next who asks for this user is not told it again, unless it is
     /// fresh.
     void doubt(std::string user);
+    /// Any thread.
+    secret_answers answers() const {
+        return {remembered_.load(std::memory_order_relaxed), server_.load(std::memory_order_relaxed),
+                nobody_.load(std::memory_order_relaxed)};
+    }
 
   private:
     struct question {
@@ -48,6 +62,7 @@ class secret_finder {
     std::condition_variable wake_;
     std::deque<question> questions_;
     bool stop_ = false;
+    std::atomic<std::uint64_t> remembered_{0}, server_{0}, nobody_{0};
     // The finder's thread only.
     secret_book book_;
     pg_conn* connection_ = nullptr;

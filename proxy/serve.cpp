@@ -91,7 +91,9 @@ int run(configured const& with) {
     listen(listener_kind::http, config->listen.http, "listen.http", "HTTP");
     admin socket(io, config->admin_socket, commands);
     surveyor questions(io);
-    observer all(questions, commands, [&] { return commands.current(); });
+    pause_book paused;
+    observer all(questions, commands, paused,
+                 [&] { return control_facts{commands.current(), commands.tls(), commands.answers_of_auth_query()}; });
     std::optional<metrics_server> metrics;
     if (config->listen.metrics) {
         metrics.emplace(io, *config->listen.metrics, all);
@@ -103,7 +105,7 @@ int run(configured const& with) {
         workers.push_back(start_worker(static_cast<worker_id>(i), count, first, commands));
     commands.start(workers);
     questions.start(workers);
-    console_desk console(io, all, workers);
+    console_desk console(io, all, paused, workers);
     commands.set_console(console);
     for (std::size_t i = 0; i < doors.size(); ++i)
         workers[i % count]->listen(doors[i].kind, doors[i].fd, doors[i].family, workers);

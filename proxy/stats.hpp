@@ -61,13 +61,18 @@ enum class time_limit : std::uint8_t {
     statement,
     transaction,
     idle_in_transaction,
-    idle_session
+    idle_session,
+    cancel  // of a statement that another of these had canceled: its server was left
 };
-inline constexpr std::size_t time_limit_kinds = 5;
+inline constexpr std::size_t time_limit_kinds = 6;
 
 /// Which limit a client was over, or that Lull was stopping.
-enum class turned_away_by : std::uint8_t { stopping, clients, user, database, address, open_files };
-inline constexpr std::size_t turned_away_kinds = 6;
+enum class turned_away_by : std::uint8_t { stopping, clients, user, database, address, open_files, failed_logins };
+inline constexpr std::size_t turned_away_kinds = 7;
+
+/// What a session has been refused, or ended for, by another limit than one of time.
+enum class session_limit : std::uint8_t { waiting_clients, notification_bytes };
+inline constexpr std::size_t session_limit_kinds = 2;
 
 struct database_stats {
     std::uint64_t transactions = 0;
@@ -84,6 +89,9 @@ struct database_stats {
     std::array<std::uint64_t, access_kinds> refused_by_server{};
     write_fates writes;  // that did not run because of a site's mode
     std::array<std::uint64_t, time_limit_kinds> timeouts{};  // what they have ended
+    std::array<std::uint64_t, session_limit_kinds> over_limit{};
+    std::uint64_t prepared_known = 0;   // statements that were needed on a server, and there
+    std::uint64_t prepared_parsed = 0;  // and that were not
     std::uint64_t notifications = 0;  // told to clients by the listener
     std::uint64_t slow = 0;  // queries of log.slow_query and longer
 
@@ -101,6 +109,9 @@ struct database_stats {
         for (std::size_t a = 0; a < access_kinds; ++a) refused_by_server[a] += other.refused_by_server[a];
         writes += other.writes;
         for (std::size_t t = 0; t < time_limit_kinds; ++t) timeouts[t] += other.timeouts[t];
+        for (std::size_t l = 0; l < session_limit_kinds; ++l) over_limit[l] += other.over_limit[l];
+        prepared_known += other.prepared_known;
+        prepared_parsed += other.prepared_parsed;
         notifications += other.notifications;
         slow += other.slow;
     }

@@ -310,12 +310,14 @@ def test_who_may_create_roles_on_the_server_is_no_admin_of_the_console(make_lull
 # -- guessing ---------------------------------------------------------------------------------------------------------------
 
 def test_guessing_is_slow(make_lull):
-    lull = make_lull({"limits": {"max_failed_logins": 3, "failed_login_window": "3s"}})
+    lull = make_lull({"limits": {"max_failed_logins": 3, "failed_login_window": "3s"}, "listen": {"metrics": f"127.0.0.1:{free_port()}"}})
     for user in ("app", "nobody_at_all"):  # a stranger cannot tell them apart by this either
         for _ in range(3):
             refused(lambda: lull.connect(user=user, password="wrong"), f'password authentication failed for user "{user}"')
         refused(lambda: lull.connect(user=user, password=lull.PASSWORDS["app"]),
-                f'too many failed authentication attempts for user "{user}"', "limits.max_failed_logins")
+                f'too many failed authentication attempts for user "{user}"', "Wait 2s, then try again", "limits.max_failed_logins")
+    text = urllib.request.urlopen(f"http://{lull.config['listen']['metrics']}/metrics", timeout=5).read().decode()
+    assert 'lull_client_connections_turned_away_total{limit="failed_logins"} 2' in text, text
     assert user_of(lull.connect(user="other")) == "other", "others are not kept out"
 
     def again():

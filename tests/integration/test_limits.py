@@ -30,6 +30,10 @@ def started(cluster, tables):
         one.remove()
 
 
+def metrics(lull):
+    return urllib.request.urlopen(f"http://{lull.config['listen']['metrics']}/metrics", timeout=5).read().decode()
+
+
 def refused(call):
     with pytest.raises(psycopg.OperationalError) as error:
         call()
@@ -284,13 +288,14 @@ def test_who_waits_too_long_for_a_server_is_told_which_limit_it_was(started):
         assert (error["S"], error["C"]) == ("ERROR", "53300") and "databases.shop.query_wait_timeout" in error["H"]
         one.query("ROLLBACK")
         assert two.one("SELECT 1") == "1"
-    text = urllib.request.urlopen(f"http://{lull.config['listen']['metrics']}/metrics", timeout=5).read().decode()
+    text = metrics(lull)
     assert 'lull_timeouts_total{database="shop",limit="query_wait"} 1' in text, text
 
 
 def test_a_server_that_does_not_obey_its_cancel_is_left(started, primary):
     """Its client and its place in the pool are free; what it may yet do is waited for before the site is sealed."""
-    lull = started({"limits": {"statement_timeout": "500ms", "cancel_timeout": "1s"}, "clusters": {"main": {"pool_size": 1}}}, replicas=False)
+    lull = started({"limits": {"statement_timeout": "500ms", "cancel_timeout": "1s"}, "clusters": {"main": {"pool_size": 1}},
+                    "listen": {"metrics": f"127.0.0.1:{free_port()}"}}, replicas=False)
     with lull.wire() as client:
         client.send(w.query("UPDATE items SET n = 77 WHERE id = 1 AND pg_sleep(5) IS NOT NULL"))
         pid = wait_for(lambda: primary.backends("query LIKE 'UPDATE items SET n = 77%%' AND state = 'active'"), "it runs")[0][0]
@@ -304,6 +309,24 @@ def test_a_server_that_does_not_obey_its_cancel_is_left(started, primary):
             assert lull.site("shop")["mode"] == "draining"
         lull.wait_mode("sealed")
     lull.off()
+    text = metrics(lull)
+    for limit in ("statement", "cancel"):
+        assert f'lull_timeouts_total{{database="shop",limit="{limit}"}} 1' in text, text
+
+
+def test_who_is_one_too_many_to_wait_is_counted(started):
+    lull = started({"limits": {"max_waiting_clients": 1}, "clusters": {"main": {"pool_size": 1}}, "workers": 1,
+                    "listen": {"metrics": f"127.0.0.1:{free_port()}"}}, replicas=False)
+    with lull.wire() as one, lull.wire() as two, lull.wire() as three:
+        one.query("BEGIN")
+        one.query("SELECT 1 FROM items FOR UPDATE LIMIT 1")
+        two.send(w.query("SELECT 1"))
+        time.sleep(0.2)
+        error = w.errors(three.query("SELECT 1"))[0]
+        assert error["C"] == "53300" and "limits.max_waiting_clients" in error["H"]
+        one.query("ROLLBACK")
+        two.until("Z")
+    assert 'lull_over_limit_total{database="shop",limit="max_waiting_clients"} 1' in metrics(lull)
 
 
 def test_who_only_stops_sending_gets_its_answers(started, primary):

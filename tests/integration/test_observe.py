@@ -139,6 +139,48 @@ def test_metrics_count_what_clients_do(seen):
     assert metric(seen, "lull_site_mode", site="shop", mode="read_write") == 1
 
 
+def test_what_may_be_stands_beside_what_is(make_lull):
+    """Whoever is to be told that a pool is full has its size there, and that a database is paused."""
+    lull = make_lull(observed(clusters={"main": {"pool_size": 3, "max_db_connections": 9, "max_user_connections": 8}},
+                              databases={"shop": {"max_clients": 70}}, limits={"max_clients": 100, "max_clients_per_user": 60}))
+    with lull.connect() as db:
+        db.execute("SELECT 1")
+        assert metric(lull, "lull_pool_size", database="shop", user="app") == 3
+        assert metric(lull, "lull_database_pool_size", database="shop") == 3
+        assert metric(lull, "lull_database_max_connections", database="shop") == 9
+        assert metric(lull, "lull_user_max_connections", cluster="main", user="app") == 8
+        assert metric(lull, "lull_database_max_clients", database="shop") == 70
+        assert metric(lull, "lull_user_max_clients", user="app") == 60
+        assert metric(lull, "lull_max_clients") == 100
+    assert metric(lull, "lull_database_paused", database="shop") == 0
+    with console(lull) as ops:
+        run(ops, "PAUSE shop")
+        assert metric(lull, "lull_database_paused", database="shop") == 1
+        assert metric(lull, "lull_database_paused", database="held") == 0
+        run(ops, "RESUME shop")
+        assert metric(lull, "lull_database_paused", database="shop") == 0
+
+
+def test_caches_tell_how_often_they_knew(make_lull):
+    lull = make_lull(observed(clusters={"main": {"pool_size": 1}}, workers=1), replicas=False)
+    uses = {by: metric(lull, "lull_prepared_uses_total", database="shop", by=by) or 0 for by in ("known", "parse")}
+    with lull.connect(prepare_threshold=5) as db:
+        for i in range(5):
+            db.execute("SELECT name FROM items WHERE id = %s", (i,), prepare=True)
+    grown = {by: metric(lull, "lull_prepared_uses_total", database="shop", by=by) - uses[by] for by in uses}
+    assert grown["parse"] == 1 and grown["known"] >= 4, grown
+    with lull.wire() as client:
+        client.query("PREPARE mine AS SELECT name FROM items WHERE id = 1")
+        before = metric(lull, "lull_prepared_uses_total", database="shop", by="known")
+        client.query("EXECUTE mine")
+        client.query("EXECUTE mine")
+        assert metric(lull, "lull_prepared_uses_total", database="shop", by="known") - before == 2
+    for _ in range(3):
+        lull.connect(user="query_user").close()
+    assert metric(lull, "lull_auth_query_answers_total", cluster="main", by="server") == 1
+    assert metric(lull, "lull_auth_query_answers_total", cluster="main", by="cache") == 2
+
+
 def test_no_counter_goes_back_while_lull_stops(make_lull):
     lull = make_lull(observed())
     clients = []

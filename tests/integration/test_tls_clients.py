@@ -1,8 +1,11 @@
 """TLS between clients and Lull, with real clients: what each mode asks for, who is turned away, and that a renewed
 certificate comes into force without an end of anybody."""
 import os
+import re
 import ssl
 import subprocess
+import time
+import urllib.request
 
 import psycopg
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from harness.certificates import Authority
 from harness.cluster import APP_PASSWORD
 from harness.gate import Gate
+from harness.ports import free_port
 from harness.wait import wait_for
 from harness.wire import Closed, errors, gssenc_request, query, ssl_request, startup
 
@@ -381,6 +385,48 @@ def test_check_start_and_reload_say_where_a_file_is_named_and_what_is_wrong_with
             failed = running.cli("reload", check=False)
             assert failed.returncode == 1 and f"{running.config_file}:{line}:{column}: error: {of}.{key}: " in failed.stderr, failed.stderr
             assert said in failed.stderr and "fix: " + fix in failed.stderr, failed.stderr
+
+
+def test_check_start_and_reload_warn_of_certificates_that_expire_and_of_keys_that_others_can_read(make_lull, certificate, authority, tmp_path):
+    live, key = str(tmp_path / "crt"), str(tmp_path / "key")
+
+    def put(one, mode=0o600):
+        one.copy_to(live, key)
+        os.chmod(key, mode)
+
+    put(certificate)
+    lull = make_lull({"client_tls": {"mode": "allow", "certificate": live, "key": key}, "listen": {"metrics": f"127.0.0.1:{free_port()}"},
+                      "clusters": {"main": {"tls": {"certificate": live, "key": key}}}})
+    assert " expire" not in lull.log() and "it expires" not in lull.cli("check", "--config", lull.config_file).stderr
+
+    def not_after():
+        text = urllib.request.urlopen(f"http://{lull.config['listen']['metrics']}/metrics", timeout=5).read().decode()
+        found = re.search(r'lull_tls_certificate_not_after_timestamp_seconds\{key="client_tls.certificate",file="[^"]*"\} (\S+)', text)
+        assert 'key="clusters.main.tls.certificate"' in text, text
+        return float(found[1]) - time.time()
+
+    day = 24 * 3600
+    assert 29 * day < not_after() < 31 * day
+    line, column = place_of(lull.config_file, "certificate: ", live)
+    for one, mode, said, fix in [(authority.issue("lull", ["127.0.0.1"], days=13), 0o600, f"certificate: {live}: it expires soon, on 2", "renew it"),
+                                 (authority.issue("lull", ["127.0.0.1"], days=-1), 0o600, f"certificate: {live}: it has expired, on 2", "renew it"),
+                                 (certificate, 0o640 if os.geteuid() else 0o604, f"key: {key}: others can read this private key", "chmod 0600")]:
+        put(one, mode)
+        checked = lull.cli("check", "--config", lull.config_file)
+        reloaded = lull.cli("reload")
+        for told in (checked.stderr, reloaded.stderr):
+            assert f"warning: client_tls.{said}" in told and f"warning: clusters.main.tls.{said}" in told and "fix: " + fix in told, told
+        if "certificate: " in said:
+            assert f"{lull.config_file}:" in checked.stderr
+            assert lull.config_file + f":{line}:{column}: warning: " in checked.stderr, checked.stderr
+        assert said in lull.log()
+    put(authority.issue("lull", ["127.0.0.1"], days=-1))
+    lull.cli("reload")
+    assert not_after() < 0
+    lull.restart()
+    assert "it has expired, on 2" in lull.log().rsplit("lull: ready", 2)[-2]
+    put(certificate, 0o640 if os.geteuid() == 0 else 0o600)  # as PostgreSQL has it: root's may be read by a group
+    assert "warning: client_tls" not in lull.cli("check", "--config", lull.config_file).stderr
 
 
 def place_of(file, key, value):

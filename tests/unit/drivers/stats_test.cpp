@@ -45,6 +45,11 @@ overview some_overview() {
         d.executed[0][3] = 2;
         d.refused_by_server[0] = 1;
         d.writes.refused = 5;
+        d.timeouts[static_cast<std::size_t>(time_limit::cancel)] = 1;
+        d.over_limit[static_cast<std::size_t>(session_limit::waiting_clients)] = 4;
+        d.prepared_known = 5;
+        d.prepared_parsed = 6;
+        w.pg.turned_away[static_cast<std::size_t>(turned_away_by::failed_logins)] = 3;
         d.writes.over_limit = 3;
         w.classifier.exact_hits = 6;
         w.pg.of(routing::backend_id{1}).connect.add(3ms);
@@ -57,6 +62,11 @@ overview some_overview() {
     }
     all.workers.workers.emplace_back().worker = 2;  // nothing is known of it
     all.workers.silent = {2};
+    all.paused.keep("shop");
+    all.auth_query["main"].remembered = 7;
+    auto keyring = std::make_shared<tls_keyring>();
+    keyring->expiries.push_back({"client_tls.certificate", "/etc/lull.crt", std::chrono::sys_seconds(std::chrono::seconds(12345))});
+    all.keyring = keyring;
     return all;
 }
 
@@ -106,6 +116,15 @@ TEST_CASE("metrics add up the workers and name every figure") {
     CHECK(has(text, "lull_pool_clients{database=\"shop\",user=\"app\",state=\"active\"} 4"));
     CHECK(has(text, "lull_pool_longest_wait_seconds{database=\"shop\",user=\"app\"} 1.5"));
     CHECK(has(text, "lull_classifications_total{by=\"exact\"} 12"));
+    CHECK(has(text, "lull_timeouts_total{database=\"shop\",limit=\"cancel\"} 2"));
+    CHECK(has(text, "lull_client_connections_turned_away_total{limit=\"failed_logins\"} 6"));
+    CHECK(has(text, "lull_over_limit_total{database=\"shop\",limit=\"max_waiting_clients\"} 8"));
+    CHECK(has(text, "lull_over_limit_total{database=\"shop\",limit=\"max_notification_bytes\"} 0"));
+    CHECK(has(text, "lull_prepared_uses_total{database=\"shop\",by=\"known\"} 10"));
+    CHECK(has(text, "lull_prepared_uses_total{database=\"shop\",by=\"parse\"} 12"));
+    CHECK(has(text, "lull_auth_query_answers_total{cluster=\"main\",by=\"cache\"} 7"));
+    CHECK(has(text, "lull_database_paused{database=\"shop\"} 1"));
+    CHECK(has(text, "lull_tls_certificate_not_after_timestamp_seconds{key=\"client_tls.certificate\",file=\"/etc/lull.crt\"} 12345"));
     CHECK(has(text, "lull_workers 3"));
     CHECK(has(text, "lull_workers_silent 1"));
 }

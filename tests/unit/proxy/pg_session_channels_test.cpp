@@ -309,6 +309,7 @@ TEST_CASE("what waits for a client is bounded") {
     l.s.driver.tell_notifications();
     CHECK(has(l.s.told(), "too many notifications"));
     CHECK(l.s.driver.closed());
+    CHECK(l.s.driver.core().stats().over_limit[static_cast<std::size_t>(session_limit::notification_bytes)] == 1);
 }
 
 TEST_CASE("a notification of a server that is shared is nobody's") {

@@ -182,6 +182,8 @@ TEST_CASE("nor does it matter that something of ours stands before the statement
     CHECK(s.driver.cancels == 0);
     CHECK(s.told() == closed_it + "Z(E) ");
     CHECK(s.driver.discarded.size() == 1);
+    for (time_limit which : {time_limit::statement, time_limit::cancel})
+        CHECK(s.driver.core().stats().timeouts[static_cast<std::size_t>(which)] == 1);
 
     scene other({});
     limit_statements(other);

@@ -204,6 +204,29 @@ TEST_CASE("a named statement is prepared again on another server") {
         60);
 }
 
+TEST_CASE("how often a server knows a prepared statement is counted") {
+    scene s({});
+    database_stats const& stats = s.driver.core().stats();
+    s.client(parse("q", "select 1") + wire::sync());
+    s.link();
+    s.server(message('1') + ready('I'));
+    CHECK(stats.prepared_parsed == 1);
+    CHECK(stats.prepared_known == 0);
+    for (int i = 0; i < 2; ++i) {
+        s.client(bind_to("q") + execute() + wire::sync());
+        s.link();
+        s.server(message('2') + rows({"1"}) + complete("SELECT 1") + ready('I'));
+    }
+    CHECK(stats.prepared_parsed == 1);
+    CHECK(stats.prepared_known == 2);
+    s.world.set_replica_healthy(false);
+    s.driver.snapshot();
+    s.client(bind_to("q") + execute() + wire::sync());
+    s.link();
+    CHECK(stats.prepared_parsed == 2);
+    CHECK(stats.prepared_known == 2);
+}
+
 TEST_CASE("the server is lost: one error for what was asked, and the session lives on") {
     tell([](scene& s) {
         s.client(query("select 1"));
