@@ -29,7 +29,7 @@ std::vector<std::string> element_of(std::vector<std::string> const& segments) {
     return {segments[0], segments[1]};
 }
 
-change of_element(row const& r, bool added) {
+change of_element(row const& r, bool added, config const& old_config, config const& new_config) {
     change c{path_of(r), true, added ? "added" : "removed"};
     auto const& kind = r.segments[0];
     if (kind == "clusters") {
@@ -38,6 +38,9 @@ change of_element(row const& r, bool added) {
     } else if (kind == "sites" && !added) {
         c.reloadable = false;
         c.note += "; a site that may be sealed does not go away under its clients";
+    } else if (kind == "sites" && !old_config.clusters.contains(new_config.sites.at(r.segments[1]).cluster)) {
+        c.reloadable = false;
+        c.note += "; its cluster is new, and the servers are set at the start";
     } else if (kind == "users" && !added) {
         c.note += "; sessions of that user go on until they end";
     }
@@ -70,7 +73,7 @@ std::vector<change> diff(config const& old_config, config const& new_config) {
         auto const [was, is] = pair;
         auto const& r = is ? *is : *was;
         if (r.element) {
-            if (!was || !is) out.push_back(of_element(r, is != nullptr));
+            if (!was || !is) out.push_back(of_element(r, is != nullptr, old_config, new_config));
             continue;
         }
         // Told by its element already, if that came or went.

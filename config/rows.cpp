@@ -138,7 +138,11 @@ class row_writer {
                 if (!r.value.empty()) pairs.push_back(r.segments.back() + ": " + r.value);
             items.push_back("{" + joined(pairs) + "}");
         }
-        add(key, spec{.about = about}, "list of settings", "[" + joined(items) + "]");
+        row_writer of_one(false);
+        T const one;
+        fn(one, of_one);
+        bool const restart = std::ranges::all_of(of_one.rows_, &row::restart);
+        add(key, spec{.about = about, .restart = restart}, "list of settings", "[" + joined(items) + "]");
         if (!describing_) return;
         auto const first = rows_.size();
         section(std::string(key) + "[]", [&] {

@@ -2,6 +2,7 @@
 // stays as it is, and is said.
 #include "config/diff.hpp"
 #include "config/load.hpp"
+#include "config/merge.hpp"
 #include "proxy/check_query_core.hpp"
 #include "proxy/control.hpp"
 #include "proxy/log.hpp"
@@ -23,41 +24,6 @@ struct reload_obstacle {
     std::string what;
     std::string fix;
 };
-
-/// The new configuration, with what needs a restart as it was.
-config::config merge(config::config const& now, config::config next) {
-    next.listen = now.listen;
-    next.admin_socket = now.admin_socket;
-    next.state_dir = now.state_dir;
-    next.workers = now.workers;
-    auto clusters = now.clusters;
-    for (auto& [name, cluster] : clusters) {
-        auto const changed = next.clusters.find(name);
-        if (changed == next.clusters.end()) continue;
-        cluster.max_replica_lag = changed->second.max_replica_lag;
-        cluster.pool_size = changed->second.pool_size;
-        cluster.reserve_pool_size = changed->second.reserve_pool_size;
-        cluster.reserve_pool_timeout = changed->second.reserve_pool_timeout;
-        cluster.server_idle_timeout = changed->second.server_idle_timeout;
-        cluster.server_lifetime = changed->second.server_lifetime;
-    }
-    next.clusters = std::move(clusters);
-    for (auto const& [name, site] : now.sites) {
-        auto const kept = next.sites.find(name);
-        if (kept == next.sites.end()) {
-            next.sites[name] = site;
-            continue;
-        }
-        kept->second.cluster = site.cluster;
-        for (std::string const& database : site.databases)
-            if (std::find(kept->second.databases.begin(), kept->second.databases.end(), database) ==
-                kept->second.databases.end())
-                kept->second.databases.push_back(database);
-    }
-    std::erase_if(next.sites,
-                  [&](auto const& entry) { return !now.clusters.contains(entry.second.cluster); });
-    return next;
-}
 
 /// What of it would leave a database or a host with two sites, or with another than that which may be sealed now; a host
 /// may leave an `open` one. Nothing of such a file is taken over: in part it would be two sites for what is one.
@@ -121,7 +87,7 @@ admin_answer control::reload() {
     config::config const& wanted = std::get<config::config>(loaded);
     if (auto const issue = judge_check_query(wanted, places))
         return refuse_all({*issue}, "mend " + config_->file + "; until then the old configuration holds");
-    config::config merged = merge(*config_, wanted);
+    config::config merged = config::merge(*config_, wanted);
     auto const refuse = [](std::string const& what, std::string const& fix) {
         log::error("reload: {}; {}", what, fix);
         return problem(422, "The configuration was not reloaded", what, fix + "; until then the old configuration holds");

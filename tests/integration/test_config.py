@@ -212,6 +212,35 @@ def test_reload_tells_what_of_a_cluster_waits_for_a_restart_and_applies_the_rest
         assert tags(second.until("Z")) == ["UPDATE 1"]
 
 
+@pytest.mark.parametrize("key", ["max_db_connections", "max_user_connections"])
+def test_a_limit_of_server_connections_changes_by_a_reload(make_lull, key):
+    lull = make_lull({"clusters": {"main": {key: 1}}}, replicas=False)
+    lull.config["clusters"]["main"][key] = 2
+    lull.write_config()
+    assert lull.cli("reload").stdout == f"clusters.main.{key}\n"
+    assert lull.cli("reload").stdout == "reloaded, nothing has changed\n"
+    with lull.connect(autocommit=False) as first, lull.wire() as second, lull.wire() as third:
+        first.execute("UPDATE items SET n = 1 WHERE id = 1")
+        assert tags(second.query("UPDATE items SET n = 1 WHERE id = 2")) == ["UPDATE 1"]
+        second.query("BEGIN")
+        second.query("UPDATE items SET n = 1 WHERE id = 2")
+        third.send(query("UPDATE items SET n = 1 WHERE id = 3"))
+        assert third.quiet(0.4)
+        first.rollback()
+        assert tags(third.until("Z")) == ["UPDATE 1"]
+
+
+def test_a_site_that_comes_with_its_cluster_is_not_said_to_be_there(make_lull):
+    lull = make_lull()
+    lull.config["clusters"]["two"] = {"primary": "127.0.0.1:1"}
+    lull.config["sites"]["elsewhere"] = {"cluster": "two"}
+    lull.write_config()
+    for _ in range(2):
+        said = lull.cli("reload").stdout.splitlines()
+        assert [line.split("  ")[0] for line in said] == ["clusters.two", "sites.elsewhere"], said
+        assert all("NOT applied, needs a restart" in line for line in said), said
+
+
 def test_reload_while_sealed_stays_sealed(make_lull):
     lull = make_lull()
     lull.on(reason="r")

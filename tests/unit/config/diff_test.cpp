@@ -83,7 +83,7 @@ TEST_CASE("what is bound at the start is not") {
 }
 
 TEST_CASE("elements come and go as one change") {
-    CHECK(only([](config& c) { c.sites["new"].name = "new"; }) == change{"sites.new", true, "added"});
+    CHECK(only([](config& c) { c.sites["new"].cluster = "main"; }) == change{"sites.new", true, "added"});
     auto const gone = only([](config& c) { c.sites.erase("blog"); });
     CHECK(gone.what == "sites.blog");
     CHECK_FALSE(gone.reloadable);
@@ -95,6 +95,17 @@ TEST_CASE("elements come and go as one change") {
               c.clusters["main"].control.reset(),
                   c.clusters["main"].control = login_role{"lull", "new", "postgres"};
           }).what == "clusters.main.control.password");
+}
+
+TEST_CASE("a site that comes with its cluster waits for the restart that the cluster waits for") {
+    auto c = base();
+    c.clusters["two"].primary.port = 3;
+    c.sites["new"].cluster = "two";
+    auto const changes = diff(base(), c);
+    REQUIRE(changes.size() == 2);
+    CHECK(changes[1].what == "sites.new");
+    CHECK_FALSE(changes[1].reloadable);
+    CHECK(has(changes[1].note, "its cluster is new"));
 }
 
 TEST_CASE("what is set up once for a cluster is not said to be applied, its pools are") {
