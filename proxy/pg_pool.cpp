@@ -79,9 +79,16 @@ void pg_pool::count_most() {
               c.server_lifetime,      config::time_limits_of(*s.config, key_.database, key_.user).query_wait,
               s.config->limits.server_check_timeout};
     core_.check_after(s.config->limits.server_check_query == "off" ? pool_core::never : s.config->limits.server_check_delay);
-    if (shared_permits_.empty()) return;
-    core_.allowance().limit(0, most.of_database);
-    core_.allowance().limit(1, most.of_user);
+    if (!shared_permits_.empty()) {
+        core_.allowance().limit(0, most.of_database);
+        core_.allowance().limit(1, most.of_user);
+    }
+    // The reserve is for those who wait.
+    for (pool_core::server name : core_.free()) {
+        if (!core_.allowance().exceeded(sizes_.most)) break;
+        close_idle(name);
+    }
+    shrinking_ = has_too_many();
 }
 
 std::size_t pg_pool::most() const {
@@ -167,7 +174,8 @@ void pg_pool::release(pg_server& server) {
     }
     bool const old = server.state().generation != generation() && key_.use != pool_use::migration;
     bool const aged = service_.context().now - server.opened_at() > sizes_.lifetime;
-    if (old || aged || server.outdated() || service_.paused(key_.database)) {
+    if (shrinking_) shrinking_ = has_too_many();
+    if (old || aged || shrinking_ || server.outdated() || service_.paused(key_.database)) {
         lost(server, {});
         return;
     }

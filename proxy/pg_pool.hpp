@@ -54,7 +54,7 @@ class pg_pool {
     void lost(pg_server& server, std::string error);
 
     void set_snapshot();
-    /// The configuration may have changed.
+    /// The configuration may have changed. What is more than it allows now goes: idle ones at once, others when they come back.
     void count_most();
     void close_idle_ones();
     /// Idle connections go now, others when they come back.
@@ -86,6 +86,7 @@ class pg_pool {
 
   private:
     std::size_t most() const;
+    bool has_too_many() const { return core_.allowance().exceeded(sizes_.most + sizes_.reserve); }
     std::string waited_too_long() const;
     void open_one();
     void check_free_ones();
@@ -115,6 +116,7 @@ class pg_pool {
         config::milliseconds query_wait{std::chrono::minutes(2)};
         config::milliseconds check_timeout{std::chrono::seconds(5)};
     } sizes_;
+    bool shrinking_ = false;  // it may have more than that
     std::unordered_map<pg_server*, std::unique_ptr<pg_server>> servers_;
     struct parked {
         std::unique_ptr<pg_server> server;

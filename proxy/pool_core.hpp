@@ -26,6 +26,7 @@ class pool_permits {
         return false;
     }
     void give_back() { open_.fetch_sub(1); }
+    std::size_t open() const { return open_.load(std::memory_order_relaxed); }
     /// Some worker has clients waiting and may not open a connection: those who have idle ones give one up.
     void starve(int change) { starving_.fetch_add(change); }
     bool starving() const { return starving_.load(std::memory_order_relaxed) > 0; }
@@ -62,6 +63,12 @@ class pool_allowance {
     }
     void give_back() {
         for (level const& l : levels_) l.permits->give_back();
+    }
+    /// More is taken than there may be, since the limits have become less.
+    bool exceeded(std::size_t most) const {
+        if (levels_.front().permits->open() > most) return true;
+        return std::any_of(levels_.begin() + 1, levels_.end(),
+                           [](level const& l) { return l.most != 0 && l.permits->open() > l.most; });
     }
     /// Of which the last take() found none.
     pool_permits& short_of() const { return short_of_ ? *short_of_ : *levels_.front().permits; }
@@ -100,6 +107,7 @@ class pool_core {
         if (starving_) starving_->starve(-1);
     }
     pool_allowance& allowance() { return allowance_; }
+    pool_allowance const& allowance() const { return allowance_; }
     pool_core(pool_core const&) = delete;
     pool_core& operator=(pool_core const&) = delete;
 

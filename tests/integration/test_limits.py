@@ -88,6 +88,38 @@ def test_server_connections_of_a_database_and_of_a_user_are_bounded(started, pri
     lull.connect(user="other").close()
 
 
+@pytest.mark.parametrize("path", [("clusters", "main", "pool_size"), ("clusters", "main", "max_db_connections"),
+                                  ("clusters", "main", "max_user_connections"), ("users", "app", "pool_size"),
+                                  ("databases", "shop", "max_connections")], ids=".".join)
+def test_what_exceeds_a_limit_that_is_less_now_is_closed(started, primary, path):
+    """What is idle at once, what is in use when it is given back; the transaction in it goes on."""
+    lull = started({"workers": 1, "databases": {"shop": {"pool_mode": "transaction"}}}, replicas=False)
+    open_now = lambda: len(primary.backends("client_addr IS NOT NULL AND usename = 'app'"))  # noqa: E731
+    clients = [lull.wire() for _ in range(6)]
+    for client in clients:
+        client.query("BEGIN")
+        client.query("UPDATE items SET n = 1 WHERE id = 1") if client is clients[0] else client.query("SELECT 1 FROM items FOR KEY SHARE")
+    for client in clients[3:]:
+        client.query("ROLLBACK")
+    assert open_now() == 6
+    at = lull.config
+    for key in path[:-1]:
+        at = at.setdefault(key, {})
+    at[path[-1]] = 2
+    lull.write_config()
+    lull.cli("reload")
+    wait_for(lambda: open_now() == 3, "those that nobody has are closed")
+    assert w.tags(clients[0].query("COMMIT")) == ["COMMIT"]
+    wait_for(lambda: open_now() == 2, "so is the one that was given back")
+    for client in clients[1:3]:
+        assert client.one("SELECT count(*) FROM items WHERE id = 1") == "1"
+        client.query("ROLLBACK")
+    for client in clients:
+        assert client.one("SELECT 1") == "1"
+        client.close()
+    assert open_now() == 2
+
+
 def test_a_statement_that_takes_too_long_is_canceled_and_the_session_lives_on(started):
     lull = started({"limits": {"statement_timeout": "500ms"}})
     with lull.wire() as client:

@@ -90,6 +90,25 @@ TEST_CASE("pools: what was taken while there was no limit counts once there is o
     CHECK(one.core.want_more(10));
 }
 
+TEST_CASE("pools: what is more than the limits allow is seen, whichever has become less, and whoever has taken it") {
+    pool_permits database, app, other;
+    pool one(database, 0, app, 0), two(database, 0, other, 3);
+    CHECK(one.acquire(1) == outcome::open);
+    CHECK(two.acquire(2) == outcome::open);
+    CHECK(two.acquire(3) == outcome::open);
+    CHECK(!two.core.allowance().exceeded(2));
+    CHECK(two.core.allowance().exceeded(1));
+    CHECK(!one.core.allowance().exceeded(1));
+    one.core.allowance().limit(0, 2);
+    CHECK(one.core.allowance().exceeded(10));
+    CHECK(!two.core.gone(100, true, 10, false));
+    CHECK(!one.core.allowance().exceeded(10));
+    one.core.allowance().limit(0, 0);
+    two.core.allowance().limit(1, 1);
+    CHECK(!two.core.allowance().exceeded(1));
+    CHECK(two.acquire(4) == outcome::wait);
+}
+
 namespace {
 
 /// A pool alone whose connections are checked after 30 s.
