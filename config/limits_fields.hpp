@@ -92,6 +92,9 @@ void visit_limits(Limits& l, V& v) {
     v.field(
         "connect_timeout", l.connect_timeout,
         spec{.about = "How long connecting to a server or an upstream may take.", .least = 1, .most = hour});
+    v.field("server_login_retry", l.server_login_retry,
+            spec{.about = "Behind a login that a server refused no other is begun for so long, and its clients are told what it said; 0s: each asks it.",
+                 .most = hour});
     v.field("server_check_delay", l.server_check_delay,
             spec{.about = "A free server connection of which nothing was heard for so long is checked; 0s: each before it is lent.",
                  .most = day});

@@ -258,6 +258,7 @@ struct limits {
     milliseconds failed_login_window{60'000};
     std::size_t max_failed_login_entries = 10'000;
     milliseconds connect_timeout{10'000};         // to a server or an upstream
+    milliseconds server_login_retry{1'000};       // none is begun for so long behind a login that a server refused; 0: at once
     milliseconds server_check_delay{30'000};      // a server connection unheard of for so long is checked; 0: before each lending
     std::string server_check_query = ";";         // with this; "off": none is
     milliseconds server_check_timeout{5'000};

@@ -225,6 +225,7 @@ constexpr known_key known_keys[] = {
     {"server_check_query", "limits.server_check_query"},
     {"server_idle_timeout", "server_idle_timeout", true},
     {"server_lifetime", "server_lifetime", true},
+    {"server_login_retry", "limits.server_login_retry"},
 };
 
 /// As PgBouncer has it: durations are in seconds, texts without quotes.

@@ -3,7 +3,6 @@
 #include "config/in_force.hpp"
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/sqlstate.hpp"
-#include "proxy/log.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
@@ -77,7 +76,9 @@ void pg_pool::count_most() {
     sizes_ = {most.pool_size,         c.reserve_pool_size,
               c.reserve_pool_timeout, c.server_idle_timeout,
               c.server_lifetime,      config::time_limits_of(*s.config, key_.database, key_.user).query_wait,
-              s.config->limits.server_check_timeout};
+              s.config->limits.server_check_timeout,
+              s.config->limits.server_login_retry};
+    core_.rest(false);  // what is tried next may be something else
     core_.check_after(s.config->limits.server_check_query == "off" ? pool_core::never : s.config->limits.server_check_delay);
     if (!shared_permits_.empty()) {
         core_.allowance().limit(0, most.of_database);
@@ -96,6 +97,8 @@ std::size_t pg_pool::most() const {
 }
 
 pg_server* pg_pool::acquire(pg_client& client, server_credentials const& credentials) {
+    if (core_.resting() && credentials != refused_login_.with) core_.rest(false);
+    end_rest();
     for (;;) {
         pool_core::acquired const got = core_.acquire(name_of(client), service_.context().now, most());
         switch (got.how) {
@@ -115,6 +118,8 @@ pg_server* pg_pool::acquire(pg_client& client, server_credentials const& credent
                 return nullptr;
             case pool_core::outcome::wait:
                 credentials_ = credentials;
+                // From the loop: not within the event of the one who asks.
+                if (core_.resting()) boost::asio::post(service_.io(), [this] { tell_turned_away(); });
                 return nullptr;
         }
     }
@@ -157,6 +162,7 @@ void pg_pool::cancel(pg_client& client) {
 
 void pg_pool::opened(pg_server& server) {
     core_.opened();
+    core_.rest(false);
     failure_.clear();
     service_.context().stats.of(key_.backend).connect.add(service_.context().now - server.opened_at());
     bool const counted = unguarded(server);
@@ -180,17 +186,6 @@ void pg_pool::release(pg_server& server) {
         return;
     }
     if (auto const grant = core_.available(name_of(server), service_.context().now)) give(*grant);
-}
-
-/// Others to that server may have broken in the same way, and without a word.
-void pg_pool::check_failed(pg_server& server, std::string_view why) {
-    routing::backend const& backend = service_.snapshot().of(key_.backend);
-    log::warning("a free connection to {}:{} for {}/{}, pid {}, has failed its check: {}", backend.address.host, backend.address.port,
-                 key_.database, key_.user, server.state().pid, why);
-    ++service_.context().stats.of(key_.backend).failed_checks;
-    core_.doubt(name_of(server), service_.context().now);
-    service_.control().suspect(key_.backend);
-    lost(server, {});
 }
 
 void pg_pool::check_free_ones() {
@@ -280,28 +275,6 @@ void pg_pool::lost(pg_server& server, std::string error) {
     if (!retry) fail_waiting(error);
 }
 
-/// A connection could not be made. Where others exist their turn will come; otherwise nobody's will. One whose client
-/// does not read is not looked at: nobody knows whether its server still lives.
-void pg_pool::fail_waiting(std::string const& error) {
-    service_.control().suspect(key_.backend);
-    routing::backend const& backend = service_.snapshot().of(key_.backend);
-    bool const replica = backend.role == routing::role::replica;
-    if (replica) service_.avoid(key_.backend);
-    bool const others = std::ranges::any_of(
-        servers_, [](auto const& entry) { return !entry.first->paused(); });
-    if (others && !replica) return;
-    auto const fields = pg::parse_error_fields(pg::as_bytes(error).subspan(5));
-    log::warning("no connection to {}:{} for {}/{}: {}", backend.address.host, backend.address.port,
-                 key_.database, key_.user,
-                 fields && fields->message ? *fields->message : std::string_view("unknown"));
-    for (pool_core::client waiting : core_.all_waiting()) {
-        if (replica)
-            client_of(waiting).choose_again();
-        else
-            client_of(waiting).refused(error);
-    }
-}
-
 void pg_pool::add_pids(std::vector<std::uint32_t>& to) const {
     for (auto const& [server, owner] : servers_)
         if (server->state().pid != 0) to.push_back(static_cast<std::uint32_t>(server->state().pid));
@@ -353,6 +326,7 @@ void pg_pool::close_idle_ones() {
 
 void pg_pool::reconnect() {
     for (auto const& [server, owner] : servers_) server->outdate();
+    core_.rest(false);
     close_idle_ones();
 }
 
@@ -362,33 +336,6 @@ void pg_pool::leave_old_addresses() {
         if (server->address() && !service_.resolver().may_be(where, *server->address())) server->outdate();
     for (pool_core::server name : core_.free())
         if (server_of(name).outdated()) close_idle(name);
-}
-
-/// Why nobody got a server in time: of the pool's size nothing can be said where there has been none.
-std::string pg_pool::waited_too_long() const {
-    bool const paused = service_.paused(key_.database);
-    // (Without any of its own here, and without a failure, other workers have them all.)
-    bool const opening = std::ranges::all_of(servers_, [](auto const& entry) { return entry.first->opening(); });
-    bool const none = !paused && opening && !(servers_.empty() && failure_.empty());
-    std::string const key = config::key_in_force(*service_.snapshot().config, key_.database, key_.user,
-                                                 &config::overrides::query_wait_timeout, "query_wait_timeout");
-    std::string error;
-    if (none) {
-        auto const why = failure_.empty() ? std::nullopt : pg::parse_error_fields(pg::as_bytes(failure_).subspan(pg::header_bytes));
-        pg::write_error_response(
-            error, {.sqlstate = why ? why->sqlstate.value_or(pg::sqlstate::cannot_connect_now) : pg::sqlstate::cannot_connect_now,
-                    .message = "timed out waiting for a connection to the server to be opened",
-                    .detail = why ? why->message.value_or("") : "The server has not answered yet.",
-                    .hint = "The server may be starting up, or not be reachable; the limit of the proxy is " + key + "."});
-        return error;
-    }
-    pg::write_error_response(
-        error, {.sqlstate = pg::sqlstate::too_many_connections,
-                .message = "timed out waiting for a server connection",
-                .hint = paused ? std::string("The database is paused: RESUME on the console lets queries go on.")
-                               : "All connections of the pool were busy: see " + key +
-                                     ", pool_size, max_db_connections and max_user_connections."});
-    return error;
 }
 
 void pg_pool::tick() {
@@ -422,6 +369,8 @@ void pg_pool::tick() {
     for (pool_core::server name : core_.free())
         if (now - server_of(name).opened_at() > sizes_.lifetime) close_idle(name);
     check_free_ones();
+    end_rest();
+    tell_turned_away();
     if (auto const name = core_.to_give_up()) close_idle(*name);
     while (core_.want_more(most())) open_one();
     if (sizes_.reserve == 0 || most() == 0 || !core_.has_waited_since(now - sizes_.reserve_timeout)) return;

@@ -50,6 +50,8 @@ class pg_pool {
     void discard(pg_server& server);
     /// One that stays until the site is open has done what it was asked to.
     void settled(pg_server& server);
+    /// The server has refused the login: for a while none is begun with the same credentials.
+    void turned_away(pg_server& server, std::string error);
     /// The connection is no more; `error`, if not empty, is why it never was.
     void lost(pg_server& server, std::string error);
 
@@ -93,6 +95,9 @@ class pg_pool {
     void give(pool_core::granted const& grant);
     void close_idle(pool_core::server name);
     void fail_waiting(std::string const& error);
+    bool may_yet_serve() const;
+    void end_rest();
+    void tell_turned_away();
     bool unguarded(pg_server& server) const;
     void park(pg_server& server);
     void dismiss(std::unique_ptr<pg_server> server);
@@ -106,6 +111,10 @@ class pg_pool {
     std::vector<std::shared_ptr<pool_permits>> shared_permits_;
     pool_core core_;
     server_credentials credentials_;  // of the last client that had to wait: with them the next connection logs in
+    struct {
+        server_credentials with;
+        routing::instant until{};
+    } refused_login_;      // while the core rests
     std::string failure_;  // why the last connection could not be made, while none has been since
     struct {
         std::size_t most = 1;
@@ -115,6 +124,7 @@ class pg_pool {
         config::milliseconds lifetime{std::chrono::hours(1)};
         config::milliseconds query_wait{std::chrono::minutes(2)};
         config::milliseconds check_timeout{std::chrono::seconds(5)};
+        config::milliseconds login_retry{std::chrono::seconds(1)};
     } sizes_;
     bool shrinking_ = false;  // it may have more than that
     std::unordered_map<pg_server*, std::unique_ptr<pg_server>> servers_;

@@ -245,7 +245,7 @@ std::size_t pg_server::on_bytes(std::span<std::byte const> in) {
         } else if (login_->where() == pg_server_login_core::state::failed) {
             stage_ = stage::closed;
             std::string error = login_->error();
-            pool_.lost(*this, std::move(error));
+            pool_.turned_away(*this, std::move(error));
         } else if (login_->where() == pg_server_login_core::state::ready) {
             login_.reset();
             stage_ = stage::ready;

@@ -111,6 +111,13 @@ class pool_core {
     pool_core(pool_core const&) = delete;
     pool_core& operator=(pool_core const&) = delete;
 
+    /// While it rests no connection is opened: those who wait get what there is, and are no reason for others to give theirs up.
+    void rest(bool resting) {
+        resting_ = resting;
+        note_starving();
+    }
+    bool resting() const { return resting_; }
+
     /// Free connections of which nothing was heard for so long are checked before they are lent.
     void check_after(std::chrono::nanoseconds unheard) { check_after_ = unheard; }
 
@@ -125,7 +132,7 @@ class pool_core {
         // One connection under way for each that waits is enough.
         if (under_way() < waiting_.size()) {
             if (!idle_.empty()) return {outcome::check, begin_check(idle_.end() - 1, now)};
-            if (allowance_.take(most)) {
+            if (!resting_ && allowance_.take(most)) {
                 ++opening_;
                 ++open_;
                 return {outcome::open};
@@ -213,7 +220,7 @@ class pool_core {
     }
     /// Opens one more where clients wait and the cap allows it; asked at each tick.
     bool want_more(std::size_t most) {
-        if (waiting_.size() <= under_way()) return false;
+        if (resting_ || waiting_.size() <= under_way()) return false;
         if (!allowance_.take(most)) {
             note_starving();
             return false;
@@ -312,7 +319,7 @@ class pool_core {
         return opening_ + static_cast<std::size_t>(std::ranges::count_if(checks_, &check::hopeful));
     }
     void note_starving() {
-        pool_permits* const now = waiting_.size() > under_way() ? &allowance_.short_of() : nullptr;
+        pool_permits* const now = !resting_ && waiting_.size() > under_way() ? &allowance_.short_of() : nullptr;
         if (now == starving_) return;
         if (starving_) starving_->starve(-1);
         if (now) now->starve(1);
@@ -329,6 +336,7 @@ class pool_core {
     std::deque<waiter> waiting_;
     std::size_t opening_ = 0;
     std::size_t open_ = 0;
+    bool resting_ = false;
     pool_permits* starving_ = nullptr;  // of what there is none for those who wait
 };
 

@@ -1,5 +1,6 @@
 """What a client may take: how many there may be, how long statements, blocks and sessions may last, how long server connections live,
 and the pool modes."""
+import contextlib
 import signal
 import socket
 import time
@@ -118,6 +119,76 @@ def test_what_exceeds_a_limit_that_is_less_now_is_closed(started, primary, path)
         assert client.one("SELECT 1") == "1"
         client.close()
     assert open_now() == 2
+
+
+@contextlib.contextmanager
+def turned_away(primary, connections=0):
+    """The server lets the role have so many connections from now, and none that it has; yields how often it has turned others away."""
+    primary.sql(f"ALTER ROLE other CONNECTION LIMIT {connections}")
+    primary.sql("SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE usename = 'other'")
+    begun = len(primary.log_text())
+    try:
+        yield lambda: primary.log_text()[begun:].count("too many connections for role")
+    finally:
+        primary.sql("ALTER ROLE other CONNECTION LIMIT -1")
+
+
+def test_a_server_that_turns_logins_away_is_not_asked_for_each_query(started, primary):
+    """Whoever comes meanwhile is told what it said, and the log is told once."""
+    lull = started({"workers": 1, "limits": {"server_login_retry": "2s"}}, replicas=False)
+    with lull.wire(user="other") as client, turned_away(primary) as asked:
+        end = time.monotonic() + 3
+        queries = 0
+        while time.monotonic() < end:
+            failed = w.errors(client.query("SELECT 1"))[0]
+            assert (failed["C"], failed["M"]) == ("53300", 'too many connections for role "other"'), failed
+            queries += 1
+        assert queries > 20 and asked() == 2, (queries, asked())
+        assert lull.log().count("no connection to") == 1
+        primary.sql("ALTER ROLE other CONNECTION LIMIT -1")
+        wait_for(lambda: not w.errors(client.query("SELECT 1")), "it is asked again", timeout=4)
+        assert client.one("SELECT 1") == "1"
+
+
+def test_who_waits_while_a_server_turns_logins_away_gets_what_the_pool_has(started, primary):
+    primary.sql("GRANT ALL ON items TO other", db="shop")
+    lull = started({"workers": 1}, replicas=False)
+    with lull.wire(user="other") as one, lull.wire(user="other") as two, turned_away(primary, 1) as asked:
+        one.query("BEGIN")
+        one.query("UPDATE items SET n = 1 WHERE id = 1")
+        two.send(w.query("UPDATE items SET n = 1 WHERE id = 2"))
+        assert two.quiet(1.5)
+        assert 1 <= asked() <= 3, "not with each tick"
+        one.query("COMMIT")
+        assert w.tags(two.until("Z")) == ["UPDATE 1"]
+        # It is lost while somebody waits: nobody waits for what is not there.
+        one.query("BEGIN")
+        one.query("UPDATE items SET n = 1 WHERE id = 1")
+        two.send(w.query("UPDATE items SET n = 1 WHERE id = 2"))
+        primary.sql("ALTER ROLE other CONNECTION LIMIT 0")
+        primary.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'other'")
+        assert two.readable(3) and w.errors(two.until("Z"))[0]["C"] == "53300"
+
+
+def test_a_login_that_has_changed_and_the_migration_are_tried_at_once(started, primary):
+    lull = started({"workers": 1, "limits": {"server_login_retry": "1min"}, "users": {"other": {"server_password": "wrong"}},
+                    "sites": {"shop": {"migration": {"users": ["other", "app"]}}}}, replicas=False)
+    with pytest.raises(RuntimeError, match="28P01"):
+        lull.wire(user="other")
+    with turned_away(primary) as asked:
+        with pytest.raises(RuntimeError, match="28P01"):
+            lull.wire(user="other")
+        assert asked() == 0, "it is told what the server said last"
+    lull.config["users"]["other"].pop("server_password")
+    lull.write_config()
+    lull.cli("reload")
+    with lull.wire(user="other") as another:
+        assert another.one("SELECT 1") == "1"
+    with turned_away(primary) as asked:
+        for times in (1, 2):
+            with pytest.raises(psycopg.OperationalError), lull.migration(user="other") as migration:
+                migration.execute("SELECT 1")
+            assert asked() == times
 
 
 def test_a_statement_that_takes_too_long_is_canceled_and_the_session_lives_on(started):

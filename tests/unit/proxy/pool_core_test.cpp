@@ -109,6 +109,31 @@ TEST_CASE("pools: what is more than the limits allow is seen, whichever has beco
     CHECK(two.acquire(4) == outcome::wait);
 }
 
+TEST_CASE("pools: one that rests opens nothing, lends what it has, and has nobody give anything up for it") {
+    pool_permits database, app, other;
+    pool one(database, 2, app, 0), two(database, 2, other, 0);
+    CHECK(two.acquire(1) == outcome::open);
+    two.core.opened();
+    CHECK(two.core.available(200, {})->to == 1);
+    CHECK(!two.core.available(200, {}));
+    CHECK(one.acquire(2) == outcome::open);
+    one.core.opened();
+    CHECK(one.core.available(100, {})->to == 2);
+    one.core.rest(true);
+    CHECK(one.acquire(3) == outcome::wait);
+    CHECK(!one.core.want_more(10));
+    CHECK(!database.starving());
+    CHECK(one.core.available(100, {})->to == 3);
+    CHECK(one.acquire(4) == outcome::wait);
+    CHECK(!one.core.gone(100, false, 10, true));
+    one.core.rest(false);
+    CHECK(one.core.want_more(10));
+    CHECK(one.acquire(5) == outcome::wait);
+    CHECK(database.starving());
+    one.core.rest(true);
+    CHECK(!database.starving());
+}
+
 namespace {
 
 /// A pool alone whose connections are checked after 30 s.
