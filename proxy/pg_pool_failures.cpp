@@ -65,7 +65,7 @@ bool pg_pool::may_yet_serve() const {
 
 /// What the server said last, without asking it again.
 void pg_pool::tell_turned_away() {
-    if (!core_.resting() || may_yet_serve()) return;
+    if (!core_.resting() || service_.paused(key_.database) || may_yet_serve()) return;
     std::string const error = failure_;
     for (pool_core::client waiting : core_.all_waiting()) client_of(waiting).refused(error);
 }

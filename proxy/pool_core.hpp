@@ -112,8 +112,10 @@ class pool_core {
     pool_core& operator=(pool_core const&) = delete;
 
     /// While it rests no connection is opened: those who wait get what there is, and are no reason for others to give theirs up.
+    /// Behind it one is opened at a time, until one has been.
     void rest(bool resting) {
         resting_ = resting;
+        wary_ = wary_ || resting;
         note_starving();
     }
     bool resting() const { return resting_; }
@@ -132,7 +134,7 @@ class pool_core {
         // One connection under way for each that waits is enough.
         if (under_way() < waiting_.size()) {
             if (!idle_.empty()) return {outcome::check, begin_check(idle_.end() - 1, now)};
-            if (!resting_ && allowance_.take(most)) {
+            if (may_open() && allowance_.take(most)) {
                 ++opening_;
                 ++open_;
                 return {outcome::open};
@@ -206,7 +208,10 @@ class pool_core {
         for (entry& e : idle_)
             if (e.heard < at->began) e.heard = std::min(e.heard, now - check_after_);
     }
-    void opened() { --opening_; }
+    void opened() {
+        --opening_;
+        wary_ = false;
+    }
 
     /// A connection is no more; `was_opening`: it never became ready. True: the caller opens another for
     /// those who wait.
@@ -220,7 +225,7 @@ class pool_core {
     }
     /// Opens one more where clients wait and the cap allows it; asked at each tick.
     bool want_more(std::size_t most) {
-        if (resting_ || waiting_.size() <= under_way()) return false;
+        if (!may_open() || waiting_.size() <= under_way()) return false;
         if (!allowance_.take(most)) {
             note_starving();
             return false;
@@ -318,8 +323,9 @@ class pool_core {
         if (checks_.empty()) return opening_;
         return opening_ + static_cast<std::size_t>(std::ranges::count_if(checks_, &check::hopeful));
     }
+    bool may_open() const { return !resting_ && (!wary_ || opening_ == 0); }
     void note_starving() {
-        pool_permits* const now = !resting_ && waiting_.size() > under_way() ? &allowance_.short_of() : nullptr;
+        pool_permits* const now = may_open() && waiting_.size() > under_way() ? &allowance_.short_of() : nullptr;
         if (now == starving_) return;
         if (starving_) starving_->starve(-1);
         if (now) now->starve(1);
@@ -337,6 +343,7 @@ class pool_core {
     std::size_t opening_ = 0;
     std::size_t open_ = 0;
     bool resting_ = false;
+    bool wary_ = false;
     pool_permits* starving_ = nullptr;  // of what there is none for those who wait
 };
 

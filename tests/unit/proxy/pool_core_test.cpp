@@ -128,7 +128,15 @@ TEST_CASE("pools: one that rests opens nothing, lends what it has, and has nobod
     CHECK(!one.core.gone(100, false, 10, true));
     one.core.rest(false);
     CHECK(one.core.want_more(10));
+    // Many who wait do not ask the server all at once.
     CHECK(one.acquire(5) == outcome::wait);
+    CHECK(!database.starving());
+    CHECK(!one.core.gone(101, true, 10, false));
+    CHECK(one.core.want_more(10));
+    CHECK(!one.core.want_more(10));
+    one.core.opened();
+    CHECK(one.core.available(102, {})->to == 4);
+    CHECK(!one.core.want_more(10));
     CHECK(database.starving());
     one.core.rest(true);
     CHECK(!database.starving());
