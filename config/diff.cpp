@@ -47,6 +47,15 @@ change of_element(row const& r, bool added, config const& old_config, config con
     return c;
 }
 
+/// A user, or a database, whose clients may be there before it is.
+bool has_pool_mode(config const& c, row const& element) {
+    auto const of = [&](auto const& all) {
+        auto const at = all.find(element.segments[1]);
+        return at != all.end() && at->second.pool_mode != user_pool_mode::as_site;
+    };
+    return (element.segments[0] == "users" && of(c.users)) || (element.segments[0] == "databases" && of(c.databases));
+}
+
 bool loses_a_database(config const& old_config, config const& new_config, std::string const& site) {
     auto const& before = old_config.sites.at(site).databases;
     auto const& after = new_config.sites.at(site).databases;
@@ -73,7 +82,9 @@ std::vector<change> diff(config const& old_config, config const& new_config) {
         auto const [was, is] = pair;
         auto const& r = is ? *is : *was;
         if (r.element) {
-            if (!was || !is) out.push_back(of_element(r, is != nullptr, old_config, new_config));
+            if (was && is) continue;
+            out.push_back(of_element(r, is != nullptr, old_config, new_config));
+            out.back().at_login = has_pool_mode(is ? new_config : old_config, r);
             continue;
         }
         // Told by its element already, if that came or went.
@@ -85,6 +96,7 @@ std::vector<change> diff(config const& old_config, config const& new_config) {
         if (old_value == new_value) continue;
         change c{path_of(r), !r.restart, r.secret ? "changed" : told(was) + " -> " + told(is)};
         if (r.restart) c.note += "; takes effect with the next start";
+        c.at_login = r.at_login;
         // Whoever uses it now would find it nowhere, or under a site that is not sealed.
         if (key.size() == 3 && key[0] == "sites" && key[2] == "databases" &&
             loses_a_database(old_config, new_config, key[1])) {

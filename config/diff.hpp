@@ -13,6 +13,7 @@ struct change {
     bool reloadable = false;  // false: takes effect with the next start
     std::string
         note;  // "60s -> 30s", "added", "removed", "changed" for a secret; and why a restart is needed
+    bool at_login = false;  // who is connected keeps what he has
     friend bool operator==(change const&, change const&) = default;
 };
 

@@ -24,6 +24,7 @@ struct spec {
     std::size_t longest = 4096;  // of a text, in bytes
     bool required = false;
     bool restart = false;            // a change takes effect with the next start
+    bool at_login = false;           // a client has it as it was when it logged in
     bool secret = false;             // never shown
     bool bytes = false;              // a size, not a count
     bool path = false;               // of a file; a relative one begins at the folder of the configuration.
@@ -271,7 +272,8 @@ void visit_site(Site& s, V& v) {
     });
     v.field("pool_mode", s.pool_mode,
             spec{.about = "How long a client keeps its server connection: to its own end, for a transaction, or for "
-                          "a statement, without transaction blocks."});
+                          "a statement, without transaction blocks.",
+                 .at_login = true});
     visit_writes(s, v);
     v.section("guard", [&] { visit_guard(s.guard, v); });
     v.field("refusal_sqlstate", s.refusal_sqlstate, spec{.about = "The SQLSTATE of refusals."});
@@ -333,14 +335,14 @@ void visit_user(User& u, V& v) {
     v.field("refusal_sqlstate", u.refusal_sqlstate,
             spec{.about = "The SQLSTATE of refusals for this user, where it is not the site's."});
     v.field("pool_mode", u.pool_mode,
-            spec{.about = "The pool mode of this user, where it is not the database's or the site's."});
+            spec{.about = "The pool mode of this user, where it is not the database's or the site's.", .at_login = true});
     visit_overrides(u.own, v);
 }
 
 template <class Database, class V>
 void visit_database(Database& d, V& v) {
     v.field("pool_mode", d.pool_mode,
-            spec{.about = "The pool mode of this database, where it is not the site's."});
+            spec{.about = "The pool mode of this database, where it is not the site's.", .at_login = true});
     visit_overrides(d.own, v);
 }
 

@@ -173,6 +173,7 @@ class row_writer {
         r.note = s.note;
         r.required = s.required;
         r.restart = s.restart;
+        r.at_login = s.at_login;
         r.secret = s.secret;
         rows_.push_back(std::move(r));
     }

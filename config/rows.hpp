@@ -20,6 +20,7 @@ struct row {
     std::string_view note;
     bool required = false;
     bool restart = false;
+    bool at_login = false;
     bool secret = false;
 };
 

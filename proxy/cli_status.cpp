@@ -273,10 +273,10 @@ int reload(admin_client const& admin) {
         return 0;
     }
     for (json const& c : *changes)
-        say("{}{}\n", c.is_string() ? c.get<std::string>() : text(c, "what"),
-            c.is_object() && !c.value("reloadable", true)
-                ? "  NOT applied, needs a restart: " + text(c, "note")
-                : "");
+        say("{}{}\n", text(c, "what"),
+            !c.value("reloadable", true)             ? "  NOT applied, needs a restart: " + text(c, "note")
+            : c.value("new_connections_only", false) ? "  in force for new connections"
+                                                     : "");
     return 0;
 }
 

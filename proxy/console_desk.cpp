@@ -155,6 +155,8 @@ void console_desk::reload(job& j) {
         for (auto const& change : *at)
             if (!change.value("reloadable", true))
                 say(j, "WARNING", change.value("what", "") + " is not applied: " + change.value("note", ""));
+            else if (change.value("new_connections_only", false))
+                say(j, "NOTICE", change.value("what", "") + " is in force for new connections");
     complete(j, "RELOAD");
 }
 

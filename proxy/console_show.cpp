@@ -47,7 +47,12 @@ console_table pools(overview const& all) {
                  {"pool_mode"},
                  {"cl_held", int4},
                  {"cl_pinned", int4}};
+    // What its clients have, who keep the mode of their login; without any, what the next would get.
     auto const mode_of = [&](pool_row const& p) -> console_table::value {
+        std::string modes;
+        for (std::size_t i = 0; i < p.modes.size(); ++i)
+            if (p.modes[i]) modes.append(modes.empty() ? "" : ", ").append(config::name_of(static_cast<config::pool_mode>(i)));
+        if (!modes.empty()) return modes;
         auto const at = all.now->by_database.find(p.database);
         if (at == all.now->by_database.end()) return std::nullopt;
         config::site const& site = *all.now->of(at->second).settings;

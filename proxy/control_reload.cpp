@@ -116,15 +116,15 @@ admin_answer control::reload() {
     for (auto const& [file, digest] : keyring->files)
         if (auto const before = tls_.get()->files.find(file);
             before != tls_.get()->files.end() && before->second != digest)
-            differences.push_back({"the content of " + file, true, "in force for new connections"});
+            differences.push_back({"the content of " + file, true, "changed", true});
     tls_.put(std::move(keyring));
     nlohmann::json changes = nlohmann::json::array();
     for (config::change const& c : differences) {
         if (c.reloadable)
-            log::notice("reload: {}: {}", c.what, c.note);
+            log::notice("reload: {}: {}{}", c.what, c.note, c.at_login ? "; in force for new connections" : "");
         else
             log::warning("reload: {} is NOT applied: {}", c.what, c.note);
-        changes.push_back({{"what", c.what}, {"reloadable", c.reloadable}, {"note", c.note}});
+        changes.push_back({{"what", c.what}, {"reloadable", c.reloadable}, {"note", c.note}, {"new_connections_only", c.at_login}});
     }
     nlohmann::json doubts = nlohmann::json::array();
     for (config::warning const& w : warnings) {

@@ -151,6 +151,7 @@ void pg_service::take_survey(survey_wish const& wish, worker_survey& out) const 
             ++(waits ? pool.clients_waiting : pool.clients_active);
             if (session->held()) ++pool.clients_held;
             if (session->pinned()) ++pool.clients_pinned;
+            pool.modes[static_cast<std::size_t>(session->identity().pool_mode)] = true;
             if (waits)
                 pool.longest_wait = std::max(pool.longest_wait, since(session->waits_since(), context_.now));
         }

@@ -86,6 +86,7 @@ std::vector<pool_row> survey::pools() const {
             sum.clients_waiting += p.clients_waiting;
             sum.clients_held += p.clients_held;
             sum.clients_pinned += p.clients_pinned;
+            for (std::size_t i = 0; i < p.modes.size(); ++i) sum.modes[i] = sum.modes[i] || p.modes[i];
             sum.servers_active += p.servers_active;
             sum.servers_idle += p.servers_idle;
             sum.servers_login += p.servers_login;

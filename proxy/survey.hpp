@@ -7,6 +7,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -80,6 +81,7 @@ struct pool_row {
     std::size_t clients_waiting = 0;
     std::size_t clients_held = 0;
     std::size_t clients_pinned = 0;
+    std::array<bool, 3> modes{};  // config::pool_mode that clients of it have
     std::size_t servers_active = 0;
     std::size_t servers_idle = 0;
     std::size_t servers_login = 0;

@@ -9,7 +9,7 @@ import yaml
 
 from harness.lull import binary
 from harness.wait import wait_for
-from harness.wire import errors, query, statuses, tags
+from harness.wire import errors, query, rows, statuses, tags
 
 TEN_LINES = """\
 listen:
@@ -239,6 +239,22 @@ def test_a_site_that_comes_with_its_cluster_is_not_said_to_be_there(make_lull):
         said = lull.cli("reload").stdout.splitlines()
         assert [line.split("  ")[0] for line in said] == ["clusters.two", "sites.elsewhere"], said
         assert all("NOT applied, needs a restart" in line for line in said), said
+
+
+def test_a_pool_mode_that_changes_by_a_reload_is_of_those_who_come(make_lull):
+    lull = make_lull({"console": {"stats": ["app"]}})
+    modes = lambda: {row[0]: row[15] for row in rows(lull.wire(dbname="lull").query("SHOW POOLS")) if row[1] == "app"}  # noqa: E731
+    with lull.wire() as before:
+        assert before.one("SELECT 1") == "1"
+        lull.config["users"]["app"]["pool_mode"] = "statement"
+        lull.write_config()
+        assert lull.cli("reload").stdout == "users.app.pool_mode  in force for new connections\n"
+        assert tags(before.query("BEGIN")) == ["BEGIN"] and tags(before.query("ROLLBACK")) == ["ROLLBACK"]
+        assert modes() == {"shop": "transaction"}
+        with lull.wire() as after:
+            assert errors(after.query("BEGIN"))
+            assert modes() == {"shop": "transaction, statement"}
+    wait_for(lambda: modes() == {"shop": "statement"}, "what the next would get")
 
 
 def test_reload_while_sealed_stays_sealed(make_lull):

@@ -114,6 +114,16 @@ TEST_CASE("what is set up once for a cluster is not said to be applied, its pool
     CHECK_FALSE(only([](config& c) { c.clusters["main"].tls.mode = server_tls_mode::require; }).reloadable);
 }
 
+TEST_CASE("what a client has from its login is in force for those who come") {
+    CHECK(only([](config& c) { c.sites["shop"].pool_mode = pool_mode::session; }) ==
+          change{"sites.shop.pool_mode", true, "transaction -> session", true});
+    CHECK(only([](config& c) { c.users["app"].pool_mode = user_pool_mode::statement; }).at_login);
+    CHECK(only([](config& c) { c.users["b"].pool_mode = user_pool_mode::statement; }).at_login);
+    CHECK(only([](config& c) { c.databases["shop"].pool_mode = user_pool_mode::session; }).at_login);
+    CHECK_FALSE(only([](config& c) { c.databases["shop"].own.pool_size = 1; }).at_login);
+    CHECK_FALSE(only([](config& c) { c.limits.max_clients = 1; }).at_login);
+}
+
 TEST_CASE("secrets are compared but not shown") {
     auto const c = only([](config& c) { c.users["app"].password = "new-secret"; });
     CHECK(c == change{"users.app.password", true, "changed"});
