@@ -130,7 +130,7 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
         owed.front().failed = !again;
         if (!again) return;
         uncount_executed(owed.front());
-        owed.front().ours = true;
+        owed.front().ours = owed.front().again = true;
         blocked_ = blocked::barrier;
         return;
     }

@@ -158,7 +158,6 @@ std::size_t pg_session_core::forward_plain(pg::bytes in, std::size_t size, std::
     }
     forget_refusal();
     forward_query(in, size, text, judged, step);
-    keep_read(in.first(size), text);
     return size;
 }
 

@@ -293,6 +293,7 @@ void pg_session_core::forward_query(pg::bytes in, std::size_t size, std::string_
     owed.writes = writes;
     owed.plain = true;
     if (op.asks_sequences) owed.hints_values = sequences_.lost();
+    if (in.size() >= size) keep_read(in.first(size), text);
 }
 
 void pg_session_core::forward_simple(pg::bytes in, std::size_t size, std::string_view text,

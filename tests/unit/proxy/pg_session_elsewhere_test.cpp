@@ -56,7 +56,7 @@ TEST_CASE("not behind a row or a notice, nor by another error, nor where the cli
     };
     tell([&](scene& s) {
         refused(s, "select a from t", row_description() + data_row("x"), "T D(x) ");
-        refused(s, "select a from t", notice("mind"), "N(mind) ");
+        refused(s, "select a from t", notice("mind"), "N(25001 mind) ");
         refused(s, "/* lull: replica */ select a from t", row_description(), "T ");
         refused(s, "select a from t; select a from t", row_description(), "T ");
         s.client(query("select a from t"));

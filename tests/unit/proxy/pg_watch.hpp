@@ -132,7 +132,9 @@ class pg_watch {
         // A PREPARE is, on each server that is to execute it.
         routing::statement const first = op->statements.empty() ? routing::statement{} : op->statements.front();
         bool const prepares = first.kind == routing::statement_kind::prepare;
-        if (simple && known && !prepares && ++sent_[text] > texts_[text] && text != "ROLLBACK")
+        // What a standby refuses may be asked of the primary, too.
+        int& times = server.state.role == routing::role::replica ? read_[text] : sent_[text];
+        if (simple && known && !prepares && ++times > texts_[text] && text != "ROLLBACK")
             tell_("a statement is sent twice: " + text);
         if (prepares) server.prepared_by_sql[first.name] = text;
         bool const executes_read = is_read_of(server, first);
@@ -166,6 +168,7 @@ class pg_watch {
     std::string answer_part_;
     std::map<std::string, int> texts_;  // that the client itself has sent
     std::map<std::string, int> sent_;
+    std::map<std::string, int> read_;   // ... to a standby
     std::size_t asked_ = 0;
     std::size_t answered_ = 0;
     std::size_t own_ = 0;
