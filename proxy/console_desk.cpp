@@ -151,12 +151,14 @@ void console_desk::reconnect(job& j) {
 void console_desk::reload(job& j) {
     admin_answer const done = all_.desk().reload();
     if (done.status >= 400) return fail(j, done);
-    if (auto const at = done.body.find("changes"); at != done.body.end() && at->is_array())
-        for (auto const& change : *at)
+    if (auto const at = done.body.find("changes"); at != done.body.end() && at->is_array()) {
+        for (auto const& change : *at) {
             if (!change.value("reloadable", true))
                 say(j, "WARNING", change.value("what", "") + " is not applied: " + change.value("note", ""));
             else if (change.value("new_connections_only", false))
                 say(j, "NOTICE", change.value("what", "") + " is in force for new connections");
+        }
+    }
     complete(j, "RELOAD");
 }
 

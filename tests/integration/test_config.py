@@ -242,7 +242,7 @@ def test_a_site_that_comes_with_its_cluster_is_not_said_to_be_there(make_lull):
 
 
 def test_a_pool_mode_that_changes_by_a_reload_is_of_those_who_come(make_lull):
-    lull = make_lull({"console": {"stats": ["app"]}})
+    lull = make_lull({"console": {"admins": ["app"]}})
     modes = lambda: {row[0]: row[15] for row in rows(lull.wire(dbname="lull").query("SHOW POOLS")) if row[1] == "app"}  # noqa: E731
     with lull.wire() as before:
         assert before.one("SELECT 1") == "1"
@@ -255,6 +255,11 @@ def test_a_pool_mode_that_changes_by_a_reload_is_of_those_who_come(make_lull):
             assert errors(after.query("BEGIN"))
             assert modes() == {"shop": "transaction, statement"}
     wait_for(lambda: modes() == {"shop": "statement"}, "what the next would get")
+    lull.config["users"]["app"]["pool_mode"] = "session"
+    lull.write_config()
+    with lull.wire(dbname="lull") as console:
+        console.send(query("RELOAD"))
+        assert any(b"users.app.pool_mode is in force for new connections" in m.body for m in console.until("Z") if m.type == "N")
 
 
 def test_reload_while_sealed_stays_sealed(make_lull):
