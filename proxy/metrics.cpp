@@ -39,13 +39,15 @@ readiness judge_readiness(overview const& all, bool stopping) {
     if (stopping) add("lull is stopping");
     for (std::size_t worker : all.workers.silent)
         add("worker " + std::to_string(worker) + " does not answer");
+    auto const now = std::chrono::steady_clock::now();
     std::map<std::string, bool> clusters;
     for (routing::backend const& b : all.now->backends) {
         bool& readable = clusters.try_emplace(b.cluster, false).first->second;
-        readable = readable || b.healthy;
+        bool const lags = b.role == routing::role::replica && !b.frozen_for && now - b.fresh_through > b.max_lag;
+        readable = readable || (b.healthy && !lags);
     }
     for (auto const& [name, readable] : clusters)
-        if (!readable) add("cluster " + name + ": no server is healthy; see `lull status`");
+        if (!readable) add("cluster " + name + ": no server is healthy and up to date; see `lull status`");
     return {why.empty(), why.empty() ? "ready" : why};
 }
 

@@ -138,7 +138,7 @@ TEST_CASE("ready is who answers and has somewhere to read from") {
     auto dead = std::make_shared<routing::snapshot>(*all.now);
     for (auto& b : dead->backends) b.healthy = false;
     all.now = dead;
-    CHECK(judge_readiness(all, false).text == "cluster main: no server is healthy; see `lull status`");
+    CHECK(judge_readiness(all, false).text == "cluster main: no server is healthy and up to date; see `lull status`");
 }
 
 TEST_CASE("every SHOW has rows as wide as its columns") {
