@@ -107,7 +107,7 @@ bool pg_session_core::may_come_again() {
 /// Only a standby has said that, and had been asked of Lull's own accord: its replay was in the read's way, or what has been
 /// changed within catalog_interval cannot be read there. The unit comes again, for the primary.
 bool pg_session_core::reads_elsewhere(pg::error_fields const& failed) {
-    if (!server_->owed.front().elsewhere || !may_come_again()) return false;
+    if (!server_->owed.front().elsewhere || server_->owed.front().canceled || !may_come_again()) return false;
     for (std::string_view code : {pg::sqlstate::serialization_failure, pg::sqlstate::deadlock_detected, pg::sqlstate::read_only_sql_transaction,
                                   pg::sqlstate::feature_not_supported, pg::sqlstate::object_not_in_prerequisite_state})
         to_primary_ = to_primary_ || failed.has_sqlstate(code);

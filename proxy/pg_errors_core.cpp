@@ -108,7 +108,7 @@ void pg_session_core::reply_error(pg::bytes body, pg::bytes whole, session_step&
     if (fields && fields->has_sqlstate(pg::sqlstate::invalid_sql_statement_name) && !query &&
         owed.front().text.empty())
         server_->tainted = true;
-    if (again) server_->described.clear();
+    if (again || client_gone_) server_->described.clear();
     if (!client_gone_ && !again) {
         tell_described(step);
         bool const canceled = fields && fields->has_sqlstate(pg::sqlstate::query_canceled);

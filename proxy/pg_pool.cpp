@@ -168,6 +168,7 @@ void pg_pool::opened(pg_server& server) {
     bool const counted = unguarded(server);
     release(server);  // first: should it leave at once, that is counted before its login is not any more
     if (counted) service_.writer_changed(key_.site, false);
+    while (core_.want_more(most())) open_one();  // whom a refused login has held back
 }
 
 void pg_pool::release(pg_server& server) {

@@ -46,8 +46,11 @@ void pg_pool::check_failed(pg_server& server, std::string_view why) {
 void pg_pool::turned_away(pg_server& server, std::string error) {
     auto const fields = fields_of(error);
     bool const passes = fields && fields->sqlstate && fields->sqlstate->starts_with("57P");
+    // A client's own keys that are wrong say nothing of another's; and readers in a window have nowhere else to go.
+    bool const by_keys = credentials_.keys || !credentials_.md5_hash.empty();
+    bool const of_one = by_keys && fields && fields->sqlstate && fields->sqlstate->starts_with("28");
     bool const replica = server.state().role == routing::role::replica;
-    if (!passes && !replica && key_.use != pool_use::migration && sizes_.login_retry.count() > 0) {
+    if (!passes && !of_one && !replica && key_.use == pool_use::normal && sizes_.login_retry.count() > 0) {
         refused_login_ = {credentials_, service_.context().now + sizes_.login_retry};
         core_.rest(true);
     }

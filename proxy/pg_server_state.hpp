@@ -60,6 +60,7 @@ struct owed_marks {
     bool keeps : 1 = false;       // ours: turns off what would have the server end the session; it may fail
     bool again : 1 = false;       // of the first of pg_server_state::unit: that may come again; of a Sync, ours: behind it it does
     bool elsewhere : 1 = false;   // a read on a standby, until one of its rows has been told: it may come again, for the primary
+    bool canceled : 1 = false;    // the server has been told, or is about to be, to cancel it
     bool forgets_values : 1 = false;  // ours: what nextval() has said to others
     bool asks_values : 1 = false;     // ours: whether they are the client's
     bool hints_values : 1 = false;    // the client asks for what its server does not know any more

@@ -85,7 +85,10 @@ struct session_step {
     bool retry_input = false;  // input that waited may go on: feed it again
     server_lender* lender = nullptr;  // may be asked in the course of this event
 
-    void cancel(pg_server_state& server) { cancel_server = server.cancelling = true; }
+    void cancel(pg_server_state& server) {
+        cancel_server = server.cancelling = true;
+        if (!server.owed.empty()) server.owed.front().canceled = true;
+    }
 };
 
 }  // namespace lull

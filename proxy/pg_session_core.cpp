@@ -375,7 +375,8 @@ bool pg_session_core::began_writing(routing::operation const& op, session_step& 
 /// True: what is sent now may write; the debt that it leaves has to remember that.
 bool pg_session_core::began_writing(routing::access access, session_step& step) {
     // Where a guard is needed and is not there, the block has failed: it is on its way to its error only.
-    if (access < routing::access::unknown || in_guard() || guard_needed() ||
+    // (Of what a standby has refused nobody knows that it only reads.)
+    if ((access < routing::access::unknown && !to_primary_) || in_guard() || guard_needed() ||
         server_->role != routing::role::primary || wish_.guarded)
         return false;
     if (may_write_) return true;

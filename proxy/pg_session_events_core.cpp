@@ -81,6 +81,8 @@ void pg_session_core::after_event(session_step& step) {
         if (server_ && abort_due_ && server_->owed.empty() && server_->status != 'I' && !segment_open_ &&
             !amid && !server_->cancelling) {
             // The deadline has passed: the block ends on the server, and has failed for the client.
+            // What was told of a statement behind which the client has gone back to a savepoint is not of the block.
+            if (abort_reason_ == abort_reason::told && server_->status == 'T') abort_reason_ = abort_reason::transaction_timeout;
             send_own_query("ROLLBACK", step).ends_alone = true;
             abort_due_ = false;
             client_status_ = 'E';

@@ -58,7 +58,7 @@ owed_reply& pg_session_core::count_executed(routing::access said, owed_reply& ow
 
 /// It has not run, and is to come again.
 void pg_session_core::uncount_executed(owed_reply const& owed) {
-    if (!owed.said || (owed.kind != owed_kind::execute && owed.kind != owed_kind::segment)) return;  // (a Bind says it, too)
+    if (!owed.said || owed.kind == owed_kind::bind) return;  // which says it, too
     --stats_.executed[static_cast<std::size_t>(server_->role)][static_cast<std::size_t>(*owed.said)];
 }
 

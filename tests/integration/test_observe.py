@@ -219,16 +219,17 @@ def test_slow_queries_fall_into_slow_buckets(seen):
 
 
 def test_the_classifier_is_refuted_by_the_server(seen, primary):
-    """A function of which the configuration says that it only reads, and which writes: the standby says 25006, and that is counted."""
+    """A function of which the configuration says that it only reads, and which writes: the standby says 25006, and that is counted.
+    It writes on the primary then, and who has called it sees that at once."""
     primary.sql("SET ROLE app; CREATE FUNCTION trusted() RETURNS int LANGUAGE sql VOLATILE AS "
                 "'UPDATE items SET n = 1 WHERE id = 1 RETURNING n'", db="shop")
     seen.cluster.catch_up()
     before = metric(seen, "lull_classifier_refuted_total", database="shop", access="read") or 0
     with seen.connect() as db:
-        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            db.execute("SELECT trusted()")
-        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            db.execute("SELECT trusted() WHERE 1 = %s", (1,), prepare=True)
+        assert db.execute("SELECT trusted()").fetchone() == (1,)
+        assert db.execute("SELECT n, current_setting('in_hot_standby') FROM items WHERE id = 1").fetchone() == (1, "off")
+        wait_for(lambda: db.execute("SELECT current_setting('in_hot_standby')").fetchone() == ("on",), "it reads on the standby again")
+        assert db.execute("SELECT trusted() WHERE 1 = %s", (1,), prepare=True).fetchone() == (1,)
     assert metric(seen, "lull_classifier_refuted_total", database="shop", access="read") - before == 2
 
 

@@ -102,7 +102,7 @@ def cancel_request(pid, secret):
 
 def error_fields(body):
     """{'S': 'ERROR', 'C': '25006', ...}"""
-    return {chr(part[0]): part[1:].decode() for part in body.split(b"\0") if part}
+    return {chr(part[0]): part[1:].decode(errors="backslashreplace") for part in body.split(b"\0") if part}
 
 
 def row(body):

@@ -122,6 +122,24 @@ TEST_CASE("a block that is rolled back for its time is so when the cancel has en
     });
 }
 
+TEST_CASE("a block that has gone on behind the statement that its time has ended is rolled back with a word") {
+    scene s({});
+    begin(s);
+    s.world.configured().limits.statement_timeout = config::milliseconds(0);
+    s.world.configured().limits.transaction_timeout = config::milliseconds(1000);
+    s.flip(routing::mode::read_write);
+    s.client(query("select 1") + query("rollback to a"));
+    outlast(s);
+    s.driver.cancel_ended();
+    (void)s.sent(s.primary);
+    s.server(error("57014") + ready('E') + complete("ROLLBACK") + ready('T'));
+    CHECK(s.told() == "E(25P04 transaction rolled back due to transaction timeout) Z(E) C(ROLLBACK) Z(T) ");
+    CHECK(s.sent(s.primary) == "Q(ROLLBACK) ");
+    s.server(complete("ROLLBACK") + ready('I'));
+    s.client(query("commit"));
+    CHECK(s.told() == "E(25P04 transaction rolled back due to transaction timeout) Z(I) ");
+}
+
 TEST_CASE("a client's own cancel of what is held back for another is not lost") {
     tell([](scene& s) {
         begin(s);

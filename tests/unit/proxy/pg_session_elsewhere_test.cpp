@@ -78,3 +78,20 @@ TEST_CASE("what has no rows is told as it is") {
         CHECK(s.told() == "1 2 n C(SELECT 0) Z(I) ");
     });
 }
+
+TEST_CASE("what is kept back of a client that has gone is of nobody, and what it canceled does not come again") {
+    scene s({});
+    s.client(query("select a from t"));
+    test_server& at = s.link();
+    s.driver.gone();
+    s.server(row_description() + error("40001") + ready('I'));
+    CHECK(at.state.described.empty());
+
+    scene c({});
+    c.client(query("select a from t"));
+    c.link();
+    c.driver.cancel();
+    c.driver.cancel_ended();
+    c.server(row_description() + error("40001") + ready('I'));
+    CHECK(c.told() == "T E(40001 it failed) Z(I) ");
+}
