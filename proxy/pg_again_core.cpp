@@ -1,7 +1,7 @@
 // "cached plan must not change result type": DDL has changed what a prepared statement returns. Outside of a block, and
 // where nothing of its segment has been done or told, the statement is prepared anew and the segment sent once more, and
-// its client does not notice. Likewise a read that a standby cannot answer. And what Lull does so that it comes to that also where another server than the one that told
-// its columns prepares it.
+// its client does not notice. Likewise a read that a standby cannot answer. And what Lull does so that it comes to that also
+// where another server than the one that told its columns prepares it.
 #include "protocol/pg/backend.hpp"
 #include "protocol/pg/frontend.hpp"
 #include "protocol/pg/reader.hpp"

@@ -1,4 +1,5 @@
 #include "proxy/pg_pool.hpp"
+#include "proxy/pg_pool_names.hpp"
 
 #include "config/in_force.hpp"
 #include "protocol/pg/backend.hpp"
@@ -31,22 +32,9 @@ std::shared_ptr<pool_permits> permits_of(Key const& key) {
     return made;
 }
 
-pool_core::server name_of(pg_server& server) {
-    return reinterpret_cast<pool_core::server>(&server);
-}
-pool_core::client name_of(pg_client& client) {
-    return reinterpret_cast<pool_core::client>(&client);
-}
 constexpr std::chrono::seconds slow{1};
 // Whoever waits for a connection that is being checked is given another where one may be opened.
 constexpr std::chrono::milliseconds check_patience{250};
-
-pg_server& server_of(pool_core::server name) {
-    return *reinterpret_cast<pg_server*>(name);
-}
-pg_client& client_of(pool_core::client name) {
-    return *reinterpret_cast<pg_client*>(name);
-}
 
 }  // namespace
 

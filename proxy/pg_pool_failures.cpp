@@ -5,6 +5,7 @@
 #include "proxy/log.hpp"
 #include "proxy/pg_client.hpp"
 #include "proxy/pg_pool.hpp"
+#include "proxy/pg_pool_names.hpp"
 #include "proxy/pg_server.hpp"
 #include "proxy/pg_service.hpp"
 #include "proxy/warning_pace.hpp"
@@ -16,13 +17,6 @@
 namespace lull {
 
 namespace {
-
-pool_core::server name_of(pg_server& server) {
-    return reinterpret_cast<pool_core::server>(&server);
-}
-pg_client& client_of(pool_core::client name) {
-    return *reinterpret_cast<pg_client*>(name);
-}
 
 std::optional<pg::error_fields> fields_of(std::string const& error) {
     return pg::parse_error_fields(pg::as_bytes(error).subspan(pg::header_bytes));
@@ -45,12 +39,12 @@ void pg_pool::check_failed(pg_server& server, std::string_view why) {
 /// has: what comes after it is not to wait longer than it must; nor is the migration. A replica is avoided for a while.
 void pg_pool::turned_away(pg_server& server, std::string error) {
     auto const fields = fields_of(error);
-    bool const passes = fields && fields->sqlstate && fields->sqlstate->starts_with("57P");
+    auto const is_of = [&](std::string_view codes) { return fields && fields->sqlstate && fields->sqlstate->starts_with(codes); };
     // A client's own keys that are wrong say nothing of another's; and readers in a window have nowhere else to go.
     bool const by_keys = credentials_.keys || !credentials_.md5_hash.empty();
-    bool const of_one = by_keys && fields && fields->sqlstate && fields->sqlstate->starts_with("28");
+    bool const of_one = by_keys && is_of("28");
     bool const replica = server.state().role == routing::role::replica;
-    if (!passes && !of_one && !replica && key_.use == pool_use::normal && sizes_.login_retry.count() > 0) {
+    if (!is_of("57P") && !of_one && !replica && key_.use == pool_use::normal && sizes_.login_retry.count() > 0) {
         refused_login_ = {credentials_, service_.context().now + sizes_.login_retry};
         core_.rest(true);
     }

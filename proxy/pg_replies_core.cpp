@@ -169,14 +169,14 @@ bool pg_session_core::reply(char type, pg::bytes body, pg::bytes whole, session_
         case pg::backend::row_description:
         case pg::backend::no_data:
             if (kind != owed_kind::describe) return !ours;
-            if (owed.front().before || owed.front().meaning != 0) note_shape(type, body);
+            note_shape(type, body);
             tell_described(step);
             if (!ours) step.client.view(whole);
             pop_owed(step);
             return false;
         case pg::backend::parameter_description:
             if (kind != owed_kind::describe) return !ours;
-            if (owed.front().before || owed.front().meaning != 0) note_shape(type, body);
+            note_shape(type, body);
             if (!owed.front().again) return !ours;
             server_->described = pg::as_text(whole);
             return false;
